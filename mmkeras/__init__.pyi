@@ -1,0 +1,37 @@
+from . import datasets, decode, fusion, heads, layers, towers
+from .bundle import export
+from .errors import InputError
+from .evaluation import Evaluation, evaluate, predict
+from .heads import compile_args
+from .layers import Tokens
+from .model import ModelSpec, build
+from .pipeline import batches
+from .records import Records, Splits, read
+from .schema import Audio, Category, Image, Schema, Text
+
+__all__ = [
+    "Audio",
+    "Category",
+    "Evaluation",
+    "Image",
+    "InputError",
+    "ModelSpec",
+    "Records",
+    "Schema",
+    "Splits",
+    "Text",
+    "Tokens",
+    "batches",
+    "build",
+    "compile_args",
+    "datasets",
+    "decode",
+    "evaluate",
+    "export",
+    "fusion",
+    "heads",
+    "layers",
+    "predict",
+    "read",
+    "towers",
+]

@@ -1,0 +1,168 @@
+"""A trained model as a SavedModel that TensorFlow Serving loads: raw bytes and strings in, labels out."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from mmkeras import decode
+from mmkeras.errors import InputError
+from mmkeras.evaluation import by_target, check_model
+from mmkeras.schema import Text
+
+
+def export(model, schema, directory):
+    """Write the next version of a served model: `directory/1`, then `directory/2`, whole or not at all.
+
+    Signatures (n rows; with several targets every output but the statuses is prefixed by `<target>_`):
+
+    - `serving_default`: each input by its name, `(n,)` string: the bytes of a picture or recording, or the text.
+      Outputs `label` `(n,)` string, `score` `(n,)` float32, `probabilities` `(n, classes)` float32, and the statuses
+      `status` and `<input>_status` `(n,)` int32: 0 fine, 1 unreadable. A row with an unreadable value has the label ""
+      and zeros; the others are answered.
+    - `tensors`: each input by its name as the model takes it; outputs label, score and probabilities.
+
+    The schema lies beside them in `assets.extra/schema.json`.
+
+    Args:
+        model: `keras.Model` whose inputs are the schema's.
+        schema: fitted `Schema`.
+        directory: folder of the versions.
+
+    Returns:
+        Path of the new version.
+
+    Raises:
+        InputError: a model that does not belong to the schema, or a directory that cannot be written.
+    """
+    schema.require_fitted("export")
+    check_model(model, schema, "export")
+    directory = Path(directory)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        # written beside the versions and renamed: a server that polls the folder never sees half a version
+        unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=directory))
+    except OSError as error:
+        raise InputError(f"export: cannot write to {str(directory)!r}: {error.strerror}") from error
+    try:
+        _archive(model, schema).write_out(unfinished, verbose=False)
+        (unfinished / "assets.extra").mkdir()
+        schema.save(unfinished / "assets.extra" / "schema.json")
+        unfinished.chmod(0o755)  # mkdtemp's folder is its owner's alone; a server may run as somebody else
+        return _publish(unfinished, directory)
+    except OSError as error:
+        raise InputError(f"export: cannot write to {str(directory)!r}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _publish(unfinished, directory):
+    """Rename to the first free version number; another process may take one in between."""
+    version = max([int(path.name) for path in directory.iterdir() if path.name.isdecimal()], default=0)
+    while True:
+        version += 1
+        try:
+            return unfinished.rename(directory / str(version))
+        except OSError:
+            if not (directory / str(version)).exists():
+                raise
+
+
+def _archive(model, schema):
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    decoders = {name: decode.decoder(feature) for name, feature in schema.inputs.items()}
+    for name, feature in schema.inputs.items():
+        if isinstance(feature, Text):
+            decoders[name](tf.constant([""]))  # makes the table of words, which the archive has to hold
+            archive.track(decoders[name].layer)
+
+    def tensors(*inputs):
+        return _answers(model, schema, inputs)
+
+    def serve(*raw):
+        decoded = {name: decoders[name](value) for name, value in zip(schema.inputs, raw, strict=True)}
+        statuses = {f"{name}_status": status for name, (_, status) in decoded.items()}
+        status = tf.reduce_max(tf.stack(list(statuses.values())), axis=0)
+        answers = _answers(model, schema, [value for value, _ in decoded.values()])
+        answers = {name: _where_ok(status, answer) for name, answer in answers.items()}
+        return {**answers, "status": status, **statuses}
+
+    raw = [tf.TensorSpec([None], tf.string, name=name) for name in schema.inputs]
+    decoded = [tf.TensorSpec([None, *f.shape], f.dtype, name=name) for name, f in schema.inputs.items()]
+    archive.add_endpoint("serving_default", serve, input_signature=raw)
+    archive.add_endpoint("tensors", tensors, input_signature=decoded)
+    return archive
+
+
+def _answers(model, schema, inputs):
+    """Label, score and probabilities of every target, for any number of rows, none included."""
+    rows = tf.shape(inputs[0])[0]
+    spare = tf.maximum(1 - rows, 0)  # some layers (MelSpectrogram) cannot take 0 rows
+    padded = [tf.pad(value, [[0, spare]] + [[0, 0]] * (len(value.shape) - 1)) for value in inputs]
+    predictions = by_target(schema, model(padded, training=False))
+    answers = {}
+    for name, target in schema.targets.items():
+        prefix = f"{name}_" if len(schema.targets) > 1 else ""
+        probabilities = predictions[name][:rows]
+        answers[f"{prefix}label"] = tf.gather(tf.constant(target.classes), tf.argmax(probabilities, axis=-1))
+        answers[f"{prefix}score"] = tf.reduce_max(probabilities, axis=-1)
+        answers[f"{prefix}probabilities"] = probabilities
+    return answers
+
+
+def _where_ok(status, answer):
+    ok = tf.reshape(status == decode.OK, [-1] + [1] * (len(answer.shape) - 1))
+    return tf.where(ok, answer, tf.zeros_like(answer))
+
+
+_ASK = """
+import json, sys
+import tensorflow as tf
+
+bundle, rows = sys.argv[1], json.load(sys.stdin)
+serve = tf.saved_model.load(bundle).signatures["serving_default"]
+inputs = {}
+for name in rows[0]:
+    inputs[name] = tf.stack([tf.io.read_file(r[name]["file"]) if "file" in r[name] else r[name]["text"] for r in rows])
+answers = {name: value.numpy() for name, value in serve(**inputs).items()}
+others = sorted(name for name in sys.modules if name.split(".")[0] == "mmkeras")
+answers = {name: [v.decode() if isinstance(v, bytes) else v for v in value.tolist()] for name, value in answers.items()}
+json.dump({"answers": answers, "others": others}, sys.stdout)
+"""
+
+
+def ask(bundle, rows, schema):
+    """Ask an exported version in a fresh process that imports TensorFlow and nothing else.
+
+    Args:
+        bundle: path of the version, as `export` returns it.
+        rows: list of dicts of input name -> raw value: a path for a picture or recording, the text itself.
+        schema: the model's `Schema`.
+
+    Returns:
+        dict of output name -> list with one answer a row.
+
+    Raises:
+        InputError: a bundle that cannot be loaded or asked; the message holds the process' last lines.
+    """
+    kind = {name: "text" if isinstance(feature, Text) else "file" for name, feature in schema.inputs.items()}
+    question = [{name: {kind[name]: str(row[name])} for name in schema.inputs} for row in rows]
+    done = subprocess.run(
+        [sys.executable, "-c", _ASK, str(bundle)],
+        input=json.dumps(question),
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        cwd=tempfile.gettempdir(),
+        check=False,
+    )
+    if done.returncode:
+        raise InputError(f"cannot ask the bundle {str(bundle)!r}: " + " ".join(done.stderr.strip().splitlines()[-3:]))
+    return json.loads(done.stdout)["answers"]

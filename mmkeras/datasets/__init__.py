@@ -1,0 +1,7 @@
+"""Sets to learn and to measure with: written as a manifest that `mk.read` takes, from installed packages alone."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__, submod_attrs={"_keypad": ["keypad", "keypad_ceilings"], "_easy_vqa": ["easy_vqa"]}
+)

@@ -1,0 +1,66 @@
+"""How the sets write their files, so that nobody takes half of a set for the whole."""
+
+import csv
+import json
+import numbers
+import os
+from pathlib import Path
+
+from mmkeras.errors import InputError
+
+
+def write_once(directory, settings, names, write):
+    """Write a set unless `directory` holds it already; returns the path of its manifest.
+
+    `<set>.json` beside the manifest tells what the directory holds. It says "complete": false before the first file is
+    written and true after the last, so a set that was cut short is known as ours, and is never taken for whole.
+    """
+    directory = Path(directory)
+    manifest, label = directory / "manifest.csv", directory / f"{settings['set']}.json"
+    try:
+        present = [name for name in names if (directory / name).exists()]
+        if label.exists():
+            found = _label(label, settings["set"])
+            if found == {**settings, "complete": True} and len(present) == len(names):
+                return manifest
+        elif present:
+            raise InputError(f"{directory}: expected no {present[0]} or one beside {label.name}; this is not ours")
+        directory.mkdir(parents=True, exist_ok=True)
+        write_text(label, json.dumps({**settings, "complete": False}) + "\n")
+        manifest.unlink(missing_ok=True)
+        write(directory)
+        write_text(label, json.dumps({**settings, "complete": True}) + "\n")
+    except OSError as error:
+        raise InputError(f"cannot write {error.filename or directory}: {error.strerror or error}") from error
+    return manifest
+
+
+def write_table(path, columns, rows):
+    """Write a CSV file whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    with part.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([columns, *rows])
+    os.replace(part, path)
+
+
+def write_text(path, text):
+    """Write a text file whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
+def _label(path, name):
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or found.get("set") != name:
+        raise InputError(f"{path}: expected the label of a {name} set; this is not ours and we leave it")
+    return found
+
+
+def whole(name, value, least):
+    """Refuse a value that is no whole number or below `least`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        raise InputError(f"{name}: expected a whole number, at least {least}; received {value!r}")

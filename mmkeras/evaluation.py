@@ -1,0 +1,161 @@
+"""How good a model is, and which of its modalities it owes that to."""
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from keras import ops
+
+from mmkeras.errors import InputError
+from mmkeras.heads import compile_args
+from mmkeras.pipeline import batches, columns, labels
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` found.
+
+    Attributes:
+        metrics: dict of name -> float, as `model.evaluate(..., return_dict=True)` gives them.
+        subsets: DataFrame, one row for each subset of the modalities and each target: "modalities" (tuple of input
+            names, those that the model saw), "target", "metric", "score" (mean over the permutations), "spread" (their
+            standard deviation) and "permutations" (0 where nothing had to be shuffled).
+    """
+
+    metrics: dict[str, float]
+    subsets: pd.DataFrame
+
+    def __repr__(self):
+        table = self.subsets.assign(
+            modalities=self.subsets["modalities"].map(lambda names: " + ".join(names) or "none")
+        )
+        figures = ", ".join(f"{name} {value:.4f}" for name, value in self.metrics.items())
+        return f"{figures}\nscore of every subset of the modalities, the others shuffled among the rows:\n" + (
+            table.to_string(index=False, float_format=lambda value: f"{value:.3f}")
+        )
+
+
+def evaluate(model, records, *, batch_size=256, permutations=5, seed=0):
+    """Metrics on the records, and the score of every subset of the modalities.
+
+    The modalities outside a subset are shuffled among the rows, each by a permutation of its own, so the model gets
+    real values that belong to other rows (permutation importance: Breiman, 2001). The towers run once for each distinct
+    value, whatever the number of subsets, if the model was made by `build`.
+
+    Args:
+        model: compiled `keras.Model` whose inputs are the schema's.
+        records: `Records` with a fitted schema.
+        batch_size: rows at a time.
+        permutations: number of permutations that each subset's score is the mean of.
+        seed: of the permutations.
+
+    Returns:
+        `Evaluation`.
+
+    Raises:
+        InputError: a model that is not compiled or does not belong to the schema.
+    """
+    if not model.compiled:
+        raise InputError("evaluate: the model is not compiled; use model.compile(..., **mk.compile_args(schema))")
+    if isinstance(permutations, bool) or not isinstance(permutations, int) or permutations < 1:
+        raise InputError(f"evaluate: expected permutations to be a whole number above 0, received {permutations!r}")
+    check_model(model, records.schema, "evaluate")
+    metrics = model.evaluate(batches(records, batch_size), return_dict=True, verbose=0)
+    subsets = pd.DataFrame(_subset_scores(model, records, batch_size, permutations, np.random.default_rng(seed)))
+    return Evaluation({name: float(value) for name, value in metrics.items()}, subsets)
+
+
+def check_model(model, schema, purpose):
+    """Raise an `InputError` unless the model's inputs are the schema's, in name, order and shape."""
+    expected = {name: feature.shape for name, feature in schema.inputs.items()}
+    received = {tensor.name: tuple(tensor.shape[1:]) for tensor in model.inputs}
+    if list(received.items()) != list(expected.items()):
+        raise InputError(f"{purpose}: expected a model with the schema's inputs {expected}, received {received}")
+    for name, target in schema.targets.items():
+        output = model.output[name] if isinstance(model.output, dict) else model.output
+        if output.shape[-1] != len(target.classes):
+            raise InputError(
+                f"{purpose}: expected {len(target.classes)} outputs for {name!r}, one for each class of the schema, "
+                f"received {output.shape[-1]}"
+            )
+
+
+def _subset_scores(model, records, batch_size, permutations, random):
+    names = list(records.schema.inputs)
+    stage, values, index = _last_stage(model, records, batch_size)
+    truth = labels(records)
+
+    def scores(kept):
+        rows = {name: index[name] if name in kept else random.permutation(index[name]) for name in names}
+        inputs = [tensor[rows[name]] for name in names for tensor in values[name]]
+        return _scores(records.schema, truth, stage.predict(inputs, batch_size=batch_size, verbose=0))
+
+    for size in range(len(names), -1, -1):
+        for kept in combinations(names, size):
+            runs = 0 if size == len(names) else permutations
+            found = [scores(kept) for _ in range(max(runs, 1))]
+            for target, (metric, _) in found[0].items():
+                values_found = [run[target][1] for run in found]
+                yield {
+                    "modalities": kept,
+                    "target": target,
+                    "metric": metric,
+                    "score": float(np.mean(values_found)),
+                    "spread": float(np.std(values_found)),
+                    "permutations": runs,
+                }
+
+
+def _last_stage(model, records, batch_size):
+    """The model behind its towers, with the towers' outputs for every distinct value; else the model and the values."""
+    decoded = columns(records)
+    index = {name: column.index for name, column in decoded.items()}
+    values = {name: [column.values.numpy()] for name, column in decoded.items()}
+    parts = {layer.name: layer for layer in model.layers}
+    if "body" not in parts or any(f"{name}_tower" not in parts for name in decoded):
+        return model, values, index
+    for name, (value,) in values.items():
+        tokens = parts[f"{name}_tower"].predict(value, batch_size=batch_size, verbose=0)
+        values[name] = tokens if isinstance(tokens, list) else [tokens]
+    return parts["body"], values, index
+
+
+def by_target(schema, predictions):
+    """A model's predictions as a dict by target, also where there is only one."""
+    return predictions if len(schema.targets) > 1 else {next(iter(schema.targets)): predictions}
+
+
+def _scores(schema, truth, predictions):
+    """The first metric of every head: dict of target -> (name, value)."""
+    metrics = by_target(schema, compile_args(schema)["weighted_metrics"])
+    scores = {}
+    for name, probabilities in by_target(schema, predictions).items():
+        metric = metrics[name][0]
+        metric.update_state(truth[name], probabilities)
+        scores[name] = (metric.name, float(ops.convert_to_numpy(metric.result())))
+    return scores
+
+
+def predict(model, records, *, batch_size=256):
+    """Predictions as a table.
+
+    Args:
+        model: `keras.Model` whose inputs are the schema's.
+        records: `Records` with a fitted schema; their targets are not looked at.
+        batch_size: rows at a time.
+
+    Returns:
+        DataFrame with the records' index; for each target `<target>` (label), `<target>_score` (its probability) and
+        `<target>_probability_<class>` for every class.
+    """
+    schema = records.schema
+    check_model(model, schema, "predict")
+    answers = by_target(schema, model.predict(batches(records, batch_size, targets=False), verbose=0))
+    table = {}
+    for name, target in schema.targets.items():
+        probabilities = answers[name]
+        table[name] = target.decode(probabilities)
+        table[f"{name}_score"] = probabilities.max(axis=1)
+        table |= {f"{name}_probability_{c}": probabilities[:, i] for i, c in enumerate(target.classes)}
+    return pd.DataFrame(table, index=records.frame.index)

@@ -1,0 +1,117 @@
+"""Tokens, the one thing that every tower gives and every fusion takes, and what is done to them."""
+
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+from mmkeras.errors import unknown
+
+
+class Tokens(NamedTuple):
+    """What a tower has understood.
+
+    Attributes:
+        values: `(batch, tokens, width)`, float; zeros where the mask is False.
+        mask: `(batch, tokens)`, bool, True where there is a token; None: everywhere.
+    """
+
+    values: Any
+    mask: Any = None
+
+
+def hide_padding(tokens):
+    """The tokens with zeros behind the mask, so that neither junk nor NaN there reaches a fusion."""
+    if tokens.mask is None:
+        return tokens
+    return Tokens(ops.where(tokens.mask[..., None], tokens.values, ops.zeros_like(tokens.values)), tokens.mask)
+
+
+def masked_mean(tokens):
+    """Mean of the tokens that are there: `(batch, width)`; zeros where none is. Summed in float32."""
+    values, mask = tokens
+    if values.shape[1] == 1 and mask is None:
+        return values[:, 0]
+    if mask is None:
+        return ops.mean(values, axis=1)
+    there = ops.cast(mask, "float32")
+    total = ops.sum(ops.cast(values, "float32") * there[..., None], axis=1)
+    return ops.cast(total / ops.maximum(ops.sum(there, axis=1, keepdims=True), 1.0), values.dtype)
+
+
+def one_token(vector):
+    """A vector `(batch, width)` as one token `(batch, 1, width)`."""
+    return Tokens(ops.expand_dims(vector, 1))
+
+
+def self_attention(x, mask, *, heads, name):
+    """Multi-head self-attention, `softmax(q k' / sqrt(width / heads)) v` in each head, then a dense layer.
+
+    The numbers of `keras.layers.MultiHeadAttention` from Dense layers: TensorFlow's gradient of the einsums there costs
+    about ten times the multiplication itself on a CPU.
+
+    Args:
+        x: `(batch, tokens, width)`.
+        mask: `(batch, tokens)` bool, True for tokens that may be attended to; None: all.
+        heads: number of heads; width is a multiple of it.
+        name: prefix of the layers' names.
+
+    Returns:
+        `(batch, tokens, width)`.
+    """
+    tokens, width = x.shape[1:]
+    split = (tokens, heads, width // heads)
+    query, key, value = (
+        keras.layers.Reshape(split, name=f"{name}_{part}_heads")(keras.layers.Dense(width, name=f"{name}_{part}")(x))
+        for part in ("query", "key", "value")
+    )
+    attend = None if mask is None else mask[:, None, None, :]
+    x = ops.dot_product_attention(query, key, value, mask=attend)
+    x = keras.layers.Reshape((tokens, width), name=f"{name}_joined")(x)
+    return keras.layers.Dense(width, name=f"{name}_output")(x)
+
+
+def check_tokens(tokens, name):
+    """Raise an `InputError` unless a tower's option `tokens` is "one" or "all"."""
+    if tokens not in ("one", "all"):
+        raise unknown("value of tokens", tokens, ("one", "all"), where=f"{name!r}: ")
+
+
+def conv_blocks(x, *, width, filters, depth, dropout, tokens, name, pool=True):
+    """Conv2D blocks, each halving the picture and doubling the filters, then tokens: for pictures and spectrograms.
+
+    Args:
+        x: `(batch, height, width_px, channels)`, float.
+        width: width of the tokens.
+        filters: of the first convolution.
+        depth: number of blocks; None: until the shorter side is at most 4 places, at least 1.
+        dropout: share of the flattened values dropped in training.
+        tokens: "one" (the grid flattened, then dense: keeps places apart) or "all" (one token a place of the grid).
+        name: prefix of the layers' names.
+        pool: halve by max-pooling behind each convolution; False: by its stride, at about a third of the cost.
+
+    Returns:
+        `Tokens` of `(batch, 1 or places, width)`.
+    """
+    check_tokens(tokens, name)
+    if depth is None:
+        depth = max(1, (min(x.shape[1:3]) - 1).bit_length() - 2)
+    for block in range(depth):
+        convolve = keras.layers.Conv2D(
+            filters * 2**block,
+            3,
+            strides=1 if pool else 2,
+            padding="same",
+            activation="relu",
+            name=f"{name}_conv{block}",
+        )
+        x = convolve(x)
+        if pool:
+            x = keras.layers.MaxPooling2D(2, padding="same", name=f"{name}_pool{block}")(x)
+    if tokens == "all":
+        x = keras.layers.Reshape((-1, x.shape[-1]), name=f"{name}_places")(x)
+        return Tokens(keras.layers.Dense(width, activation="relu", name=f"{name}_dense")(x))
+    x = keras.layers.Flatten(name=f"{name}_flatten")(x)
+    if dropout:
+        x = keras.layers.Dropout(dropout, name=f"{name}_dropout")(x)
+    return one_token(keras.layers.Dense(width, activation="relu", name=f"{name}_dense")(x))

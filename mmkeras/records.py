@@ -1,0 +1,225 @@
+"""A table of samples, checked against a schema, and its splits."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mmkeras import decode
+from mmkeras.errors import InputError, unknown
+from mmkeras.schema import Audio, Image, Schema
+
+
+@dataclass(frozen=True, eq=False)
+class Records:
+    """Rows of a table that were checked against a schema.
+
+    Attributes:
+        schema: the `Schema`.
+        frame: DataFrame with the table's own columns; its index is the row's number in the table, from 0.
+        name: the table's name in messages.
+    """
+
+    schema: Schema
+    frame: pd.DataFrame
+    name: str
+
+    def __len__(self):
+        return len(self.frame)
+
+    def __repr__(self):
+        return f"<Records {self.name}: {len(self)} rows, {', '.join(self.schema.parts)}>"
+
+    def values(self, name):
+        """The cells of the input or target `name`: `(rows,)` array of str."""
+        return self.frame[self.schema.column(name)].to_numpy(dtype=object)
+
+    def take(self, rows):
+        """The Records of the given positions or boolean mask `(rows,)`, with the same schema."""
+        return replace(self, frame=self.frame.iloc[rows] if len(rows) else self.frame.iloc[:0])
+
+    def where(self, position, name):
+        """The place of one cell, as messages give it: table, row and column."""
+        return f"{self.name} row {self.frame.index[position]}: {self.schema.column(name)!r}"
+
+    def fit(self):
+        """These records with the schema fitted on them: vocabularies and classes that were not given."""
+        values = {
+            name: decode.words(self.values(name)) if name in self.schema.inputs else self.values(name)
+            for name in self.schema.unfitted
+        }
+        return replace(self, schema=self.schema.fit(values))
+
+    def split(self, by, *, val=None, group=None, stratify=None, seed=0):
+        """Divide the rows.
+
+        Args:
+            by: the name of the column that says which split a row belongs to; or a dict of fractions that add up
+                to 1, as `{"train": 0.8, "val": 0.1, "test": 0.1}`.
+            val: fraction of the rows of "train" that becomes "val" where the column has none.
+            group: column whose equal values stay in one split (a person, a picture).
+            stratify: column whose values are spread evenly over the splits.
+            seed: of the random division.
+
+        Returns:
+            `Splits`, whose schema is fitted on "train".
+
+        Raises:
+            InputError: no such column, no "train" in it, empty cells, or fractions that do not add up to 1.
+        """
+        options = {"group": group, "stratify": stratify, "seed": seed}
+        if isinstance(by, Mapping):
+            parts = self._divide(by, **options)
+        else:
+            labels = self._column(by).to_numpy(dtype=object)
+            if (labels == "").any():
+                position = int(np.flatnonzero(labels == "")[0])
+                raise InputError(
+                    f"{self.name} row {self.frame.index[position]}: {by!r}: expected a split, found nothing"
+                )
+            parts = {str(label): self.take(labels == label) for label in pd.unique(labels)}
+        if "train" not in parts:
+            raise InputError(f"{self.name}: expected a split named 'train', received {', '.join(parts) or 'none'}")
+        if val is not None:
+            if "val" in parts:
+                raise InputError(f"{self.name}: val={val} was asked for, but {by!r} has a 'val' already")
+            parts.update(parts["train"]._divide({"train": 1 - val, "val": val}, **options))
+        schema = parts["train"].fit().schema
+        return Splits(schema, {name: replace(part, schema=schema) for name, part in parts.items()})
+
+    def _column(self, column):
+        if column not in self.frame.columns:
+            raise unknown("column", column, self.frame.columns, where=f"{self.name}: ")
+        return self.frame[column]
+
+    def _divide(self, fractions, *, group, stratify, seed):
+        shares = np.array(list(fractions.values()), dtype=float)
+        if (shares <= 0).any() or abs(shares.sum() - 1) > 1e-6:
+            raise InputError(f"split: expected fractions above 0 that add up to 1, received {dict(fractions)}")
+        unit = np.arange(len(self)) if group is None else pd.factorize(self._column(group))[0]
+        stratum = np.zeros(len(self), int) if stratify is None else pd.factorize(self._column(stratify))[0]
+        part = _assign(unit, stratum, shares, np.random.default_rng(seed))
+        return {name: self.take(part == number) for number, name in enumerate(fractions)}
+
+
+def _assign(unit, stratum, shares, random):
+    """The number of the part of each row: whole units, each stratum (that of a unit's first row) cut by `shares`."""
+    _, first, sizes = np.unique(unit, return_index=True, return_counts=True)
+    part_of_unit = np.empty(len(first), int)
+    order = random.permutation(len(first))
+    for value in np.unique(stratum[first]):
+        members = order[stratum[first][order] == value]
+        middle = np.cumsum(sizes[members]) - sizes[members] / 2
+        part_of_unit[members] = np.searchsorted(np.cumsum(shares)[:-1] * sizes[members].sum(), middle, side="right")
+    return part_of_unit[unit]
+
+
+class Splits(Mapping):
+    """The splits of a table by name, with the schema that was fitted on "train"."""
+
+    def __init__(self, schema, parts):
+        self.schema = schema
+        self._parts = parts
+
+    def __getitem__(self, name):
+        if name not in self._parts:
+            raise UnknownSplit(str(unknown("split", name, self._parts)))
+        return self._parts[name]
+
+    def __iter__(self):
+        return iter(self._parts)
+
+    def __len__(self):
+        return len(self._parts)
+
+    def __repr__(self):
+        return f"<Splits {', '.join(f'{name}: {len(part)} rows' for name, part in self.items())}>"
+
+
+class UnknownSplit(InputError, KeyError):
+    """A split that does not exist; a KeyError too, so that `in` and `get` work."""
+
+    __str__ = ValueError.__str__
+
+
+def read(source, schema, *, targets=True):
+    """Read and check a table of samples.
+
+    Args:
+        source: path of a CSV file with a header, or a DataFrame. Paths in the cells of pictures and recordings are
+            relative to the CSV file (for a DataFrame: to the working directory) or absolute.
+        schema: `Schema`, fitted or not.
+        targets: False for a table without the targets' columns, to predict on.
+
+    Returns:
+        `Records`.
+
+    Raises:
+        InputError: with table, row and column: no such column, an empty cell, a file that is not there.
+
+    >>> import pandas as pd
+    >>> from mmkeras.schema import Category
+    >>> schema = Schema(inputs={"review": Text(length=8)}, targets={"liked": Category()})
+    >>> len(read(pd.DataFrame({"review": ["good", "bad"], "liked": ["yes", "no"]}), schema))
+    2
+    """
+    if not isinstance(schema, Schema):
+        raise InputError(f"read: expected a Schema, received {schema!r}")
+    if isinstance(source, pd.DataFrame):
+        frame, name, folder = source.reset_index(drop=True), "DataFrame", Path.cwd()
+    else:
+        frame, name, folder = _read_csv(source), Path(source).name, Path(source).parent.absolute()
+    wanted = schema.parts if targets else schema.inputs
+    for part in wanted:
+        if schema.column(part) not in frame.columns:
+            raise unknown("column", schema.column(part), frame.columns, where=f"{name}: ")
+    if frame.empty:
+        raise InputError(f"{name}: expected at least one row, found none")
+    frame = frame.assign(**{schema.column(part): _cells(frame[schema.column(part)]) for part in wanted})
+    records = Records(schema, frame, name)
+    for part in wanted:
+        _check_filled(records, part)
+        if isinstance(schema.parts[part], (Image, Audio)):
+            frame[schema.column(part)] = _check_files(records, part, folder)
+    return records
+
+
+def _read_csv(path):
+    try:
+        # every cell is a str, and only an empty one is absent: "none", "NA" and "007" are labels like any other
+        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise InputError(f"cannot read the table {str(path)!r}: {error}") from error
+
+
+def _cells(column):
+    """A column of any type as str; absent values are ""."""
+    if pd.api.types.is_float_dtype(column) and (column.dropna() % 1 == 0).all():
+        column = column.astype("Int64")  # whole numbers that a hole has turned into floats
+    return column.astype(object).where(column.notna(), "").map(os.fspath if _has_paths(column) else str)
+
+
+def _has_paths(column):
+    return column.map(lambda cell: isinstance(cell, Path)).any()
+
+
+def _check_filled(records, name):
+    empty = np.flatnonzero(records.values(name) == "")
+    if len(empty):
+        raise InputError(f"{records.where(empty[0], name)}: expected a value, found nothing ({len(empty)} such rows)")
+
+
+def _check_files(records, name, folder):
+    """The absolute paths of one column; every distinct file is looked up once."""
+    number, distinct = pd.factorize(records.values(name))
+    paths = [os.path.join(folder, value) for value in distinct]
+    missing = [position for position, path in enumerate(paths) if not os.path.isfile(path)]
+    if missing:
+        rows = np.flatnonzero(np.isin(number, missing))
+        value = records.values(name)[rows[0]]
+        what = "is not a file" if os.path.exists(os.path.join(folder, value)) else "no such file"
+        raise InputError(f"{records.where(rows[0], name)}: {what}: {value!r} in {folder} ({len(rows)} such rows)")
+    return np.array(paths, dtype=object)[number]

@@ -1,0 +1,47 @@
+"""The catalogues of towers, fusions and heads are plain dicts: how a part is added, found and given its options."""
+
+import inspect
+from collections.abc import Mapping
+
+from mmkeras.errors import InputError, unknown
+
+
+def registrar(kind, table):
+    """The `register(name)` decorator of one catalogue."""
+
+    def register(name):
+        def add(part):
+            if name in table:
+                raise InputError(f"{kind} {name!r} exists already: {table[name]!r}")
+            table[name] = part
+            return part
+
+        return add
+
+    return register
+
+
+def choose(kind, table, choice, where):
+    """What `choice` names: `(name, part, options)`.
+
+    Args:
+        kind: "tower", "fusion" or "head".
+        table: the catalogue.
+        choice: a name, or a dict of "kind" (the name) and options.
+        where: beginning of the message, as "'image': ".
+    """
+    options = dict(choice) if isinstance(choice, Mapping) else {"kind": choice}
+    name = options.pop("kind", None)
+    if name not in table:
+        raise unknown(kind, name, table, where)
+    return name, table[name], options
+
+
+def arguments(kind, name, part, options, given, where):
+    """Keyword arguments for a part: its options, checked, and those of the `given` that it asks for."""
+    parameters = inspect.signature(part).parameters
+    own = [key for key, value in parameters.items() if value.kind is value.KEYWORD_ONLY and key not in given]
+    for option in options:
+        if option not in own:
+            raise unknown(f"option of {kind} {name!r}:", option, own, where)
+    return {**options, **{key: value for key, value in given.items() if key in parameters}}

@@ -1,0 +1,347 @@
+"""What a sample is: its inputs, its targets, and everything that had to be learned from the table to read them.
+
+A `Schema` is a value: `fit` returns a new one, JSON carries it both ways, and it alone says which names there are and
+in which order. The rest of the package (pipeline, towers, heads, exported bundle) asks it.
+"""
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from mmkeras.errors import InputError, unknown
+
+FORMAT = 1
+RESERVED = ("_present", "_length", "_index", "_tower", "_status")
+
+
+def _check_positive(kind, **numbers):
+    for name, number in numbers.items():
+        if isinstance(number, bool) or not isinstance(number, (int, float)) or not number > 0:
+            raise InputError(f"{kind}: expected {name} to be a number above 0, received {number!r}")
+
+
+def _check_whole(kind, **numbers):
+    _check_positive(kind, **numbers)
+    for name, number in numbers.items():
+        if not isinstance(number, int):
+            raise InputError(f"{kind}: expected {name} to be a whole number, received {number!r}")
+
+
+def _as_words(kind, field, values):
+    """A given list of words or labels as a tuple of distinct strings, or None."""
+    if values is None:
+        return None
+    if isinstance(values, str):
+        raise InputError(f"{kind}: expected {field} to be a list of strings, received the single string {values!r}")
+    words = tuple(str(v) for v in values)
+    if len(set(words)) != len(words):
+        twice = [w for w, n in Counter(words).items() if n > 1]
+        raise InputError(f"{kind}: expected distinct {field}, received {twice[0]!r} more than once")
+    return words
+
+
+@dataclass(frozen=True)
+class Image:
+    """A picture from a JPEG, PNG, GIF, BMP or WebP file, stretched to one size.
+
+    The model receives `(batch, height, width, channels)`, uint8, 0 to 255.
+
+    Args:
+        height, width: size in pixels.
+        channels: 1 (grey) or 3 (red, green, blue).
+        column: the table's column that names the file; None: the input's own name.
+    """
+
+    height: int
+    width: int
+    channels: int = 3
+    column: str | None = None
+    dtype = "uint8"
+
+    def __post_init__(self):
+        _check_whole("Image", height=self.height, width=self.width)
+        if self.channels not in (1, 3):
+            raise InputError(f"Image: expected channels to be 1 or 3, received {self.channels!r}")
+
+    @property
+    def shape(self):
+        """`(height, width, channels)`."""
+        return (self.height, self.width, self.channels)
+
+
+@dataclass(frozen=True)
+class Audio:
+    """A recording from a WAV file, cut or filled with silence at its end to one duration.
+
+    The model receives `(batch, samples)`, float32 in [-1, 1]; several channels are averaged.
+
+    Args:
+        rate: samples a second, hertz; the files must have this rate.
+        seconds: duration.
+        column: the table's column that names the file; None: the input's own name.
+    """
+
+    rate: int
+    seconds: float
+    column: str | None = None
+    dtype = "float32"
+
+    def __post_init__(self):
+        _check_whole("Audio", rate=self.rate)
+        _check_positive("Audio", seconds=self.seconds)
+        if self.samples < 1:
+            raise InputError(f"Audio: {self.seconds} s at {self.rate} Hz is less than one sample")
+
+    @property
+    def samples(self):
+        """Number of samples."""
+        return round(self.rate * self.seconds)
+
+    @property
+    def shape(self):
+        """`(samples,)`."""
+        return (self.samples,)
+
+
+@dataclass(frozen=True)
+class Text:
+    """A sentence, as numbers of words: lower case, without punctuation, cut or padded at its end to one length.
+
+    The model receives `(batch, length)`, int32: 0 padding, 1 a word outside the vocabulary, from 2 on the vocabulary.
+
+    Args:
+        length: number of words kept.
+        vocabulary: the words in the order of their numbers; None: taken from the training rows, most frequent first.
+        limit: most words that fitting takes.
+        column: the table's column; None: the input's own name.
+    """
+
+    length: int
+    vocabulary: tuple[str, ...] | None = None
+    limit: int = 20_000
+    column: str | None = None
+    dtype = "int32"
+
+    def __post_init__(self):
+        _check_whole("Text", length=self.length, limit=self.limit)
+        words = _as_words("Text", "vocabulary", self.vocabulary)
+        if words is not None and not words:
+            raise InputError("Text: expected at least one word in vocabulary, received none")
+        object.__setattr__(self, "vocabulary", words)
+
+    @property
+    def shape(self):
+        """`(length,)`."""
+        return (self.length,)
+
+    @property
+    def tokens(self):
+        """Number of different token ids, padding and the unknown word among them."""
+        return len(self.vocabulary) + 2
+
+    @property
+    def fitted(self):
+        """Whether the vocabulary is known."""
+        return self.vocabulary is not None
+
+    def fit(self, words):
+        """A copy whose vocabulary is the most frequent of `words` (an iterable of str, with repetitions)."""
+        counted = sorted(Counter(words).items(), key=lambda item: (-item[1], item[0]))
+        return replace(self, vocabulary=tuple(word for word, _ in counted[: self.limit]))
+
+
+def _natural(label):
+    """Sort key: numbers by value, before words by spelling."""
+    try:
+        number = float(label)
+    except ValueError:
+        number = math.nan
+    return (math.isnan(number), 0.0 if math.isnan(number) else number, label)
+
+
+@dataclass(frozen=True)
+class Category:
+    """A target that is one of several classes.
+
+    `fit` receives `(batch,)`, int32 class numbers; the model answers `(batch, classes)`, float32 probabilities.
+
+    Args:
+        classes: the labels in the order of the model's outputs; None: taken from the training rows, numbers by value,
+            then words by spelling.
+        column: the table's column; None: the target's own name.
+    """
+
+    classes: tuple[str, ...] | None = None
+    column: str | None = None
+    dtype = "int32"
+
+    def __post_init__(self):
+        classes = _as_words("Category", "classes", self.classes)
+        if classes is not None and len(classes) < 2:
+            raise InputError(f"Category: expected at least 2 classes, received {list(classes)}")
+        object.__setattr__(self, "classes", classes)
+
+    @property
+    def fitted(self):
+        """Whether the classes are known."""
+        return self.classes is not None
+
+    def fit(self, labels):
+        """A copy whose classes are the distinct `labels` (an iterable of str)."""
+        return replace(self, classes=tuple(sorted(set(labels), key=_natural)))
+
+    def decode(self, probabilities):
+        """The labels of the most probable classes.
+
+        Args:
+            probabilities: `(batch, classes)`.
+
+        Returns:
+            `(batch,)` array of str.
+
+        >>> Category(classes=["no", "yes"]).decode([[0.1, 0.9], [0.8, 0.2]]).tolist()
+        ['yes', 'no']
+        """
+        probabilities = np.asarray(probabilities)
+        if probabilities.ndim != 2 or probabilities.shape[1] != len(self.classes):
+            raise InputError(
+                f"Category.decode: expected shape (batch, {len(self.classes)}), received {probabilities.shape}"
+            )
+        return np.asarray(self.classes, dtype=object)[probabilities.argmax(axis=1)]
+
+
+INPUTS = {kind.__name__: kind for kind in (Image, Audio, Text)}
+TARGETS = {kind.__name__: kind for kind in (Category,)}
+
+
+def _check_parts(role, parts, kinds):
+    if not isinstance(parts, Mapping) or not parts:
+        raise InputError(f"Schema: expected {role} to be a dict with at least one entry, received {parts!r}")
+    for name, part in parts.items():
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or name.endswith(RESERVED):
+            raise InputError(
+                f"Schema: expected names of letters, digits and _ that do not end in {', '.join(RESERVED)} "
+                f"(a column of another name is given by column=...), received {name!r} in {role}"
+            )
+        if type(part) not in kinds.values():
+            raise InputError(f"Schema: expected {role}[{name!r}] to be one of {', '.join(kinds)}, received {part!r}")
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The inputs and targets of a table of samples, by name and in order.
+
+    Args:
+        inputs: dict of name -> `Image`, `Audio` or `Text`.
+        targets: dict of name -> `Category`.
+
+    Raises:
+        InputError: a name that cannot be one, or a part of an unknown kind.
+
+    >>> schema = Schema(inputs={"photo": Image(32, 32)}, targets={"label": Category()})
+    >>> schema.fitted
+    False
+    >>> schema.fit({"label": ["cat", "dog", "cat"]}).targets["label"].classes
+    ('cat', 'dog')
+    """
+
+    inputs: dict[str, Image | Audio | Text]
+    targets: dict[str, Category]
+
+    def __post_init__(self):
+        _check_parts("inputs", self.inputs, INPUTS)
+        _check_parts("targets", self.targets, TARGETS)
+        both = sorted(set(self.inputs) & set(self.targets))
+        if both:
+            raise InputError(f"Schema: expected different names for inputs and targets, received {both[0]!r} in both")
+        object.__setattr__(self, "inputs", dict(self.inputs))
+        object.__setattr__(self, "targets", dict(self.targets))
+
+    @property
+    def parts(self):
+        """Inputs and targets in one dict."""
+        return {**self.inputs, **self.targets}
+
+    def column(self, name):
+        """The table's column that holds the input or target `name`."""
+        return self.parts[name].column or name
+
+    @property
+    def unfitted(self):
+        """Names of the parts that still have to be fitted, in order."""
+        return [name for name, part in self.parts.items() if not getattr(part, "fitted", True)]
+
+    @property
+    def fitted(self):
+        """Whether vocabularies and classes are all known."""
+        return not self.unfitted
+
+    def require_fitted(self, purpose):
+        """Raise an `InputError` that names what is missing, unless the schema is fitted."""
+        if not self.fitted:
+            raise InputError(
+                f"{purpose} needs a fitted schema, but {', '.join(map(repr, self.unfitted))} has no vocabulary or "
+                "classes yet: use records.split(...).schema, records.fit().schema, or give them by hand"
+            )
+
+    def fit(self, values):
+        """A copy in which every part not yet fitted is fitted on `values[name]` (words of a text, labels)."""
+        new = {name: self.parts[name].fit(values[name]) for name in self.unfitted}
+        return Schema(
+            inputs={name: new.get(name, part) for name, part in self.inputs.items()},
+            targets={name: new.get(name, part) for name, part in self.targets.items()},
+        )
+
+    def to_json(self):
+        """The schema as a JSON string."""
+
+        def part(value):
+            return {"kind": type(value).__name__, **asdict(value)}
+
+        content = {
+            "format": FORMAT,
+            "inputs": {name: part(value) for name, value in self.inputs.items()},
+            "targets": {name: part(value) for name, value in self.targets.items()},
+        }
+        return json.dumps(content, indent=1, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text):
+        """The schema from `to_json`'s string. Raises `InputError` for anything else."""
+        try:
+            content = json.loads(text)
+            if content["format"] != FORMAT:
+                raise InputError(f"Schema: expected format {FORMAT}, received {content['format']!r}")
+            return cls(_parts(content["inputs"], INPUTS), _parts(content["targets"], TARGETS))
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"Schema: expected the JSON of a schema, received {text[:60]!r} ({error})") from error
+
+    def save(self, path):
+        """Write the schema as JSON to `path`."""
+        Path(path).write_text(self.to_json() + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path):
+        """Read a schema that `save` has written."""
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"Schema: cannot read {str(path)!r}: {error}") from error
+        return cls.from_json(text)
+
+
+def _parts(content, kinds):
+    parts = {}
+    for name, fields in content.items():
+        fields = dict(fields)
+        kind = fields.pop("kind")
+        if kind not in kinds:
+            raise unknown("kind", kind, kinds, where=f"Schema: {name!r}: ")
+        parts[name] = kinds[kind](**fields)
+    return parts

@@ -1,0 +1,49 @@
+"""Towers: one modality in, tokens out.
+
+A tower is a function `(x, *, mask=None, width, name) -> Tokens` of `(batch, ...)` in raw units. It may ask for
+`feature`, the schema's entry of its input (the rate of a recording, the vocabulary of a text), and have options of its
+own; a tower on a padded input asks for `mask`, `(batch, steps)` bool.
+"""
+
+import keras
+
+from mmkeras.errors import InputError
+from mmkeras.layers import Tokens, hide_padding
+from mmkeras.registry import arguments, choose, registrar
+from mmkeras.schema import Audio, Image, Text
+from mmkeras.towers import audio, image, text
+
+TOWERS = {"conv": image.conv, "lstm": text.lstm, "spectrogram": audio.spectrogram}
+DEFAULTS = {Image: "conv", Text: "lstm", Audio: "spectrogram"}
+
+register = registrar("tower", TOWERS)
+
+
+def tower(feature, choice, *, width, name):
+    """The sub-model `<name>_tower` of one input.
+
+    Args:
+        feature: the schema's entry.
+        choice: name of a tower, or a dict of "kind" and options; None: the modality's default.
+        width: width of its tokens.
+        name: of the input.
+
+    Returns:
+        `keras.Model`: `(batch, *feature.shape)` -> values `(batch, tokens, width)`, or `[values, mask]` with mask
+        `(batch, tokens)` bool. Values are zeros behind the mask.
+
+    Raises:
+        InputError: an unknown tower or option, an input that the tower cannot read.
+    """
+    where = f"{name!r}: "
+    kind, build, options = choose("tower", TOWERS, choice or DEFAULTS[type(feature)], where)
+    x = keras.Input(feature.shape, dtype=feature.dtype, name=name)
+    mask = keras.ops.not_equal(x, 0) if isinstance(feature, Text) else None
+    given = {"mask": mask, "width": width, "name": name, "feature": feature}
+    tokens = build(x, **arguments("tower", kind, build, options, given, where))
+    if not isinstance(tokens, Tokens) or len(tokens.values.shape) != 3 or tokens.values.shape[-1] != width:
+        raise InputError(
+            f"{where}expected tower {kind!r} to return Tokens of (batch, tokens, {width}), received {tokens!r}"
+        )
+    values, mask = hide_padding(tokens)
+    return keras.Model(x, values if mask is None else [values, mask], name=f"{name}_tower")
