@@ -4,6 +4,7 @@ Each distinct file is decoded once, however many rows share it, and kept decoded
 second epoch, the evaluation and every shuffled control cost no decoding at all.
 """
 
+import functools
 import weakref
 from typing import NamedTuple
 
@@ -39,12 +40,17 @@ def columns(records):
     return _DECODED[records]
 
 
+@functools.lru_cache(maxsize=64)
+def _file_decoder(feature):
+    """The decoder of an input as one compiled function, traced once for all splits."""
+    signature = [tf.TensorSpec([None], tf.string)]
+    return tf.function(decode.decoder(feature, files=True), input_signature=signature, autograph=False)
+
+
 def _decode(records, name):
     feature = records.schema.inputs[name]
     index, distinct = pd.factorize(records.values(name))
-    decoder = tf.function(
-        decode.decoder(feature, files=True), input_signature=[tf.TensorSpec([None], tf.string)], autograph=False
-    )
+    decoder = _file_decoder(feature)
     values = np.empty((len(distinct), *feature.shape), feature.dtype)
     status = np.empty(len(distinct), np.int32)
     for start in range(0, len(distinct), CHUNK):

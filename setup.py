@@ -1,0 +1,5 @@
+"""A shim for tools that look for setup.py; everything stands in setup.cfg."""
+
+from setuptools import setup
+
+setup()
