@@ -22,7 +22,7 @@ SCHEMA = Schema(
     targets={"answer": Category()},
 )
 TOWERS = {
-    "image": {"kind": "conv", "filters": 64, "depth": 2, "dropout": 0.3},
+    "image": {"kind": "conv", "filters": 128, "dropout": 0.5},
     "question": "lstm",
     "audio": {"kind": "spectrogram", "filters": 16, "dropout": 0.3},
 }

@@ -161,7 +161,7 @@ def read(source, schema, *, targets=True):
         InputError: with table, row and column: no such column, an empty cell, a file that is not there.
 
     >>> import pandas as pd
-    >>> from mmkeras.schema import Category
+    >>> from mmkeras.schema import Category, Text
     >>> schema = Schema(inputs={"review": Text(length=8)}, targets={"liked": Category()})
     >>> len(read(pd.DataFrame({"review": ["good", "bad"], "liked": ["yes", "no"]}), schema))
     2

@@ -1,0 +1,79 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+import mmkeras
+from mmkeras import cli
+from mmkeras.datasets import keypad_ceilings
+
+
+def run(*arguments, **options):
+    command = [str(Path(sys.executable).with_name("mmkeras")), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+def test_demo_end_to_end(tmp_path):
+    """The real command, one epoch: every file that it names is there, and its figures agree with each other."""
+    done = run("demo", "--epochs", "1", "--out", str(tmp_path), "--fusion", "attention")
+    assert done.returncode == 0, done.stderr[-2000:]
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert set(summary) == {"test_accuracy", "subsets", "bundle", "sample", "seconds"}
+    assert summary["bundle"] == str(tmp_path / "saved_models" / "keypad" / "1")
+    whole, *others = summary["subsets"]
+    assert whole["score"] == pytest.approx(summary["test_accuracy"], abs=1e-6)
+    assert len(others) == 7
+    ceilings = keypad_ceilings(tmp_path / "data" / "keypad" / "manifest.csv")
+    assert {tuple(s["modalities"]): s["ceiling"] for s in summary["subsets"]} == ceilings
+    sample = summary["sample"]
+    values = {name: tf.constant([Path(sample[name]).read_bytes()]) for name in ("image", "audio")}
+    served = tf.saved_model.load(summary["bundle"]).signatures["serving_default"]
+    answer = served(question=tf.constant([sample["question"]]), **values)
+    assert answer["status"].numpy().tolist() == [0]
+    assert f"-> {answer['label'].numpy()[0].decode()} (" in done.stdout
+    for line in (summary["bundle"], "image + question + audio", "Test accuracy", "docker run"):
+        assert line in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["dmo"], "invalid choice: 'dmo'"),
+        (["demo", "--fusion", "concta"], "invalid choice: 'concta' (choose from"),
+        (["demo", "--epochs", "0"], "expected a whole number above 0, received 0"),
+        (["demo", "--epochs", "ten"], "invalid whole number value: 'ten'"),
+        (["demo", "--epoch-count", "3"], "unrecognized arguments: --epoch-count"),
+        ([], "the following arguments are required: COMMAND"),
+    ],
+)
+def test_bad_arguments(arguments, message, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(arguments)
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_output_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    done = run("demo", "--out", str(tmp_path / "file" / "below"))
+    assert done.returncode == 2
+    error = done.stderr.strip().splitlines()[-1]
+    assert error == f"mmkeras: error: demo: cannot write to {str(tmp_path / 'file' / 'below')!r}: Not a directory"
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_interrupted(monkeypatch, capsys):
+    def interrupt(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_demo", interrupt)
+    assert cli.main(["demo"]) == 130
+    assert capsys.readouterr().err == "mmkeras: interrupted\n"
+
+
+def test_version():
+    assert run("--version").stdout == f"mmkeras {mmkeras.__version__}\n"

@@ -1,0 +1,180 @@
+import subprocess
+import sys
+
+import contracts
+import keras
+import numpy as np
+import pytest
+
+import mmkeras as mk
+from mmkeras.errors import InputError
+from mmkeras.schema import Category, Image, Schema, Text
+
+fusions = pytest.mark.parametrize("fusion", ["concat", "attention"])
+EVERY_TOKEN = {name: {"kind": kind, "tokens": "all"} for kind, name in contracts.KIND_OF.items()}
+
+
+@fusions
+@pytest.mark.parametrize("towers", [{}, EVERY_TOKEN], ids=["one", "all"])
+def test_laws(fusion, towers, tmp_path):
+    schema = contracts.small_schema()
+    x = contracts.samples(schema, rows=16)
+    keras.utils.set_random_seed(0)
+    model = mk.build(schema, fusion=fusion, towers=towers, width=16)
+    assert [tensor.name for tensor in model.inputs] == list(schema.inputs)
+    assert model.output_names == ["answer"]
+    assert contracts.outputs(model, x)[0].shape == (16, 3)
+    contracts.order_of_the_batch_changes_nothing(model, x)
+    contracts.round_trip_is_equal(model, x, tmp_path / "model.keras")
+    contracts.gradients_reach_every_weight(model, [x[name] for name in schema.inputs])
+
+
+def test_is_a_plain_functional_model_of_sub_models():
+    model = mk.build(contracts.small_schema(), width=8)
+    assert type(model) is keras.src.models.functional.Functional
+    assert [layer.name for layer in model.layers if isinstance(layer, keras.Model)] == [
+        "image_tower",
+        "question_tower",
+        "audio_tower",
+        "body",
+    ]
+    parts = [layer for layer in model.layers if isinstance(layer, keras.Model)]
+    assert sum(part.count_params() for part in parts) == model.count_params()
+
+
+def test_inputs_are_routed_by_name():
+    """Shuffled and extra keys change nothing, a missing one raises: FACTS of models made from a dict of inputs."""
+    schema = contracts.small_schema()
+    model = mk.build(schema, width=8)
+    x = contracts.samples(schema)
+    expected = model.predict(x, verbose=0)
+    shuffled = {"aaa_extra": np.zeros((5, 3)), **{name: x[name] for name in reversed(x)}, "zzz": np.zeros(5)}
+    np.testing.assert_array_equal(model.predict(shuffled, verbose=0), expected)
+    with pytest.raises((KeyError, ValueError), match="audio"):
+        model.predict({name: x[name] for name in ("image", "question")}, verbose=0)
+
+
+def test_several_targets_are_a_dict():
+    schema = contracts.small_schema(answer=Category(classes=["a", "b"]), colour=Category(classes=["r", "g", "b"]))
+    model = mk.build(schema, width=8)
+    model.compile("adam", **mk.compile_args(schema))
+    x = contracts.samples(schema)
+    y = {"colour": np.array([0, 1, 2, 0, 1]), "answer": np.zeros(5)}
+    history = model.fit(x, y, verbose=0).history
+    assert sorted(history) == ["answer_accuracy", "answer_loss", "colour_accuracy", "colour_loss", "loss"]
+    answers = model.predict(x, verbose=0)
+    assert {name: value.shape for name, value in answers.items()} == {"answer": (5, 2), "colour": (5, 3)}
+
+
+def test_sample_weights_reach_loss_and_accuracy():
+    schema = contracts.small_schema()
+    model = mk.build(schema, width=8)
+    model.compile("adam", **mk.compile_args(schema))
+    x = contracts.samples(schema)
+    best = model.predict(x, verbose=0).argmax(axis=1)
+    wrong = (best + 1) % 3
+    truth = np.where(np.arange(5) == 0, best, wrong)
+    only_first = np.array([1.0, 0, 0, 0, 0])
+    found = model.evaluate(x, truth, sample_weight=only_first, return_dict=True, verbose=0)
+    assert found["accuracy"] == 1.0
+
+
+@fusions
+def test_learns_a_rule_of_two_modalities(fusion):
+    """The answer is an exclusive or of picture and word: neither alone tells it."""
+    schema = Schema(
+        {"image": Image(8, 8, 1), "word": Text(1, vocabulary=["a", "b"])}, {"answer": Category(classes=["0", "1"])}
+    )
+    random = np.random.default_rng(0)
+    bright, word = random.integers(0, 2, (2, 512))
+    x = {
+        "image": (random.integers(0, 100, (512, 8, 8, 1)) + 150 * bright[:, None, None, None]).astype("uint8"),
+        "word": (2 + word[:, None]).astype("int32"),
+    }
+    keras.utils.set_random_seed(0)
+    model = mk.build(schema, fusion=fusion, width=16)
+    model.compile(keras.optimizers.Adam(3e-3), **mk.compile_args(schema))
+    model.fit(x, bright ^ word, epochs=15, verbose=0)
+    assert model.evaluate(x, bright ^ word, return_dict=True, verbose=0)["accuracy"] > 0.98
+
+
+def test_mixed_bfloat16_trains():
+    schema = contracts.small_schema()
+    x = contracts.samples(schema, rows=16)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = mk.build(schema, fusion="attention", towers=EVERY_TOKEN, width=16)
+        model.compile("adam", **mk.compile_args(schema))
+        history = model.fit(x, np.arange(16) % 3, epochs=2, verbose=0).history
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert np.isfinite(history["loss"]).all()
+    assert model.output.dtype == "float32"
+
+
+JAX = """
+import sys
+import keras, numpy as np
+assert keras.backend.backend() == "jax"
+model = keras.models.load_model(sys.argv[1])
+x = dict(np.load(sys.argv[2]))
+np.testing.assert_allclose(model.predict(x, verbose=0), np.load(sys.argv[3]), atol=1e-4)
+history = model.fit(x, np.arange(64) % 3, epochs=1, batch_size=16, verbose=0).history
+assert np.isfinite(history["loss"][0]) and model.optimizer.iterations == 4, history
+assert not [name for name in sys.modules if name.startswith("mmkeras")]
+"""
+
+
+@fusions
+def test_trains_on_jax_from_arrays(fusion, tmp_path):
+    """In a fresh process on the JAX backend, without mmkeras: the file holds plain Keras layers."""
+    pytest.importorskip("jax", reason="pip install jax")
+    schema = contracts.small_schema()
+    model = mk.build(schema, fusion=fusion, towers=EVERY_TOKEN, width=16)
+    model.compile("adam", **mk.compile_args(schema))
+    x = contracts.samples(schema, rows=64)
+    model.save(tmp_path / "model.keras")
+    np.savez(tmp_path / "x.npz", **x)
+    np.save(tmp_path / "y.npy", model.predict(x, verbose=0))
+    files = [str(tmp_path / name) for name in ("model.keras", "x.npz", "y.npy")]
+    environment = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", JAX, *files], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_spec_round_trip_and_errors():
+    spec = mk.ModelSpec(towers={"image": {"kind": "conv", "filters": 8}}, fusion="attention", width=32)
+    assert mk.ModelSpec.from_json(spec.to_json()) == spec
+    assert mk.build(contracts.small_schema(), spec).count_params() == (
+        mk.build(
+            contracts.small_schema(), towers={"image": {"kind": "conv", "filters": 8}}, fusion="attention", width=32
+        ).count_params()
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"widht": 3}, "unknown option of ModelSpec: 'widht'; did you mean 'width'"),
+        ({"width": 0}, "expected width to be a whole number above 0, received 0"),
+        ({"width": 2.5}, "expected width to be a whole number above 0, received 2.5"),
+        ({"towers": "conv"}, "expected towers to be a dict of name -> part, received 'conv'"),
+        ({"towers": {"imag": "conv"}}, "ModelSpec.towers: unknown input 'imag'; did you mean 'image'"),
+        ({"heads": {"anwser": "softmax"}}, "ModelSpec.heads: unknown target 'anwser'; did you mean 'answer'"),
+        ({"towers": {"image": "convv"}}, "'image': unknown tower 'convv'; did you mean 'conv'"),
+        ({"fusion": "concatenate"}, "unknown fusion 'concatenate'; did you mean 'concat'"),
+    ],
+)
+def test_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        mk.build(contracts.small_schema(), **options)
+
+
+def test_unfitted_schema_is_refused():
+    schema = Schema({"question": Text(4)}, {"answer": Category()})
+    with pytest.raises(InputError, match="build needs a fitted schema, but 'question', 'answer' has no vocabulary"):
+        mk.build(schema)
+    with pytest.raises(InputError, match="expected a Schema, received dict"):
+        mk.build({"question": Text(4)})

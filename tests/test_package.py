@@ -1,0 +1,115 @@
+"""What holds for the package as a whole: names, imports, docstrings."""
+
+import ast
+import doctest
+import importlib
+import inspect
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mmkeras
+
+ROOT = Path(mmkeras.__file__).parent
+MODULES = sorted(module.name for module in pkgutil.walk_packages([str(ROOT)], "mmkeras."))
+
+# A room may import from the rooms named behind it, and from itself.
+MAY_IMPORT = {
+    "errors": "",
+    "schema": "errors",
+    "decode": "schema",
+    "records": "decode errors schema",
+    "pipeline": "decode errors records schema",
+    "registry": "errors",
+    "layers": "errors schema",
+    "towers": "errors layers registry schema",
+    "fusion": "errors layers registry schema",
+    "heads": "errors layers registry schema",
+    "model": "errors fusion heads layers schema towers",
+    "evaluation": "errors heads model pipeline records schema",
+    "bundle": "decode errors evaluation heads model pipeline schema",
+    "datasets": "errors",
+    "demo": "bundle datasets errors evaluation heads model pipeline records schema",
+    "cli": "demo errors",
+}
+WITHOUT_TENSORFLOW = ["schema", "layers", "towers", "fusion", "heads", "model", "registry", "errors"]
+
+
+def room(module):
+    return module.split(".")[1]
+
+
+def imports(module):
+    tree = ast.parse(Path(importlib.util.find_spec(module).origin).read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_one_way(module):
+    assert room(module) in MAY_IMPORT, f"a new room: say in MAY_IMPORT from where {module} imports"
+    allowed = {room(module), "__version__", *MAY_IMPORT[room(module)].split()}
+    found = {room(name) for name in imports(module) if name.startswith("mmkeras.")}
+    assert found <= allowed
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if room(m) in WITHOUT_TENSORFLOW])
+def test_model_code_needs_no_tensorflow(module):
+    assert not [name for name in imports(module) if name.split(".")[0] == "tensorflow"]
+
+
+def test_rooms_make_no_circle():
+    order = list(MAY_IMPORT)
+    for name, earlier in MAY_IMPORT.items():
+        assert all(order.index(other) < order.index(name) for other in earlier.split()), name
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_doctests(module):
+    assert doctest.testmod(importlib.import_module(module)).failed == 0
+
+
+PUBLIC = """
+    Schema Image Text Audio Category read Records Splits batches towers fusion heads layers Tokens build ModelSpec
+    compile_args evaluate Evaluation predict export datasets decode InputError
+"""
+
+
+def test_public_names():
+    assert sorted(mmkeras.__all__) == sorted(PUBLIC.split())
+
+
+@pytest.mark.parametrize("name", mmkeras.__all__)
+def test_public_names_are_documented(name):
+    assert inspect.getdoc(getattr(mmkeras, name))
+
+
+def test_no_module_bears_the_name_of_a_public_function():
+    functions = {name for name in mmkeras.__all__ if inspect.isfunction(getattr(mmkeras, name))}
+    assert not functions & {module.split(".")[-1] for module in MODULES}
+    assert not functions & {"keypad", "easy_vqa"}
+
+
+def test_a_wrong_name_is_refused():
+    with pytest.raises(AttributeError, match="evalute"):
+        _ = mmkeras.evalute
+
+
+@pytest.mark.parametrize("statement", ["import mmkeras", "import mmkeras.cli", "import mmkeras.datasets"])
+def test_importing_loads_nothing_heavy(statement):
+    heavy = "{'tensorflow', 'keras', 'pandas', 'numpy', 'sklearn'}"
+    code = f"import sys; {statement}; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_files_stay_short(module):
+    path = Path(importlib.util.find_spec(module).origin)
+    assert len(path.read_text().splitlines()) <= 400

@@ -1,0 +1,153 @@
+import contracts
+import keras
+import numpy as np
+import pytest
+
+import mmkeras as mk
+from mmkeras.errors import InputError
+from mmkeras.layers import Tokens
+from mmkeras.schema import Audio, Image, Text
+from mmkeras.towers import TOWERS, tower
+
+every_tower = pytest.mark.parametrize("tokens", ["one", "all"])
+
+
+@pytest.fixture(params=sorted(TOWERS))
+def kind(request):
+    return request.param
+
+
+@every_tower
+def test_shape_dtype_and_name(kind, tokens):
+    name = contracts.KIND_OF[kind]
+    model = contracts.small_tower(kind, tokens)
+    values, *mask = contracts.outputs(model, contracts.sample(contracts.FEATURES[name]))
+    assert model.name == f"{name}_tower"
+    assert values.dtype == np.float32
+    assert values.shape == (5, 1 if tokens == "one" else model.outputs[0].shape[1], contracts.WIDTH)
+    assert tokens == "one" or values.shape[1] > 1
+    assert all(m.dtype == bool and m.shape == values.shape[:2] for m in mask)
+
+
+@every_tower
+def test_gradients_reach_every_weight(kind, tokens):
+    x = contracts.sample(contracts.FEATURES[contracts.KIND_OF[kind]], rows=32)
+    keras.utils.set_random_seed(0)
+    contracts.gradients_reach_every_weight(contracts.small_tower(kind, tokens, width=16), x)
+
+
+@every_tower
+def test_round_trip(kind, tokens, tmp_path):
+    x = contracts.sample(contracts.FEATURES[contracts.KIND_OF[kind]])
+    contracts.round_trip_is_equal(contracts.small_tower(kind, tokens), x, tmp_path / "tower.keras")
+
+
+@every_tower
+def test_order_of_the_batch(kind, tokens):
+    x = contracts.sample(contracts.FEATURES[contracts.KIND_OF[kind]])
+    contracts.order_of_the_batch_changes_nothing(contracts.small_tower(kind, tokens), x)
+
+
+@every_tower
+def test_padding_changes_nothing(tokens):
+    short, long = Text(4, vocabulary=["a", "b"]), Text(9, vocabulary=["a", "b"])
+    small = contracts.small_tower("lstm", tokens, feature=short)
+    large = contracts.small_tower("lstm", tokens, feature=long)
+    large.set_weights(small.get_weights())
+    ids = np.array([[2, 3, 2, 3], [3, 0, 0, 0], [0, 0, 0, 0]], "int32")
+    padded = np.pad(ids, [[0, 0], [0, 5]])
+    old, new = contracts.outputs(small, ids), contracts.outputs(large, padded)
+    np.testing.assert_allclose(new[0][:, : old[0].shape[1]], old[0], atol=1e-6)
+    if tokens == "all":
+        np.testing.assert_array_equal(new[1], padded != 0)
+        assert not new[0][~new[1]].any(), "expected zeros behind the mask"
+
+
+def test_nan_behind_the_mask_is_hidden():
+    @mk.towers.register("leaky")
+    def leaky(x, *, mask, width, name):
+        values = keras.ops.where(mask[..., None], 1.0, np.nan) * keras.ops.ones((1, 1, width))
+        return Tokens(values, mask)
+
+    try:
+        model = tower(contracts.FEATURES["question"], "leaky", width=4, name="question")
+    finally:
+        del TOWERS["leaky"]
+    values, mask = contracts.outputs(model, np.array([[2, 3, 0, 0, 0, 0]], "int32"))
+    np.testing.assert_array_equal(values[0, :, 0], [1, 1, 0, 0, 0, 0])
+    np.testing.assert_array_equal(mask[0], [True, True, False, False, False, False])
+
+
+def test_pictures_are_scaled_inside():
+    model = contracts.small_tower("conv")
+    x = contracts.sample(contracts.FEATURES["image"])
+    rescaled = keras.Model(model.inputs, model.get_layer("image_rescale").output)
+    np.testing.assert_allclose(contracts.outputs(rescaled, x)[0], x / 255.0, atol=1e-6)
+
+
+def test_spectrogram_puts_a_tone_where_it_belongs():
+    feature = Audio(rate=8000, seconds=0.5)
+    model = tower(feature, "spectrogram", width=8, name="audio")
+    mel = keras.Model(model.inputs, model.get_layer("audio_mel").output)
+    seconds = np.arange(feature.samples) / feature.rate
+    waves = np.stack([np.sin(2 * np.pi * hertz * seconds) for hertz in (500, 1500, 3000)]).astype("float32")
+    loudest = contracts.outputs(mel, waves)[0].mean(axis=2).argmax(axis=1)
+    # 64 bands evenly spaced in mel (2595 log10(1 + f / 700)) from 20 Hz to 4 kHz
+    low, high = (2595 * np.log10(1 + f / 700) for f in (20, 4000))
+    expected = [(2595 * np.log10(1 + f / 700) - low) / (high - low) * 65 - 1 for f in (500, 1500, 3000)]
+    np.testing.assert_allclose(loudest, expected, atol=1.5)
+
+
+def test_conv_halves_until_four_places():
+    shapes = {8: 1, 28: 3, 64: 4, 5: 1, 3: 1}
+    for size, depth in shapes.items():
+        model = tower(Image(size, size + 3, 1), "conv", width=4, name="image")
+        assert sum(isinstance(layer, keras.layers.MaxPooling2D) for layer in model.layers) == depth, size
+
+
+@pytest.mark.parametrize(("name", "layer"), [("image", "conv0"), ("question", "lstm"), ("audio", "mel")])
+def test_default_by_modality(name, layer):
+    assert tower(contracts.FEATURES[name], None, width=4, name=name).get_layer(f"{name}_{layer}")
+
+
+def test_registered_by_a_user():
+    @mk.towers.register("mean")
+    def mean(x, *, width, name, power=1):
+        x = keras.ops.mean(keras.ops.cast(x, "float32"), axis=(1, 2)) ** power
+        return Tokens(keras.layers.Dense(width, name=f"{name}_dense")(x)[:, None])
+
+    try:
+        with pytest.raises(InputError, match="tower 'mean' exists already"):
+            mk.towers.register("mean")(mean)
+        model = mk.build(contracts.small_schema(), towers={"image": {"kind": "mean", "power": 2}}, width=4)
+        assert model.get_layer("image_tower").count_params() == 8
+    finally:
+        del TOWERS["mean"]
+
+
+@pytest.mark.parametrize(
+    ("feature", "choice", "message"),
+    [
+        ("image", "con", "'image': unknown tower 'con'; did you mean 'conv'"),
+        ("image", {"kind": "conv", "filter": 3}, "unknown option of tower 'conv': 'filter'; did you mean 'filters'"),
+        ("image", {"kind": "conv", "width": 3}, "unknown option of tower 'conv': 'width'"),
+        ("image", {"kind": "conv", "tokens": "eon"}, "unknown value of tokens 'eon'; did you mean 'one'"),
+        ("question", "conv", r"'question': tower 'conv' reads \(batch, height, width, channels\)"),
+        ("image", "lstm", r"'image': tower 'lstm' reads token ids .* received uint8 \(None, 12, 10, 1\)"),
+        ("question", "spectrogram", "'question': tower 'spectrogram' reads waves .* received int32"),
+    ],
+)
+def test_refused(feature, choice, message):
+    with pytest.raises(InputError, match=message):
+        tower(contracts.FEATURES[feature], choice, width=4, name=feature)
+
+
+def test_a_tower_that_returns_no_tokens():
+    mk.towers.register("raw")(lambda x, *, width, name: x)
+    try:
+        with pytest.raises(
+            InputError, match=r"expected tower 'raw' to return Tokens of \(batch, tokens, 4\), received"
+        ):
+            tower(contracts.FEATURES["image"], "raw", width=4, name="image")
+    finally:
+        del TOWERS["raw"]
