@@ -51,7 +51,7 @@ def export(model, schema, directory):
     except OSError as error:
         raise InputError(f"export: cannot write to {str(directory)!r}: {error.strerror}") from error
     try:
-        _archive(model, schema).write_out(unfinished, verbose=False)
+        _write(_archive(model, schema), unfinished)
         (unfinished / "assets.extra").mkdir()
         schema.save(unfinished / "assets.extra" / "schema.json")
         unfinished.chmod(0o755)  # mkdtemp's folder is its owner's alone; a server may run as somebody else
@@ -60,6 +60,17 @@ def export(model, schema, directory):
         raise InputError(f"export: cannot write to {str(directory)!r}: {error.strerror}") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _write(archive, folder):
+    """Write the SavedModel without TensorFlow's word that it lies in a folder which is about to be renamed."""
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("WARNING")
+    try:
+        archive.write_out(folder, verbose=False)
+    finally:
+        logger.setLevel(level)
 
 
 def _publish(unfinished, directory):

@@ -25,7 +25,7 @@ def _parser():
     demo = commands.add_parser("demo", help="the whole road on a data set that comes with the package")
     demo.add_argument("--out", default=".", metavar="DIR", help="folder for data, saved_models and summary.json (.)")
     demo.add_argument("--fusion", default="concat", choices=["concat", "attention"], help="(concat)")
-    demo.add_argument("--epochs", default=18, type=_whole, metavar="N", help="(18)")
+    demo.add_argument("--epochs", default=16, type=_whole, metavar="N", help="(16)")
     demo.add_argument("--seed", default=0, type=int, metavar="N", help="of weights and order of the rows (0)")
     demo.set_defaults(run=_demo)
     return parser

@@ -31,7 +31,7 @@ PEAK_RATE = {"concat": 2e-3, "attention": 1e-3}  # of AdamW, reached after two e
 BATCH = 128
 
 
-def demo(out=".", fusion="concat", epochs=18, seed=0):
+def demo(out=".", fusion="concat", epochs=16, seed=0):
     """Make the keypad set, train, evaluate, export, and ask the export in a fresh process; print what comes of it.
 
     Args:
@@ -98,7 +98,8 @@ def train(data, spec, peak_rate, epochs, seed):
         0.0, max(epochs * len(training) - warm_up, 1), warmup_target=peak_rate, warmup_steps=warm_up
     )
     model.compile(keras.optimizers.AdamW(rate, weight_decay=0.01), **compile_args(data.schema))
-    model.fit(training, validation_data=batches(data["val"], 2 * BATCH), epochs=epochs)
+    # shuffle=False: the batches come shuffled, and Keras would warn that it cannot do it again
+    model.fit(training, validation_data=batches(data["val"], 2 * BATCH), epochs=epochs, shuffle=False)
     return model
 
 

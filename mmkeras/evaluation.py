@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from itertools import combinations
 
+import keras
 import numpy as np
 import pandas as pd
 from keras import ops
@@ -40,8 +41,8 @@ def evaluate(model, records, *, batch_size=256, permutations=5, seed=0):
     """Metrics on the records, and the score of every subset of the modalities.
 
     The modalities outside a subset are shuffled among the rows, each by a permutation of its own, so the model gets
-    real values that belong to other rows (permutation importance: Breiman, 2001). The towers run once for each distinct
-    value, whatever the number of subsets, if the model was made by `build`.
+    real values that belong to other rows (permutation importance: Breiman, 2001). If the model was made by `build`, its
+    towers run once, whatever the number of subsets.
 
     Args:
         model: compiled `keras.Model` whose inputs are the schema's.
@@ -83,11 +84,11 @@ def check_model(model, schema, purpose):
 
 def _subset_scores(model, records, batch_size, permutations, random):
     names = list(records.schema.inputs)
-    stage, values, index = _last_stage(model, records, batch_size)
+    stage, values = _last_stage(model, records, batch_size)
     truth = labels(records)
 
     def scores(kept):
-        rows = {name: index[name] if name in kept else random.permutation(index[name]) for name in names}
+        rows = {name: np.arange(len(records)) if name in kept else random.permutation(len(records)) for name in names}
         inputs = [tensor[rows[name]] for name in names for tensor in values[name]]
         return _scores(records.schema, truth, stage.predict(inputs, batch_size=batch_size, verbose=0))
 
@@ -108,17 +109,18 @@ def _subset_scores(model, records, batch_size, permutations, random):
 
 
 def _last_stage(model, records, batch_size):
-    """The model behind its towers, with the towers' outputs for every distinct value; else the model and the values."""
-    decoded = columns(records)
-    index = {name: column.index for name, column in decoded.items()}
-    values = {name: [column.values.numpy()] for name, column in decoded.items()}
+    """The part of the model to run again and again, and what it reads: dict of input name -> list of `(rows, ...)`.
+
+    For a model of `build` that is its body, on the tokens of the towers, which run once; else it is the whole model.
+    """
     parts = {layer.name: layer for layer in model.layers}
-    if "body" not in parts or any(f"{name}_tower" not in parts for name in decoded):
-        return model, values, index
-    for name, (value,) in values.items():
-        tokens = parts[f"{name}_tower"].predict(value, batch_size=batch_size, verbose=0)
-        values[name] = tokens if isinstance(tokens, list) else [tokens]
-    return parts["body"], values, index
+    towers = [parts.get(f"{name}_tower") for name in records.schema.inputs]
+    if "body" not in parts or None in towers:
+        return model, {name: [column.values.numpy()[column.index]] for name, column in columns(records).items()}
+    inputs = [keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=tensor.name) for tensor in model.inputs]
+    front = keras.Model(inputs, {tensor.name: tower(tensor) for tensor, tower in zip(inputs, towers, strict=True)})
+    tokens = front.predict(batches(records, batch_size, targets=False), verbose=0)
+    return parts["body"], {name: value if isinstance(value, list) else [value] for name, value in tokens.items()}
 
 
 def by_target(schema, predictions):
