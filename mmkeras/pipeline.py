@@ -6,6 +6,7 @@ second epoch, the evaluation and every shuffled control cost no decoding at all.
 
 import functools
 import weakref
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ import pandas as pd
 import tensorflow as tf
 
 from mmkeras import decode
+from mmkeras.augment import augmenter
 from mmkeras.errors import InputError
 from mmkeras.records import Records
 from mmkeras.schema import Text
@@ -66,8 +68,7 @@ def _decode(records, name):
 def _unreadable(records, name, bad):
     feature = records.schema.inputs[name]
     value = records.values(name)[bad[0]]
-    expected = decode.FORMATS[type(feature)] + (f" of {feature.rate} Hz" if hasattr(feature, "rate") else "")
-    kind = "text" if isinstance(feature, Text) else "file"
+    expected, kind = decode.FORMATS[type(feature)], "text" if isinstance(feature, Text) else "file"
     return InputError(
         f"{records.where(bad[0], name)}: expected {expected}, cannot decode the {kind} {value!r} ({len(bad)} such rows)"
     )
@@ -95,7 +96,7 @@ def _label(records, name):
     return number.astype(np.int32)
 
 
-def batches(records, batch_size, *, training=False, targets=True, seed=0):
+def batches(records, batch_size, *, training=False, targets=True, augment=None, seed=0):
     """A tf.data pipeline of batches for `fit`, `evaluate` and `predict`.
 
     Args:
@@ -103,16 +104,21 @@ def batches(records, batch_size, *, training=False, targets=True, seed=0):
         batch_size: rows in a batch; the last one may hold fewer.
         training: shuffle all rows anew in every epoch.
         targets: False: inputs alone.
-        seed: of the shuffling; the same seed gives the same order.
+        augment: dict of input name -> options of `mmkeras.augment.augmenter`, in training only, as
+            `{"image": {"flip": True, "rotate": 10}, "audio": {"noise": 20}}`; every row is drawn anew in every epoch.
+        seed: of shuffling and augmentation; the same seed gives the same batches.
 
     Returns:
         `tf.data.Dataset` of `(inputs, target)`: inputs a dict of name -> `(batch, ...)` in the units of the schema;
         the target one tensor, or a dict if the schema has several. Its cardinality is known.
 
     Raises:
-        InputError: a file that cannot be decoded or a label that is no class, with table, row and column.
+        InputError: a file that cannot be decoded or a label that is no class, with table, row and column; augmentation
+            outside training, or of an unknown kind.
     """
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+    if augment and not training:
+        raise InputError(f"batches: expected augment with training=True only, received {augment!r} without")
+    if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
         raise InputError(f"batches: expected batch_size to be a whole number above 0, received {batch_size!r}")
     decoded = columns(records)
     numbers = labels(records) if targets else {}
@@ -132,4 +138,12 @@ def batches(records, batch_size, *, training=False, targets=True, seed=0):
     if training:  # shuffle row numbers, not pictures: the whole table fits the buffer
         rows = rows.shuffle(max(len(records), 1), seed=seed, reshuffle_each_iteration=True)
     rows = rows.batch(batch_size)  # batch before gathering: one op a batch instead of one a row
-    return rows.map(gather, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    data = rows.map(gather, num_parallel_calls=tf.data.AUTOTUNE)
+    if augment:  # last, on whole batches; a number that is new in every batch and epoch makes the draws
+        change = augmenter(records.schema, augment, seed)
+        draws = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
+        data = tf.data.Dataset.zip(data, draws).map(
+            lambda batch, draw: (change(batch[0], draw), *batch[1:]) if targets else change(batch, draw),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+    return data.prefetch(tf.data.AUTOTUNE)

@@ -1,8 +1,11 @@
 """A table of samples, checked against a schema, and its splits."""
 
+import csv
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +38,7 @@ class Records:
 
     def values(self, name):
         """The cells of the input or target `name`: `(rows,)` array of str."""
-        return self.frame[self.schema.column(name)].to_numpy(dtype=object)
+        return self._column(self.schema.column(name)).to_numpy(dtype=object)
 
     def take(self, rows):
         """The Records of the given positions or boolean mask `(rows,)`, with the same schema."""
@@ -51,7 +54,10 @@ class Records:
             name: decode.words(self.values(name)) if name in self.schema.inputs else self.values(name)
             for name in self.schema.unfitted
         }
-        return replace(self, schema=self.schema.fit(values))
+        try:
+            return replace(self, schema=self.schema.fit(values))
+        except InputError as error:
+            raise InputError(f"{self.name}: {error}") from error
 
     def split(self, by, *, val=None, group=None, stratify=None, seed=0):
         """Divide the rows.
@@ -74,18 +80,15 @@ class Records:
         if isinstance(by, Mapping):
             parts = self._divide(by, **options)
         else:
-            labels = self._column(by).to_numpy(dtype=object)
-            if (labels == "").any():
-                position = int(np.flatnonzero(labels == "")[0])
-                raise InputError(
-                    f"{self.name} row {self.frame.index[position]}: {by!r}: expected a split, found nothing"
-                )
-            parts = {str(label): self.take(labels == label) for label in pd.unique(labels)}
+            labels = self._filled(by, "a split")
+            parts = {label: self.take(labels == label) for label in pd.unique(labels)}
         if "train" not in parts:
             raise InputError(f"{self.name}: expected a split named 'train', received {', '.join(parts) or 'none'}")
         if val is not None:
             if "val" in parts:
-                raise InputError(f"{self.name}: val={val} was asked for, but {by!r} has a 'val' already")
+                raise InputError(f"{self.name}: val={val!r} was asked for, but {by!r} has a 'val' already")
+            if not isinstance(val, Real) or not 0 < val < 1:
+                raise InputError(f"split: expected val to be a fraction between 0 and 1, received {val!r}")
             parts.update(parts["train"]._divide({"train": 1 - val, "val": val}, **options))
         schema = parts["train"].fit().schema
         return Splits(schema, {name: replace(part, schema=schema) for name, part in parts.items()})
@@ -95,14 +98,32 @@ class Records:
             raise unknown("column", column, self.frame.columns, where=f"{self.name}: ")
         return self.frame[column]
 
+    def _filled(self, column, what):
+        """The cells of a column that may not have holes, as `(rows,)` array of str."""
+        cells = _cells(self._column(column)).to_numpy(dtype=object)
+        if (cells == "").any():
+            row = self.frame.index[np.flatnonzero(cells == "")[0]]
+            raise InputError(f"{self.name} row {row}: {column!r}: expected {what}, found nothing")
+        return cells
+
     def _divide(self, fractions, *, group, stratify, seed):
-        shares = np.array(list(fractions.values()), dtype=float)
-        if (shares <= 0).any() or abs(shares.sum() - 1) > 1e-6:
+        numbers = all(isinstance(share, Real) and share > 0 for share in fractions.values())
+        if not numbers or abs(sum(fractions.values()) - 1) > 1e-6:
             raise InputError(f"split: expected fractions above 0 that add up to 1, received {dict(fractions)}")
-        unit = np.arange(len(self)) if group is None else pd.factorize(self._column(group))[0]
+        if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
+            raise InputError(f"split: expected seed to be a whole number from 0 on, received {seed!r}")
+        unit = np.arange(len(self)) if group is None else pd.factorize(self._filled(group, "a group"))[0]
         stratum = np.zeros(len(self), int) if stratify is None else pd.factorize(self._column(stratify))[0]
+        shares = np.array(list(fractions.values()), dtype=float)
         part = _assign(unit, stratum, shares, np.random.default_rng(seed))
-        return {name: self.take(part == number) for number, name in enumerate(fractions)}
+        parts = {name: self.take(part == number) for number, name in enumerate(fractions)}
+        for name, rows in parts.items():
+            if not len(rows):
+                raise InputError(
+                    f"{self.name}: split {name!r} would hold no row: {fractions[name]} of {len(self)} rows"
+                    + (f" in {len(np.unique(unit))} groups" if group else "")
+                )
+        return parts
 
 
 def _assign(unit, stratum, shares, random):
@@ -170,8 +191,10 @@ def read(source, schema, *, targets=True):
         raise InputError(f"read: expected a Schema, received {schema!r}")
     if isinstance(source, pd.DataFrame):
         frame, name, folder = source.reset_index(drop=True), "DataFrame", Path.cwd()
-    else:
+    elif isinstance(source, str | os.PathLike):
         frame, name, folder = _read_csv(source), Path(source).name, Path(source).parent.absolute()
+    else:
+        raise InputError(f"read: expected the path of a CSV file or a DataFrame, received {source!r}")
     wanted = schema.parts if targets else schema.inputs
     for part in wanted:
         if schema.column(part) not in frame.columns:
@@ -189,17 +212,32 @@ def read(source, schema, *, targets=True):
 
 def _read_csv(path):
     try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            header = next(csv.reader(file), [])
         # every cell is a str, and only an empty one is absent: "none", "NA" and "007" are labels like any other
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"cannot read the table {str(path)!r}: {error}") from error
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError, csv.Error, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise InputError(f"cannot read the table {str(path)!r}: {str(error).strip()}") from error
+    twice = [column for column, count in Counter(header).items() if count > 1]
+    if twice:
+        raise InputError(
+            f"{Path(path).name}: expected columns of different names, received {twice[0]!r} more than once"
+        )
+    if not isinstance(frame.index, pd.RangeIndex):  # pandas takes the cells beyond the header for an index
+        raise InputError(
+            f"{Path(path).name}: expected {len(header)} cells in each row, as in the header, "
+            f"received {len(header) + frame.index.nlevels}"
+        )
+    return frame
 
 
 def _cells(column):
     """A column of any type as str; absent values are ""."""
     if pd.api.types.is_float_dtype(column) and (column.dropna() % 1 == 0).all():
-        column = column.astype("Int64")  # whole numbers that a hole has turned into floats
-    return column.astype(object).where(column.notna(), "").map(os.fspath if _has_paths(column) else str)
+        text = int  # whole numbers that a hole has turned into floats
+    else:
+        text = os.fspath if _has_paths(column) else str
+    return column.astype(object).where(column.notna(), "").map(lambda cell: cell if cell == "" else str(text(cell)))
 
 
 def _has_paths(column):

@@ -8,8 +8,9 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
@@ -20,28 +21,26 @@ FORMAT = 1
 RESERVED = ("_present", "_length", "_index", "_tower", "_status")
 
 
-def _check_positive(kind, **numbers):
-    for name, number in numbers.items():
-        if isinstance(number, bool) or not isinstance(number, (int, float)) or not number > 0:
-            raise InputError(f"{kind}: expected {name} to be a number above 0, received {number!r}")
-
-
-def _check_whole(kind, **numbers):
-    _check_positive(kind, **numbers)
-    for name, number in numbers.items():
-        if not isinstance(number, int):
-            raise InputError(f"{kind}: expected {name} to be a whole number, received {number!r}")
+def _check_positive(part, kind, *names):
+    """Raise an `InputError` unless these fields are finite numbers above 0 of the kind; NumPy's become Python's."""
+    what = "a whole number" if kind is int else "a number"
+    for name in names:
+        value = getattr(part, name)
+        right = isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
+        if not right or not 0 < value < math.inf:
+            raise InputError(f"{type(part).__name__}: expected {name} to be {what} above 0, received {value!r}")
+        object.__setattr__(part, name, kind(value))
 
 
 def _as_words(kind, field, values):
     """A given list of words or labels as a tuple of distinct strings, or None."""
     if values is None:
         return None
-    if isinstance(values, str):
-        raise InputError(f"{kind}: expected {field} to be a list of strings, received the single string {values!r}")
-    words = tuple(str(v) for v in values)
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise InputError(f"{kind}: expected {field} to be a list of strings, received {values!r}")
+    words = tuple(str(value) for value in values)
     if len(set(words)) != len(words):
-        twice = [w for w, n in Counter(words).items() if n > 1]
+        twice = [word for word, count in Counter(words).items() if count > 1]
         raise InputError(f"{kind}: expected distinct {field}, received {twice[0]!r} more than once")
     return words
 
@@ -65,7 +64,7 @@ class Image:
     dtype = "uint8"
 
     def __post_init__(self):
-        _check_whole("Image", height=self.height, width=self.width)
+        _check_positive(self, int, "height", "width")
         if self.channels not in (1, 3):
             raise InputError(f"Image: expected channels to be 1 or 3, received {self.channels!r}")
 
@@ -77,12 +76,12 @@ class Image:
 
 @dataclass(frozen=True)
 class Audio:
-    """A recording from a WAV file, cut or filled with silence at its end to one duration.
+    """A recording from a WAV file (PCM or float), cut or filled with silence at its end to one duration.
 
     The model receives `(batch, samples)`, float32 in [-1, 1]; several channels are averaged.
 
     Args:
-        rate: samples a second, hertz; the files must have this rate.
+        rate: samples a second, hertz; a file of another rate is resampled.
         seconds: duration.
         column: the table's column that names the file; None: the input's own name.
     """
@@ -93,8 +92,8 @@ class Audio:
     dtype = "float32"
 
     def __post_init__(self):
-        _check_whole("Audio", rate=self.rate)
-        _check_positive("Audio", seconds=self.seconds)
+        _check_positive(self, int, "rate")
+        _check_positive(self, float, "seconds")
         if self.samples < 1:
             raise InputError(f"Audio: {self.seconds} s at {self.rate} Hz is less than one sample")
 
@@ -129,10 +128,13 @@ class Text:
     dtype = "int32"
 
     def __post_init__(self):
-        _check_whole("Text", length=self.length, limit=self.limit)
+        _check_positive(self, int, "length", "limit")
         words = _as_words("Text", "vocabulary", self.vocabulary)
         if words is not None and not words:
             raise InputError("Text: expected at least one word in vocabulary, received none")
+        for word in words or ():
+            if not word or word.split() != [word] or word == "[UNK]":
+                raise InputError(f"Text: expected words without spaces in vocabulary, received {word!r}")
         object.__setattr__(self, "vocabulary", words)
 
     @property
@@ -208,6 +210,8 @@ class Category:
         >>> Category(classes=["no", "yes"]).decode([[0.1, 0.9], [0.8, 0.2]]).tolist()
         ['yes', 'no']
         """
+        if not self.fitted:
+            raise InputError("Category.decode: expected classes that are known, received a target that is not fitted")
         probabilities = np.asarray(probabilities)
         if probabilities.ndim != 2 or probabilities.shape[1] != len(self.classes):
             raise InputError(
@@ -286,13 +290,19 @@ class Schema:
         """Raise an `InputError` that names what is missing, unless the schema is fitted."""
         if not self.fitted:
             raise InputError(
-                f"{purpose} needs a fitted schema, but {', '.join(map(repr, self.unfitted))} has no vocabulary or "
-                "classes yet: use records.split(...).schema, records.fit().schema, or give them by hand"
+                f"{purpose} needs a fitted schema, but the vocabulary or classes of "
+                f"{', '.join(map(repr, self.unfitted))} are not known yet: use records.split(...).schema, "
+                "records.fit().schema, or give them by hand"
             )
 
     def fit(self, values):
         """A copy in which every part not yet fitted is fitted on `values[name]` (words of a text, labels)."""
-        new = {name: self.parts[name].fit(values[name]) for name in self.unfitted}
+        new = {}
+        for name in self.unfitted:
+            try:
+                new[name] = self.parts[name].fit(values[name])
+            except InputError as error:
+                raise InputError(f"{name!r}: {error}") from error
         return Schema(
             inputs={name: new.get(name, part) for name, part in self.inputs.items()},
             targets={name: new.get(name, part) for name, part in self.targets.items()},
@@ -338,10 +348,14 @@ class Schema:
 
 def _parts(content, kinds):
     parts = {}
-    for name, fields in content.items():
-        fields = dict(fields)
-        kind = fields.pop("kind")
+    for name, values in content.items():
+        options = {**values}
+        kind = options.pop("kind")
         if kind not in kinds:
             raise unknown("kind", kind, kinds, where=f"Schema: {name!r}: ")
-        parts[name] = kinds[kind](**fields)
+        known = [option.name for option in fields(kinds[kind])]
+        for option in options:
+            if option not in known:
+                raise unknown(f"option of {kind}:", option, known, where=f"Schema: {name!r}: ")
+        parts[name] = kinds[kind](**options)
     return parts

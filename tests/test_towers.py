@@ -5,7 +5,7 @@ import pytest
 
 import mmkeras as mk
 from mmkeras.errors import InputError
-from mmkeras.layers import Tokens
+from mmkeras.layers import SpecAugment, Tokens
 from mmkeras.schema import Audio, Image, Text
 from mmkeras.towers import TOWERS, tower
 
@@ -151,3 +151,93 @@ def test_a_tower_that_returns_no_tokens():
             tower(contracts.FEATURES["image"], "raw", width=4, name="image")
     finally:
         del TOWERS["raw"]
+
+
+def spectrograms(rows=64):
+    return np.random.default_rng(0).normal(size=(rows, 20, 30)).astype("float32")
+
+
+def hidden_bands(x, y):
+    """Which mels and which frames are hidden in each spectrogram; everything else must be as it was."""
+    changed = y != x
+    mels, frames = changed.all(axis=2), changed.all(axis=1)
+    np.testing.assert_array_equal(changed, mels[:, :, None] | frames[:, None, :])
+    return mels, frames
+
+
+def runs(row):
+    """Number of contiguous runs of True."""
+    return int(np.diff(row.astype(int), prepend=0).clip(min=0).sum())
+
+
+def test_spec_augment_hides_one_band_along_each_axis():
+    x = spectrograms(400)
+    y = keras.ops.convert_to_numpy(SpecAugment(frequency=0.25, time=0.4, seed=0)(x, training=True))
+    mels, frames = hidden_bands(x, y)
+    for bands, widest in ((mels, 5), (frames, 12)):
+        assert max(map(runs, bands)) == 1
+        assert set(bands.sum(axis=1)) == set(range(widest + 1))
+        assert bands.any(axis=0).all(), "a place that no band ever reaches"
+    mean = np.broadcast_to(x.mean(axis=(1, 2), keepdims=True), x.shape)
+    np.testing.assert_allclose(y[y != x], mean[y != x], atol=1e-6)
+
+
+def test_spec_augment_bands_of_any_number():
+    x = spectrograms()
+    y = keras.ops.convert_to_numpy(SpecAugment(frequency=0.2, time=0.2, masks=[0, 3], seed=0)(x, training=True))
+    mels, frames = hidden_bands(x, y)
+    assert not mels.any()
+    assert set(map(runs, frames)) == {1, 2, 3}
+
+
+def test_spec_augment_draws_anew_in_each_batch_and_is_off_at_inference():
+    x, layer = spectrograms(), SpecAugment(seed=1)
+    first, second = (keras.ops.convert_to_numpy(layer(x, training=True)) for _ in range(2))
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(SpecAugment(seed=1)(x, training=True)), first)
+    for y in (layer(x), layer(x, training=False)):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(y), x)
+
+
+def spec_augmented(**options):
+    return tower(contracts.FEATURES["audio"], {"kind": "spectrogram", "spec_augment": options}, width=8, name="audio")
+
+
+def test_spectrogram_with_spec_augment(tmp_path):
+    plain, model = contracts.small_tower("spectrogram"), spec_augmented(frequency=0.3, masks=[2, 1])
+    model.set_weights([*plain.get_weights()])
+    x = contracts.sample(contracts.FEATURES["audio"])
+    np.testing.assert_array_equal(contracts.outputs(model, x)[0], contracts.outputs(plain, x)[0])
+    first, second = (keras.ops.convert_to_numpy(model(x, training=True)) for _ in range(2))
+    assert not np.array_equal(first, second)
+    contracts.round_trip_is_equal(model, x, tmp_path / "tower.keras")
+    layer = keras.models.load_model(tmp_path / "tower.keras").get_layer("audio_spec_augment")
+    assert (layer.frequency, layer.time, layer.masks, layer.dtype) == (0.3, 0.2, (2, 1), "float32")
+    assert not any("spec_augment" in layer.name for layer in plain.layers)
+    trained = keras.Sequential([model, keras.layers.Flatten(), keras.layers.Dense(1)])
+    trained.compile("sgd", "mse")
+    assert np.isfinite(trained.train_on_batch(x, np.zeros((5, 1))))
+
+
+def test_spec_augment_is_registered_with_keras():
+    assert keras.saving.get_registered_object("mmkeras>SpecAugment") is SpecAugment
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"freqency": 0.1}, "'audio': unknown option of spec_augment: 'freqency'; did you mean 'frequency'"),
+        ({"time": 30}, "SpecAugment: expected time to be from 0 to 1, received 30"),
+        ({"frequency": True}, "SpecAugment: expected frequency to be from 0 to 1, received True"),
+        ({"masks": 2}, "SpecAugment: expected masks to be two whole numbers from 0, received 2"),
+        ({"masks": (1, -1)}, "expected masks to be two whole numbers from 0"),
+    ],
+)
+def test_spec_augment_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        spec_augmented(**options)
+
+
+def test_spec_augment_is_a_dict():
+    with pytest.raises(InputError, match=r"'audio': expected spec_augment to be a dict of frequency, .*received 0.2"):
+        tower(contracts.FEATURES["audio"], {"kind": "spectrogram", "spec_augment": 0.2}, width=8, name="audio")

@@ -1,13 +1,27 @@
 """Towers for recordings."""
 
+from collections.abc import Mapping
+
 import keras
 
-from mmkeras.errors import InputError
-from mmkeras.layers import conv_blocks
+from mmkeras.errors import InputError, unknown
+from mmkeras.layers import SpecAugment, conv_blocks
 
 
 def spectrogram(
-    x, *, feature, width, name, mels=64, window=0.032, hop=0.016, filters=32, depth=None, dropout=0.0, tokens="one"
+    x,
+    *,
+    feature,
+    width,
+    name,
+    mels=64,
+    window=0.032,
+    hop=0.016,
+    filters=32,
+    depth=None,
+    dropout=0.0,
+    tokens="one",
+    spec_augment=None,
 ):
     """Convolutions over the log-mel spectrogram of a recording.
 
@@ -23,6 +37,9 @@ def spectrogram(
         depth: number of Conv2D layers of stride 2; None: until the shorter side is at most 4 places, at least 1.
         dropout: share of the flattened values dropped in training.
         tokens: "one" (flatten and dense) or "all" (one token a place of the last grid).
+        spec_augment: hides bands of mels and frames in training: a dict of the options of `mmkeras.layers.SpecAugment`,
+            as {"frequency": 0.2, "time": 0.2}. None: no such layer. With it, `import mmkeras.layers` before
+            `keras.models.load_model`: the model is no longer made of stock Keras layers alone.
 
     Returns:
         `Tokens` of `(batch, 1 or places, width)`, no mask.
@@ -42,7 +59,19 @@ def spectrogram(
     )(x)
     # decibels from about -100 to 40 become about -1.2 to 1.6: float32 until here, whatever the policy
     mel = keras.layers.Rescaling(1 / 50, offset=0.8, dtype="float32", name=f"{name}_decibels")(mel)
+    if spec_augment is not None:
+        mel = _spec_augment(spec_augment, name)(mel)
     mel = keras.layers.Reshape((*mel.shape[1:], 1), name=f"{name}_picture")(mel)
     return conv_blocks(
         mel, width=width, filters=filters, depth=depth, dropout=dropout, tokens=tokens, name=name, pool=False
     )
+
+
+def _spec_augment(options, name):
+    known = ("frequency", "time", "masks", "seed")
+    if not isinstance(options, Mapping):
+        raise InputError(f"{name!r}: expected spec_augment to be a dict of {', '.join(known)}, received {options!r}")
+    for option in options:
+        if option not in known:
+            raise unknown("option of spec_augment:", option, known, where=f"{name!r}: ")
+    return SpecAugment(**options, dtype="float32", name=f"{name}_spec_augment")

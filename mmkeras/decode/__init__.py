@@ -1,0 +1,73 @@
+"""Raw values to tensors, in TensorFlow's own ops: the one code that training and the served graph share.
+
+A picture or recording is decoded row by row, so that one corrupt value costs its own row and no other: it comes back as
+zeros with a status. Sentences are turned into numbers of words a batch at a time.
+"""
+
+import tensorflow as tf
+
+from mmkeras.decode.audio import decode_audio
+from mmkeras.decode.image import decode_image
+from mmkeras.decode.text import tokenizer, words
+from mmkeras.schema import Audio, Image, Text
+
+__all__ = ["FORMATS", "OK", "UNREADABLE", "decoder", "words"]
+
+# The status of one value, as the served bundle answers it.
+OK, UNREADABLE = 0, 1
+
+FORMATS = {
+    Image: "a picture (JPEG, PNG, GIF, BMP, WebP without animation)",
+    Audio: "a WAV file (PCM or float)",
+    Text: "UTF-8 text",
+}
+
+
+def _rows(decode_one, raw, shape, dtype):
+    """Decode every row by itself: `(rows,)` strings -> values `(rows, *shape)`, status `(rows,)` int32.
+
+    Rows that fail are left out by `ignore_errors`, so the others are put back by their number; one spare row at the
+    end keeps the data set from being empty.
+    """
+    count = tf.shape(raw, out_type=tf.int64)[0]
+    spare = tf.data.Dataset.from_tensors((count, tf.zeros(shape, dtype)))
+    good = (
+        tf.data.Dataset.zip(tf.data.Dataset.range(count), tf.data.Dataset.from_tensor_slices(raw))
+        .map(lambda row, value: (row, decode_one(value)), num_parallel_calls=tf.data.AUTOTUNE)
+        .ignore_errors()
+    )
+    number, values = good.concatenate(spare).batch(count + 1).get_single_element()
+    number = tf.reshape(number, (-1, 1))
+    sizes = tf.concat([[count + 1], tf.constant(shape, tf.int64)], axis=0)
+    decoded = tf.ensure_shape(tf.scatter_nd(number, values, sizes)[:count], (None, *shape))
+    found = tf.scatter_nd(number, tf.ones_like(number[:, 0], tf.int32), [count + 1])[:count]
+    return decoded, tf.where(found == 1, OK, UNREADABLE)
+
+
+def decoder(feature, files=False):
+    """A function from `(rows,)` strings to values `(rows, *feature.shape)` and status `(rows,)` int32.
+
+    Args:
+        feature: `Image`, `Audio` or fitted `Text`.
+        files: whether the strings of a picture or recording are paths instead of the bytes themselves.
+    """
+    if isinstance(feature, Text):
+        return _text_decoder(tokenizer(feature))
+    decode_one = decode_image if isinstance(feature, Image) else decode_audio
+
+    def decode(raw):
+        def one(value):
+            return decode_one(tf.io.read_file(value) if files else value, feature)
+
+        return _rows(one, raw, feature.shape, feature.dtype)
+
+    return decode
+
+
+def _text_decoder(vectorize):
+    def decode(raw):
+        clean = tf.strings.unicode_transcode(raw, "UTF-8", "UTF-8", errors="replace")
+        return tf.cast(vectorize(clean), tf.int32), tf.where(clean == raw, OK, UNREADABLE)
+
+    decode.layer = vectorize  # the bundle has to keep track of its table
+    return decode

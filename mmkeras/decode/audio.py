@@ -1,0 +1,156 @@
+"""Recordings: every PCM and float kind of WAV in TensorFlow ops, band-limited resampling, mono, one duration."""
+
+import tensorflow as tf
+
+PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
+ZERO_CROSSINGS = 64  # of the sinc on either side
+KAISER = 8.0  # shape of the window: side lobes at -80 dB
+PASSBAND = 0.92  # share of the lower Nyquist frequency that passes unchanged
+
+
+def decode_audio(raw, feature):
+    """One recording.
+
+    Args:
+        raw: scalar string, the bytes of a WAV file (see `wav`) of any rate.
+        feature: `Audio`.
+
+    Returns:
+        `(samples,)`, float32 in [-1, 1]: channels averaged, resampled to the feature's rate where the file has another,
+        the end cut off or filled with zeros.
+
+    Raises:
+        tf.errors.InvalidArgumentError: bytes that are no such file.
+    """
+    wave, rate = wav(raw)
+    ahead = tf.cast(feature.samples + 2 * ZERO_CROSSINGS, tf.int64)  # what the end of the window needs
+    wave = tf.reduce_mean(wave[: ahead * tf.cast(rate, tf.int64) // feature.rate + ahead], axis=-1)
+    wave = tf.clip_by_value(resample(wave, rate, feature.rate)[: feature.samples], -1.0, 1.0)
+    return tf.ensure_shape(tf.pad(wave, [[0, feature.samples - tf.size(wave)]]), feature.shape)
+
+
+def wav(raw):
+    """A WAV file's samples and rate.
+
+    Args:
+        raw: scalar string, RIFF WAVE: PCM of 8, 16, 24 or 32 bits, float of 32 or 64, plain or extensible header.
+
+    Returns:
+        `(samples, channels)` float32, full scale at -1 and 1, and the rate, scalar int32, hertz.
+
+    Raises:
+        tf.errors.InvalidArgumentError: bytes that are no such file.
+    """
+    riff = tf.debugging.Assert(
+        tf.logical_and(tf.strings.substr(raw, 0, 4) == b"RIFF", tf.strings.substr(raw, 8, 4) == b"WAVE"),
+        ["expected a RIFF WAVE file"],
+    )
+    with tf.control_dependencies([riff] if riff is not None else []):
+        fmt, data = _chunks(raw)
+    fields = tf.cast(tf.io.decode_raw(tf.strings.substr(fmt, 0, 16), tf.uint16), tf.int32)
+    kind, channels, bits = fields[0], fields[1], fields[7]
+    rate = fields[2] + fields[3] * 65536
+    extended = tf.strings.substr(tf.strings.join([fmt, b"\0" * 26]), 24, 2)
+    kind = tf.where(kind == EXTENSIBLE, tf.cast(tf.io.decode_raw(extended, tf.uint16)[0], tf.int32), kind)
+    sound = tf.logical_and(tf.logical_and(channels > 0, rate > 0), tf.strings.length(data) > 0)
+    known = tf.debugging.Assert(sound, ["expected channels, a rate and samples; received the header", fields])
+    with tf.control_dependencies([known] if known is not None else []):
+        flat = _samples(data, kind, bits)
+        whole = tf.size(flat) // channels * channels
+        return tf.reshape(flat[:whole], (-1, channels)), rate
+
+
+def _chunks(raw):
+    """The contents of the chunks "fmt " and "data"; the size of a stream, 0xFFFFFFFF, means up to the end."""
+    length = tf.strings.length(raw)
+
+    def more(position, fmt, data):
+        return tf.logical_and(position + 8 <= length, data == b"")
+
+    def step(position, fmt, data):
+        name = tf.strings.substr(raw, position, 4)
+        size = tf.io.decode_raw(tf.strings.substr(raw, position + 4, 4), tf.int32)[0]
+        size = tf.where(size == -1, length - position - 8, size)
+        whole = tf.debugging.Assert(tf.logical_and(size >= 0, size <= length - position - 8), ["a file cut short"])
+        with tf.control_dependencies([whole] if whole is not None else []):
+            content = tf.strings.substr(raw, position + 8, size)
+        fmt, data = tf.where(name == b"fmt ", content, fmt), tf.where(name == b"data", content, data)
+        return position + 8 + size + size % 2, fmt, data
+
+    _, fmt, data = tf.while_loop(more, step, (tf.constant(12), tf.constant(b""), tf.constant(b"")))
+    return fmt, data
+
+
+def _samples(data, kind, bits):
+    def take(width):
+        return tf.strings.substr(data, 0, tf.strings.length(data) // width * width)
+
+    def integers(dtype, width):
+        return tf.cast(tf.io.decode_raw(take(width), dtype), tf.float32) / 2.0 ** (8 * width - 1)
+
+    def three_bytes():
+        parts = tf.reshape(tf.cast(tf.io.decode_raw(take(3), tf.uint8), tf.int32), (-1, 3))
+        value = parts[:, 0] + parts[:, 1] * 2**8 + parts[:, 2] * 2**16
+        return tf.cast(value - tf.where(value >= 2**23, 2**24, 0), tf.float32) / 2.0**23
+
+    def floats(dtype, width):
+        return tf.cast(tf.io.decode_raw(take(width), dtype), tf.float32)
+
+    def refused():
+        wrong = tf.debugging.Assert(
+            False, ["expected PCM of 8, 16, 24, 32 bits or float of 32, 64; received", kind, bits]
+        )
+        with tf.control_dependencies([wrong]):
+            return tf.zeros([0])
+
+    kinds = {
+        (PCM, 8): lambda: (tf.cast(tf.io.decode_raw(data, tf.uint8), tf.float32) - 128) / 128,
+        (PCM, 16): lambda: integers(tf.int16, 2),
+        (PCM, 24): three_bytes,
+        (PCM, 32): lambda: integers(tf.int32, 4),
+        (FLOAT, 32): lambda: floats(tf.float32, 4),
+        (FLOAT, 64): lambda: floats(tf.float64, 8),
+    }
+    found = tf.argmax([tf.logical_and(kind == k, bits == b) for k, b in kinds] + [True], output_type=tf.int32)
+    return tf.switch_case(found, [*kinds.values(), refused])
+
+
+def resample(wave, rate, wanted):
+    """Band-limited resampling by a sinc under a Kaiser window.
+
+    Args:
+        wave: `(samples,)`, float32.
+        rate: its rate, scalar int32, hertz.
+        wanted: the rate asked for, int, hertz.
+
+    Returns:
+        `(round(samples * wanted / rate),)`, float32. Below 92 % of the lower of both Nyquist frequencies the error is
+        under 1e-3 of full scale (but for the first and last milliseconds); what lies above the new one is removed.
+    """
+    return tf.cond(rate == wanted, lambda: wave, lambda: _sinc(wave, rate, wanted))
+
+
+def _sinc(wave, rate, wanted):
+    rate = tf.cast(rate, tf.float64)
+    samples = tf.cast(tf.size(wave), tf.float64)
+    step = rate / wanted
+    cutoff = tf.minimum(tf.ones_like(step), 1 / step) * (1 + PASSBAND) / 2  # in the middle of the slope
+    half = tf.cast(tf.math.ceil(ZERO_CROSSINGS / cutoff), tf.int32)
+    place = tf.range(tf.round(samples / step), dtype=tf.float64) * step
+    first = tf.cast(tf.math.floor(place), tf.int32) - half + 1
+    index = first[:, None] + tf.range(2 * half)[None]
+    distance = tf.cast(place[:, None] - tf.cast(index, tf.float64), tf.float32)
+    inside = 1 - tf.square(distance / tf.cast(half, tf.float32))
+    beta = tf.constant(KAISER)
+    window = (
+        tf.math.bessel_i0e(beta * tf.sqrt(tf.maximum(inside, 0)))
+        * tf.exp(beta * tf.sqrt(tf.maximum(inside, 0)) - beta)
+        / tf.math.bessel_i0e(beta)
+    )
+    cutoff = tf.cast(cutoff, tf.float32)
+    phase = 3.14159265358979 * cutoff * distance
+    kernel = cutoff * tf.math.divide_no_nan(tf.sin(phase), phase) + tf.where(distance == 0, cutoff, 0.0)
+    weights = kernel * tf.where(inside > 0, window, 0.0)
+    padded = tf.pad(wave, [[half, half]])
+    values = tf.gather(padded, tf.clip_by_value(index + half, 0, tf.size(padded) - 1))
+    return tf.einsum("ot,ot->o", values, weights)

@@ -1,0 +1,292 @@
+import functools
+import io
+import subprocess
+import sys
+import wave
+
+import numpy as np
+import PIL.Image
+import pytest
+import soundfile
+import tensorflow as tf
+
+from mmkeras import decode
+from mmkeras.decode.audio import resample
+from mmkeras.decode.text import standardize
+from mmkeras.schema import Audio, Image, Text
+
+RANDOM = np.random.default_rng(0)
+RGB = RANDOM.integers(0, 256, (4, 6, 3), dtype=np.uint8)
+GREY = RGB[..., 0]
+SMOOTH = np.add.outer(np.arange(4) * 20, np.arange(6) * 20).astype(np.uint8)  # what JPEG keeps
+FLAT = np.stack([np.full((4, 6), level, np.uint8) for level in (200, 90, 0)])
+SEEN, HEARD = Image(4, 6, 3), Audio(8000, 0.001)
+
+
+def picture(pixels, kind, palette=False, **options):
+    """The bytes of a picture file; several pictures make an animation."""
+    frames = [PIL.Image.fromarray(frame) for frame in (pixels if isinstance(pixels, list) else [pixels])]
+    if palette:
+        frames = [frame.quantize(32) for frame in frames]  # the 24 pixels keep their own colours
+    if len(frames) > 1:
+        options = {**options, "save_all": True, "append_images": frames[1:]}
+    file = io.BytesIO()
+    frames[0].save(file, kind, **options)
+    return file.getvalue()
+
+
+def wav(samples, rate=8000, channels=1, width=2):
+    file = io.BytesIO()
+    with wave.open(file, "wb") as out:
+        out.setnchannels(channels)
+        out.setsampwidth(width)
+        out.setframerate(rate)
+        out.writeframes(samples.tobytes())
+    return file.getvalue()
+
+
+@functools.cache
+def compiled(feature):
+    return tf.function(decode.decoder(feature), input_signature=[tf.TensorSpec([None], tf.string)])
+
+
+def eagerly(feature, raw):
+    return decode.decoder(feature)(tf.constant(raw, tf.string))
+
+
+def in_function(feature, raw):
+    return compiled(feature)(tf.constant(raw, tf.string))
+
+
+def in_data(feature, raw):
+    return tf.data.Dataset.from_tensors(tf.constant(raw, tf.string)).map(decode.decoder(feature)).get_single_element()
+
+
+everywhere = pytest.mark.parametrize("run", [eagerly, in_function, in_data])
+
+
+def one(feature, raw):
+    """The decoded value and the status of one raw value."""
+    values, status = in_function(feature, [raw])
+    assert values.shape == (1, *feature.shape)
+    assert values.dtype == feature.dtype
+    return values[0].numpy(), int(status[0])
+
+
+with_alpha = np.dstack([RGB, GREY // 2])
+FILES = {  # bytes, the pixels, how far off a lossy format may be
+    "png": (picture(RGB, "PNG"), RGB, 0),
+    "png grey": (picture(GREY, "PNG"), GREY, 0),
+    "png grey, alpha": (picture(np.dstack([GREY, GREY // 2]), "PNG"), GREY, 0),
+    "png alpha": (picture(with_alpha, "PNG"), RGB, 0),
+    "png palette": (picture(RGB, "PNG", palette=True), RGB, 0),
+    "png 16 bit": (picture(GREY.astype(np.uint16) * 257, "PNG"), GREY, 0),
+    "png 1 bit": (picture(GREY > 127, "PNG"), np.where(GREY > 127, 255, 0).astype(np.uint8), 0),
+    "jpeg": (picture(np.dstack([SMOOTH] * 3), "JPEG", quality=95), SMOOTH, 8),
+    "jpeg grey": (picture(SMOOTH, "JPEG", quality=95), SMOOTH, 8),
+    "gif": (picture(RGB, "GIF", palette=True), RGB, 0),
+    "gif animated": (picture(list(FLAT), "GIF"), FLAT[0], 0),
+    "bmp": (picture(RGB, "BMP"), RGB, 0),
+    "bmp grey": (picture(GREY, "BMP"), GREY, 0),
+    "bmp alpha": (picture(with_alpha, "BMP"), RGB, 0),
+    "bmp palette": (picture(RGB, "BMP", palette=True), RGB, 0),
+    "webp": (picture(RGB, "WEBP", lossless=True), RGB, 0),
+    "webp alpha": (picture(with_alpha, "WEBP", lossless=True, exact=True), RGB, 0),
+}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", FILES)
+def test_picture_formats(name, channels):
+    raw, pixels, off = FILES[name]
+    found, status = one(Image(4, 6, channels), raw)
+    assert status == decode.OK
+    if pixels.ndim == 2:
+        wanted = np.repeat(pixels[..., None], channels, axis=-1)
+    elif channels == 3:
+        wanted = pixels
+    else:  # the luma of ITU-R BT.601
+        wanted, off = (pixels @ [0.299, 0.587, 0.114])[..., None], 1
+    np.testing.assert_allclose(found.astype(float), wanted, rtol=0, atol=off)
+
+
+def test_animated_webp_does_no_harm():
+    """It may be refused or give the first frame, but must not write beyond its buffer: so in another process."""
+    raw = picture([np.full((64, 64, 3), level, np.uint8) for level in (200, 90, 0)], "WEBP", lossless=True)
+    code = (
+        "import sys, tensorflow as tf; from mmkeras import decode; from mmkeras.schema import Image\n"
+        "decoder, raw = decode.decoder(Image(64, 64, 3)), tf.constant([sys.stdin.buffer.read()] * 20)\n"
+        "values, status = decoder(raw)\n"
+        "print(bool(tf.reduce_all((status == decode.UNREADABLE) | tf.reduce_all(values == 200, axis=[1, 2, 3]))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], input=raw, capture_output=True, check=False)
+    assert (done.returncode, done.stdout.decode().strip()) == (0, "True"), done.stderr.decode()[-300:]
+
+
+@everywhere
+def test_a_picture_of_another_size_is_stretched(run):
+    steps = np.repeat(np.array([0, 100, 200], np.uint8), 40).reshape(3, 40)
+    board = (np.indices((64, 64)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    found, status = run(Image(9, 5, 3), [picture(steps, "PNG"), picture(board, "PNG")])
+    assert status.numpy().tolist() == [decode.OK, decode.OK]
+    assert found[0, :, 2, 1].numpy().tolist() == [0, 0, 33, 67, 100, 133, 167, 200, 200]  # linear between the centres
+    assert np.ptp(found[0], axis=(1, 2)).tolist() == [0] * 9
+    np.testing.assert_allclose(found[1], 128, atol=8)  # averaged, not picked
+
+
+CUT = [FILES[name][0][:40] for name in ("png", "jpeg", "gif", "bmp", "webp")]
+
+
+@pytest.mark.parametrize("raw", [b"", b"junk", *CUT, picture(RGB, "TIFF"), wav(np.zeros(8, "<i2"))])
+def test_bytes_that_are_no_picture(raw):
+    found, status = one(SEEN, raw)
+    assert status == decode.UNREADABLE
+    assert not found.any()
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        decode.decode_image(tf.constant(raw), SEEN)
+
+
+SOUND = np.array([0, 1, -1, 32767, -32768, 100, -100, 5], "<i2")
+
+
+SOUNDS = [
+    (wav(SOUND), SOUND),
+    (wav(SOUND[:3]), [0, 1, -1, 0, 0, 0, 0, 0]),
+    (wav(np.concatenate([SOUND, SOUND])), SOUND),
+    (wav(np.repeat(SOUND, 2), channels=2), SOUND),
+    (wav(SOUND[:6], channels=2), [0.5, 16383, -16334, 0, 0, 0, 0, 0]),
+]
+NO_SOUNDS = {
+    "empty": b"",
+    "junk": b"junk",
+    "cut": wav(SOUND)[:50],
+    "cut in its header": wav(SOUND)[:30],
+    "no data": wav(SOUND)[:36],
+    "mu-law": wav(SOUND).replace(b"\x01\x00\x01\x00", b"\x07\x00\x01\x00", 1),
+    "no channels": wav(SOUND).replace(b"\x01\x00\x01\x00", b"\x01\x00\x00\x00", 1),
+    "picture": FILES["png"][0],
+}
+
+
+@everywhere
+def test_wav_values(run):
+    values, status = run(HEARD, [raw for raw, _ in SOUNDS])
+    assert status.numpy().tolist() == [decode.OK] * len(SOUNDS)
+    np.testing.assert_array_equal(values, np.array([wanted for _, wanted in SOUNDS]) / 32768)
+
+
+@pytest.mark.parametrize("name", NO_SOUNDS)
+def test_bytes_that_are_no_such_wav(name):
+    found, status = one(HEARD, NO_SOUNDS[name])
+    assert status == decode.UNREADABLE
+    assert not found.any()
+
+
+@pytest.mark.parametrize("container", ["WAV", "WAVEX"])
+@pytest.mark.parametrize("kind", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
+def test_every_kind_of_wav(kind, container):
+    file = io.BytesIO()
+    soundfile.write(file, RANDOM.uniform(-1, 1, (8, 2)), 8000, format=container, subtype=kind)
+    expected, _ = soundfile.read(io.BytesIO(file.getvalue()), dtype="float32")
+    found, status = one(HEARD, file.getvalue())
+    assert status == decode.OK
+    np.testing.assert_allclose(found, expected.mean(axis=1), atol=1e-7)
+
+
+def test_other_chunks_and_streams():
+    raw = wav(SOUND)
+    note = b"LIST" + (3).to_bytes(4, "little") + b"abc\0"  # an odd size, padded to an even one
+    stream = raw[:40] + b"\xff" * 4 + raw[44:]
+    for changed in (raw[:36] + note + raw[36:], stream, raw + note):
+        np.testing.assert_array_equal(one(HEARD, changed)[0], SOUND / 32768)
+
+
+@pytest.mark.parametrize(
+    ("rate", "wanted"), [(44100, 16000), (48000, 8000), (8000, 16000), (11025, 8000), (16000, 44100)]
+)
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.92])
+def test_resampling_error_is_below_a_thousandth(rate, wanted, share):
+    hertz = share * min(rate, wanted) / 2
+    wave = np.sin(2 * np.pi * hertz * np.arange(rate // 4) / rate + 0.3).astype("float32")
+    found = resample(tf.constant(wave), tf.constant(rate), wanted).numpy()
+    assert len(found) == round(len(wave) * wanted / rate)
+    expected = np.sin(2 * np.pi * hertz * np.arange(len(found)) / wanted + 0.3)
+    inside = slice(wanted // 50, -wanted // 50)
+    assert np.abs(found - expected)[inside].max() < 1e-3
+
+
+def test_resampling_removes_what_the_new_rate_cannot_hold():
+    wave = np.sin(2 * np.pi * 4300 * np.arange(12000) / 48000).astype("float32")
+    assert np.abs(resample(tf.constant(wave), tf.constant(48000), 8000).numpy())[200:-200].max() < 1e-3
+
+
+def test_a_file_of_another_rate_is_resampled():
+    feature, seconds = Audio(8000, 0.2), np.arange(4800) / 16000
+    raw = wav((np.sin(2 * np.pi * 440 * seconds) * 30000).astype("<i2"), rate=16000)
+    found, status = one(feature, raw)
+    assert status == decode.OK
+    expected = np.sin(2 * np.pi * 440 * np.arange(1600) / 8000) * 30000 / 32768
+    np.testing.assert_allclose(found[100:], expected[100:], atol=1e-3)  # 0.3 s in the file: no edge at the end
+
+
+GOOD = {SEEN: [picture(FLAT[n], "PNG") for n in (0, 1)], HEARD: [wav(SOUND), wav(SOUND[::-1])]}
+
+
+@everywhere
+@pytest.mark.parametrize("feature", GOOD, ids=["image", "audio"])
+@pytest.mark.parametrize("order", ["axbxxa", "xx", ""])
+def test_a_corrupt_row_costs_its_own_row_alone(run, feature, order):
+    a, b = GOOD[feature]
+    values, status = run(feature, [{"a": a, "b": b, "x": b"corrupt"}[which] for which in order])
+    alone = {"a": one(feature, a)[0], "b": one(feature, b)[0], "x": np.zeros(feature.shape)}
+    assert status.numpy().tolist() == [int(which == "x") for which in order]
+    assert values.shape == (len(order), *feature.shape)
+    np.testing.assert_array_equal(values, np.reshape([alone[which] for which in order], values.shape))
+
+
+@pytest.mark.parametrize("feature", GOOD, ids=["image", "audio"])
+def test_paths_instead_of_bytes(tmp_path, feature):
+    (tmp_path / "a").write_bytes(GOOD[feature][0])
+    values, status = decode.decoder(feature, files=True)(tf.constant([str(tmp_path / "a"), str(tmp_path / "no")]))
+    assert status.numpy().tolist() == [decode.OK, decode.UNREADABLE]
+    np.testing.assert_array_equal(values[0], one(feature, GOOD[feature][0])[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("What's the SUM?", ["whats", "the", "sum"]),
+        ("don\u2019t `do` 'it'", ["dont", "do", "it"]),
+        ("a-b_c x+y=3€ 3.5!", ["a", "b", "c", "x", "y", "3", "3", "5"]),
+        ("Élodie ÀÉ ΣΊ Ёж", ["élodie", "àé", "σί", "ёж"]),
+        ("«你好»\uff0c世界。", ["你好", "世界"]),
+        (" a\tb\nc\r\n ", ["a", "b", "c"]),
+        ("🙂 ?! …", []),
+        ("a\u00a0b\u3000c", ["a", "b", "c"]),  # the spaces of web pages and of Chinese
+        ("", []),
+    ],
+)
+def test_words(text, wanted):
+    assert decode.words([text, "end"]).tolist() == [*wanted, "end"]
+    assert tf.strings.split(standardize(tf.constant(text))).numpy().tolist() == [w.encode() for w in wanted]
+
+
+def test_words_of_nothing():
+    assert decode.words([]).tolist() == []
+    assert decode.words(np.array(["b a", "a"], dtype=object)).tolist() == ["b", "a", "a"]
+
+
+@everywhere
+def test_token_ids(run):
+    texts = ["What's it, ÉLODIE?", "", "b b b b b b", "[UNK] what s", b"\xff b", "你好 b", b"b \xc3"]
+    values, status = run(Text(4, ["whats", "élodie", "b", "你好"]), texts)
+    assert values.dtype == "int32"
+    assert values[:4].numpy().tolist() == [[2, 1, 3, 0], [0, 0, 0, 0], [4, 4, 4, 4], [1, 1, 1, 0]]
+    assert values[5].numpy().tolist() == [5, 4, 0, 0]
+    assert status.numpy().tolist() == [0, 0, 0, 0, 1, 0, 1]
+
+
+@everywhere
+def test_no_texts(run):
+    values, status = run(Text(4, ["a"]), [])
+    assert (values.shape, status.shape) == ((0, 4), (0,))
