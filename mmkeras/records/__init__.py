@@ -1,18 +1,17 @@
 """A table of samples, checked against a schema, and its splits."""
 
-import csv
 import os
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from mmkeras import decode
 from mmkeras.errors import InputError, unknown
+from mmkeras.records.manifest import cells, load
+from mmkeras.records.splits import Splits, assign
 from mmkeras.schema import Audio, Image, Schema
 
 
@@ -100,11 +99,11 @@ class Records:
 
     def _filled(self, column, what):
         """The cells of a column that may not have holes, as `(rows,)` array of str."""
-        cells = _cells(self._column(column)).to_numpy(dtype=object)
-        if (cells == "").any():
-            row = self.frame.index[np.flatnonzero(cells == "")[0]]
+        values = cells(self._column(column)).to_numpy(dtype=object)
+        if (values == "").any():
+            row = self.frame.index[np.flatnonzero(values == "")[0]]
             raise InputError(f"{self.name} row {row}: {column!r}: expected {what}, found nothing")
-        return cells
+        return values
 
     def _divide(self, fractions, *, group, stratify, seed):
         numbers = all(isinstance(share, Real) and share > 0 for share in fractions.values())
@@ -115,7 +114,7 @@ class Records:
         unit = np.arange(len(self)) if group is None else pd.factorize(self._filled(group, "a group"))[0]
         stratum = np.zeros(len(self), int) if stratify is None else pd.factorize(self._column(stratify))[0]
         shares = np.array(list(fractions.values()), dtype=float)
-        part = _assign(unit, stratum, shares, np.random.default_rng(seed))
+        part = assign(unit, stratum, shares, np.random.default_rng(seed))
         parts = {name: self.take(part == number) for number, name in enumerate(fractions)}
         for name, rows in parts.items():
             if not len(rows):
@@ -124,46 +123,6 @@ class Records:
                     + (f" in {len(np.unique(unit))} groups" if group else "")
                 )
         return parts
-
-
-def _assign(unit, stratum, shares, random):
-    """The number of the part of each row: whole units, each stratum (that of a unit's first row) cut by `shares`."""
-    _, first, sizes = np.unique(unit, return_index=True, return_counts=True)
-    part_of_unit = np.empty(len(first), int)
-    order = random.permutation(len(first))
-    for value in np.unique(stratum[first]):
-        members = order[stratum[first][order] == value]
-        middle = np.cumsum(sizes[members]) - sizes[members] / 2
-        part_of_unit[members] = np.searchsorted(np.cumsum(shares)[:-1] * sizes[members].sum(), middle, side="right")
-    return part_of_unit[unit]
-
-
-class Splits(Mapping):
-    """The splits of a table by name, with the schema that was fitted on "train"."""
-
-    def __init__(self, schema, parts):
-        self.schema = schema
-        self._parts = parts
-
-    def __getitem__(self, name):
-        if name not in self._parts:
-            raise UnknownSplit(str(unknown("split", name, self._parts)))
-        return self._parts[name]
-
-    def __iter__(self):
-        return iter(self._parts)
-
-    def __len__(self):
-        return len(self._parts)
-
-    def __repr__(self):
-        return f"<Splits {', '.join(f'{name}: {len(part)} rows' for name, part in self.items())}>"
-
-
-class UnknownSplit(InputError, KeyError):
-    """A split that does not exist; a KeyError too, so that `in` and `get` work."""
-
-    __str__ = ValueError.__str__
 
 
 def read(source, schema, *, targets=True):
@@ -189,59 +148,20 @@ def read(source, schema, *, targets=True):
     """
     if not isinstance(schema, Schema):
         raise InputError(f"read: expected a Schema, received {schema!r}")
-    if isinstance(source, pd.DataFrame):
-        frame, name, folder = source.reset_index(drop=True), "DataFrame", Path.cwd()
-    elif isinstance(source, str | os.PathLike):
-        frame, name, folder = _read_csv(source), Path(source).name, Path(source).parent.absolute()
-    else:
-        raise InputError(f"read: expected the path of a CSV file or a DataFrame, received {source!r}")
+    frame, name, folder = load(source)
     wanted = schema.parts if targets else schema.inputs
     for part in wanted:
         if schema.column(part) not in frame.columns:
             raise unknown("column", schema.column(part), frame.columns, where=f"{name}: ")
     if frame.empty:
         raise InputError(f"{name}: expected at least one row, found none")
-    frame = frame.assign(**{schema.column(part): _cells(frame[schema.column(part)]) for part in wanted})
+    frame = frame.assign(**{schema.column(part): cells(frame[schema.column(part)]) for part in wanted})
     records = Records(schema, frame, name)
     for part in wanted:
         _check_filled(records, part)
         if isinstance(schema.parts[part], (Image, Audio)):
             frame[schema.column(part)] = _check_files(records, part, folder)
     return records
-
-
-def _read_csv(path):
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            header = next(csv.reader(file), [])
-        # every cell is a str, and only an empty one is absent: "none", "NA" and "007" are labels like any other
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError, csv.Error, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"cannot read the table {str(path)!r}: {str(error).strip()}") from error
-    twice = [column for column, count in Counter(header).items() if count > 1]
-    if twice:
-        raise InputError(
-            f"{Path(path).name}: expected columns of different names, received {twice[0]!r} more than once"
-        )
-    if not isinstance(frame.index, pd.RangeIndex):  # pandas takes the cells beyond the header for an index
-        raise InputError(
-            f"{Path(path).name}: expected {len(header)} cells in each row, as in the header, "
-            f"received {len(header) + frame.index.nlevels}"
-        )
-    return frame
-
-
-def _cells(column):
-    """A column of any type as str; absent values are ""."""
-    if pd.api.types.is_float_dtype(column) and (column.dropna() % 1 == 0).all():
-        text = int  # whole numbers that a hole has turned into floats
-    else:
-        text = os.fspath if _has_paths(column) else str
-    return column.astype(object).where(column.notna(), "").map(lambda cell: cell if cell == "" else str(text(cell)))
-
-
-def _has_paths(column):
-    return column.map(lambda cell: isinstance(cell, Path)).any()
 
 
 def _check_filled(records, name):
