@@ -10,7 +10,7 @@ from keras import ops
 
 from mmkeras.errors import InputError
 from mmkeras.heads import compile_args
-from mmkeras.pipeline import batches, columns, labels
+from mmkeras.pipeline import batches, columns, labels, readable
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ def evaluate(model, records, *, batch_size=256, permutations=5, seed=0):
     if isinstance(permutations, bool) or not isinstance(permutations, int) or permutations < 1:
         raise InputError(f"evaluate: expected permutations to be a whole number above 0, received {permutations!r}")
     check_model(model, records.schema, "evaluate")
+    records = readable(records)
     metrics = model.evaluate(batches(records, batch_size), return_dict=True, verbose=0)
     subsets = pd.DataFrame(_subset_scores(model, records, batch_size, permutations, np.random.default_rng(seed)))
     return Evaluation({name: float(value) for name, value in metrics.items()}, subsets)
@@ -148,11 +149,12 @@ def predict(model, records, *, batch_size=256):
         batch_size: rows at a time.
 
     Returns:
-        DataFrame with the records' index; for each target `<target>` (label), `<target>_score` (its probability) and
-        `<target>_probability_<class>` for every class.
+        DataFrame with the index of the records that can be read; for each target `<target>` (label), `<target>_score`
+        (its probability) and `<target>_probability_<class>` for every class.
     """
     schema = records.schema
     check_model(model, schema, "predict")
+    records = readable(records)
     answers = by_target(schema, model.predict(batches(records, batch_size, targets=False), verbose=0))
     table = {}
     for name, target in schema.targets.items():

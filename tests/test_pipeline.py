@@ -142,7 +142,7 @@ def test_a_shared_file_is_decoded_once(pictures, monkeypatch):
 
 
 def test_more_distinct_values_than_are_decoded_at_a_time(counted, monkeypatch):
-    monkeypatch.setattr(pipeline, "CHUNK", 7)
+    monkeypatch.setattr(decode, "CHUNK", 7)
     assert order(mk.batches(counted.take(range(50)), 50)) == list(range(50))
     inputs, _ = epoch(mk.batches(counted.take(range(49, -1, -1)), 50))
     assert inputs == [list(range(49, -1, -1))]
@@ -150,7 +150,7 @@ def test_more_distinct_values_than_are_decoded_at_a_time(counted, monkeypatch):
 
 def test_a_file_that_is_no_picture(pictures):
     message = (
-        r"^DataFrame row 1: 'p': expected a picture \(JPEG.*\), cannot decode the file '.*bad\.png' \(2 such rows\)$"
+        r"^DataFrame row 1: 'p': expected a picture \(JPEG.*\), cannot decode: '.*bad\.png' \(2 such rows\)$"
     )
     with pytest.raises(InputError, match=message):
         mk.batches(seen(pictures, [10, "bad", 20, "bad"], a=list("xyxy")), 2)

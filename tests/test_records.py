@@ -115,11 +115,11 @@ def test_paths(tmp_path, read_csv, monkeypatch):
 
 @pytest.mark.parametrize(
     ("cell", "message"),
-    [("x.png", "no such file: 'x.png'"), ("sub", "is not a file: 'sub'"), ("/no/x.png", "no such file: '/no/x.png'")],
+    [("x.png", "no such file"), ("sub", "is not a file"), ("/no/x.png", "no such file")],
 )
 def test_files_that_are_not_there(tmp_path, read_csv, cell, message):
     (tmp_path / "sub").mkdir()
-    with pytest.raises(InputError, match=rf"^t\.csv row 1: 'p': {message} in {tmp_path} \(2 such rows\)$"):
+    with pytest.raises(InputError, match=rf"^t\.csv row 1: 'p': {message} in {tmp_path}: '{cell}' \(2 such rows\)$"):
         read_csv(f"p,a\nt.csv,1\n{cell},2\n{cell},3\n", PICTURES)
 
 

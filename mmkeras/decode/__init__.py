@@ -4,6 +4,9 @@ A picture or recording is decoded row by row, so that one corrupt value costs it
 zeros with a status. Sentences are turned into numbers of words a batch at a time.
 """
 
+import functools
+import os
+
 import tensorflow as tf
 
 from mmkeras.decode.audio import decode_audio
@@ -11,7 +14,7 @@ from mmkeras.decode.image import decode_image
 from mmkeras.decode.text import tokenizer, words
 from mmkeras.schema import Audio, Image, Text
 
-__all__ = ["FORMATS", "OK", "UNREADABLE", "decoder", "words"]
+__all__ = ["OK", "UNREADABLE", "decoder", "in_chunks", "path_reason", "reason", "words"]
 
 # The status of one value, as the served bundle answers it.
 OK, UNREADABLE = 0, 1
@@ -71,3 +74,50 @@ def _text_decoder(vectorize):
 
     decode.layer = vectorize  # the bundle has to keep track of its table
     return decode
+
+
+CHUNK = 1024  # distinct values decoded at a time: bounds the memory beside the result
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled(feature):
+    """The decoder of an input's files (or texts) as one function, traced once for all tables."""
+    signature = [tf.TensorSpec([None], tf.string)]
+    return tf.function(decoder(feature, files=True), input_signature=signature, autograph=False)
+
+
+def in_chunks(feature, values, progress=None):
+    """Decode many files or texts: yields `(values, status)` as numpy arrays, for at most `CHUNK` of them at a time.
+
+    Args:
+        feature: `Image`, `Audio` or fitted `Text`.
+        values: sequence of str: paths of files, or the texts.
+        progress: `keras.utils.Progbar` to move on, or None.
+    """
+    decode = _compiled(feature)
+    for start in range(0, len(values), CHUNK):
+        decoded, status = decode(tf.constant(values[start : start + CHUNK], tf.string))
+        if progress is not None:
+            progress.update(min(start + CHUNK, len(values)))
+        yield decoded.numpy(), status.numpy()
+
+
+def path_reason(path):
+    """Why a path is no file that can be read, or None."""
+    if not os.path.exists(path):
+        return "no such file"
+    if not os.path.isfile(path):
+        return "is not a file"
+    return None if os.access(path, os.R_OK) else "no permission to read"
+
+
+def reason(feature, value):
+    """Why a value with the status `UNREADABLE` could not be decoded."""
+    expected = FORMATS[type(feature)]
+    if isinstance(feature, Text):
+        return f"expected {expected}, cannot decode"
+    return path_reason(value) or (
+        f"expected {expected}, found an empty file"
+        if not os.path.getsize(value)
+        else f"expected {expected}, cannot decode"
+    )

@@ -2,14 +2,16 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 
+import keras
 import numpy as np
 import pandas as pd
 
 from mmkeras import decode
 from mmkeras.errors import InputError, unknown
+from mmkeras.records.ledger import ACTIONS, Bad, Ledger, leave_out
 from mmkeras.records.manifest import cells, load
 from mmkeras.records.splits import Splits, assign
 from mmkeras.schema import Audio, Image, Schema
@@ -23,17 +25,30 @@ class Records:
         schema: the `Schema`.
         frame: DataFrame with the table's own columns; its index is the row's number in the table, from 0.
         name: the table's name in messages.
+        on_bad: "raise" or "drop": what is done about a bad cell, here and when files are decoded.
+        bad_limit: largest share of rows that may be dropped.
     """
 
     schema: Schema
     frame: pd.DataFrame
     name: str
+    on_bad: str = "raise"
+    bad_limit: float = 0.1
+    entries: Ledger = field(default_factory=Ledger, repr=False)
 
     def __len__(self):
         return len(self.frame)
 
     def __repr__(self):
         return f"<Records {self.name}: {len(self)} rows, {', '.join(self.schema.parts)}>"
+
+    @property
+    def ledger(self):
+        """The bad cells of the whole table that are known so far: DataFrame of row, column, value and reason.
+
+        `records.ledger.to_json("bad.jsonl", orient="records", lines=True)` keeps it as JSON Lines.
+        """
+        return self.entries.frame()
 
     def values(self, name):
         """The cells of the input or target `name`: `(rows,)` array of str."""
@@ -125,7 +140,7 @@ class Records:
         return parts
 
 
-def read(source, schema, *, targets=True):
+def read(source, schema, *, targets=True, on_bad="raise", bad_limit=0.1, check="paths"):
     """Read and check a table of samples.
 
     Args:
@@ -133,6 +148,11 @@ def read(source, schema, *, targets=True):
             relative to the CSV file (for a DataFrame: to the working directory) or absolute.
         schema: `Schema`, fitted or not.
         targets: False for a table without the targets' columns, to predict on.
+        on_bad: "raise": a bad cell (empty, no such file, a file that cannot be decoded) is an error; "drop": its row is
+            left out with a warning and goes into `records.ledger`, now or when the file is decoded.
+        bad_limit: largest share of the rows that may be left out, 0 to 1; beyond it, an error after all.
+        check: "paths": whether the files are there; "decode": also whether they can be decoded, which takes a pass over
+            all of them, with a progress bar.
 
     Returns:
         `Records`.
@@ -148,6 +168,11 @@ def read(source, schema, *, targets=True):
     """
     if not isinstance(schema, Schema):
         raise InputError(f"read: expected a Schema, received {schema!r}")
+    for option, value, known in (("on_bad", on_bad, ACTIONS), ("check", check, ("paths", "decode"))):
+        if value not in known:
+            raise unknown(f"value of {option}", value, known, where="read: ")
+    if isinstance(bad_limit, bool) or not isinstance(bad_limit, Real) or not 0 <= bad_limit <= 1:
+        raise InputError(f"read: expected bad_limit to be from 0 to 1, received {bad_limit!r}")
     frame, name, folder = load(source)
     wanted = schema.parts if targets else schema.inputs
     for part in wanted:
@@ -156,28 +181,42 @@ def read(source, schema, *, targets=True):
     if frame.empty:
         raise InputError(f"{name}: expected at least one row, found none")
     frame = frame.assign(**{schema.column(part): cells(frame[schema.column(part)]) for part in wanted})
-    records = Records(schema, frame, name)
-    for part in wanted:
-        _check_filled(records, part)
-        if isinstance(schema.parts[part], (Image, Audio)):
-            frame[schema.column(part)] = _check_files(records, part, folder)
+    records = Records(schema, frame, name, on_bad, bad_limit)
+    files = [part for part in wanted if isinstance(schema.parts[part], (Image, Audio))]
+    bad = [cell for part in wanted for cell in _empty(records, part)]
+    for part in files:
+        bad += _find_files(records, part, folder)
+    records = leave_out(records, bad)
+    if check == "decode":
+        records = leave_out(records, [cell for part in files for cell in _undecodable(records, part)])
     return records
 
 
-def _check_filled(records, name):
-    empty = np.flatnonzero(records.values(name) == "")
-    if len(empty):
-        raise InputError(f"{records.where(empty[0], name)}: expected a value, found nothing ({len(empty)} such rows)")
+def _empty(records, name):
+    positions = np.flatnonzero(records.values(name) == "")
+    return [Bad(int(position), name, "", "expected a value, found nothing") for position in positions]
 
 
-def _check_files(records, name, folder):
-    """The absolute paths of one column; every distinct file is looked up once."""
+def _find_files(records, name, folder):
+    """Make the paths of one column absolute; the bad ones. Every distinct file is looked up once."""
     number, distinct = pd.factorize(records.values(name))
-    paths = [os.path.join(folder, value) for value in distinct]
-    missing = [position for position, path in enumerate(paths) if not os.path.isfile(path)]
-    if missing:
-        rows = np.flatnonzero(np.isin(number, missing))
-        value = records.values(name)[rows[0]]
-        what = "is not a file" if os.path.exists(os.path.join(folder, value)) else "no such file"
-        raise InputError(f"{records.where(rows[0], name)}: {what}: {value!r} in {folder} ({len(rows)} such rows)")
-    return np.array(paths, dtype=object)[number]
+    paths = [os.path.join(folder, value) if value else "" for value in distinct]
+    reasons = [decode.path_reason(path) if path else None for path in paths]
+    records.frame[records.schema.column(name)] = np.array(paths, dtype=object)[number]
+    positions = np.flatnonzero(np.array([reason is not None for reason in reasons])[number])
+    return [
+        Bad(int(position), name, distinct[number[position]], f"{reasons[number[position]]} in {folder}")
+        for position in positions
+    ]
+
+
+def _undecodable(records, name):
+    number, distinct = pd.factorize(records.values(name))
+    feature = records.schema.inputs[name]
+    bar = keras.utils.Progbar(len(distinct), unit_name=f"file of {name!r}")
+    status = np.concatenate([status for _, status in decode.in_chunks(feature, distinct, bar)])
+    positions = np.flatnonzero((status != decode.OK)[number])
+    return [
+        Bad(int(position), name, distinct[number[position]], decode.reason(feature, distinct[number[position]]))
+        for position in positions
+    ]
