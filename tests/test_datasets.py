@@ -17,7 +17,7 @@ LOW, HIGH = (697, 770, 852, 941), (1209, 1336, 1477, 1633)
 
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory):
-    return keypad(tmp_path_factory.mktemp("keypad") / "made" / "here", rows=600, seed=3)
+    return keypad(tmp_path_factory.mktemp("keypad") / "made" / "here", rows=900, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def table(manifest):
     rows, truth = (pd.read_csv(manifest.with_name(name), dtype=str) for name in ("manifest.csv", "truth.csv"))
     assert list(rows.columns) == ["image", "question", "audio", "answer", "split"]
     assert list(truth.columns) == ["digit", "key", "kind"]
-    assert len(rows) == len(truth) == 600
+    assert len(rows) == len(truth) == 900
     return pd.concat([rows, truth], axis=1)
 
 
@@ -64,12 +64,12 @@ def tone(path):
 
 
 def test_splits_share_nothing_and_names_tell_nothing(manifest, table):
-    assert table["split"].value_counts().to_dict() == {"train": 420, "val": 90, "test": 90}
+    assert table["split"].value_counts().to_dict() == {"train": 720, "val": 90, "test": 90}
     assert table.groupby("image")["split"].nunique().max() == table.groupby("audio")["split"].nunique().max() == 1
     sounds, pictures = table.drop_duplicates("audio"), table.drop_duplicates("image")
     assert pictures.groupby("split")["digit"].nunique().eq(10).all()
     assert sounds.groupby("split")["key"].value_counts().unstack(fill_value=0).to_numpy().min() >= 3
-    assert 200 <= len(sounds) <= 230
+    assert 300 <= len(sounds) <= 330
     assert table["audio"].value_counts().max() <= 3
     files = {str(path.relative_to(manifest.parent)) for path in manifest.parent.glob("*/*")}
     assert files == {*table["image"], *table["audio"]}

@@ -193,6 +193,21 @@ def test_every_kind_of_wav(kind, container):
     np.testing.assert_allclose(found, expected.mean(axis=1), atol=1e-7)
 
 
+@pytest.mark.parametrize(("kind", "off"), [("FLAC", 1e-4), ("OGG", 0.05), ("MP3", 0.05)])
+def test_compressed_recordings_in_training_only(kind, off, tmp_path):
+    feature, seconds = Audio(8000, 0.5), np.arange(8000) / 16000
+    tone = 0.5 * np.sin(2 * np.pi * 440 * seconds)
+    soundfile.write(tmp_path / "tone", np.stack([tone, tone], axis=1), 16000, format=kind)
+    raw = (tmp_path / "tone").read_bytes()
+    (tmp_path / "cut").write_bytes(raw[:20])
+    paths = tf.constant([str(tmp_path / "tone"), str(tmp_path / "cut")])
+    values, status = decode.decoder(feature, files=True)(paths)
+    assert status.numpy().tolist() == [decode.OK, decode.UNREADABLE]
+    expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(4000) / 8000)
+    np.testing.assert_allclose(values[0, 200:-200], expected[200:-200], atol=off)
+    assert one(feature, raw)[1] == decode.UNREADABLE  # what a served graph is told
+
+
 def test_other_chunks_and_streams():
     raw = wav(SOUND)
     note = b"LIST" + (3).to_bytes(4, "little") + b"abc\0"  # an odd size, padded to an even one

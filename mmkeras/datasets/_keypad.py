@@ -106,7 +106,7 @@ def keypad(directory, rows=15000, seed=0):
 
     Args:
         directory: where to write; made when it does not exist.
-        rows: how many rows, at least 100; from about 600 on each split has several recordings of every key.
+        rows: how many rows, at least 100; from about 900 on each split has several recordings of every key.
         seed: a whole number, 0 or more.
     """
     whole("rows", rows, MIN_ROWS)

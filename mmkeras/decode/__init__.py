@@ -9,7 +9,7 @@ import os
 
 import tensorflow as tf
 
-from mmkeras.decode.audio import decode_audio
+from mmkeras.decode.audio import any_file, decode_audio, wav
 from mmkeras.decode.image import decode_image
 from mmkeras.decode.text import tokenizer, words
 from mmkeras.schema import Audio, Image, Text
@@ -21,7 +21,7 @@ OK, UNREADABLE = 0, 1
 
 FORMATS = {
     Image: "a picture (JPEG, PNG, GIF, BMP, WebP without animation)",
-    Audio: "a WAV file (PCM or float)",
+    Audio: "a recording (WAV of PCM or float, FLAC, OGG, MP3)",
     Text: "UTF-8 text",
 }
 
@@ -52,16 +52,19 @@ def decoder(feature, files=False):
 
     Args:
         feature: `Image`, `Audio` or fitted `Text`.
-        files: whether the strings of a picture or recording are paths instead of the bytes themselves.
+        files: whether the strings of a picture or recording are paths instead of the bytes themselves; recordings may
+            then be FLAC, OGG and MP3 too. Not for a served graph.
     """
     if isinstance(feature, Text):
         return _text_decoder(tokenizer(feature))
-    decode_one = decode_image if isinstance(feature, Image) else decode_audio
+
+    def one(value):
+        value = tf.io.read_file(value) if files else value
+        if isinstance(feature, Image):
+            return decode_image(value, feature)
+        return decode_audio(value, feature, any_file if files else wav)
 
     def decode(raw):
-        def one(value):
-            return decode_one(tf.io.read_file(value) if files else value, feature)
-
         return _rows(one, raw, feature.shape, feature.dtype)
 
     return decode

@@ -1,5 +1,13 @@
-"""Recordings: every PCM and float kind of WAV in TensorFlow ops, band-limited resampling, mono, one duration."""
+"""Recordings: mono, one rate, one duration.
 
+WAV of every PCM and float kind is read by TensorFlow ops, in training and in the served graph alike. FLAC, OGG and MP3
+are read by soundfile, in training only: a served graph may hold no such code, so a client sends WAV.
+"""
+
+import io
+
+import numpy as np
+import soundfile
 import tensorflow as tf
 
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
@@ -8,12 +16,13 @@ KAISER = 8.0  # shape of the window: side lobes at -80 dB
 PASSBAND = 0.92  # share of the lower Nyquist frequency that passes unchanged
 
 
-def decode_audio(raw, feature):
+def decode_audio(raw, feature, read=None):
     """One recording.
 
     Args:
-        raw: scalar string, the bytes of a WAV file (see `wav`) of any rate.
+        raw: scalar string, the bytes of a file of any rate.
         feature: `Audio`.
+        read: `wav` (the default) or `any_file`, which is not for a served graph.
 
     Returns:
         `(samples,)`, float32 in [-1, 1]: channels averaged, resampled to the feature's rate where the file has another,
@@ -22,11 +31,31 @@ def decode_audio(raw, feature):
     Raises:
         tf.errors.InvalidArgumentError: bytes that are no such file.
     """
-    wave, rate = wav(raw)
+    wave, rate = (read or wav)(raw)
     ahead = tf.cast(feature.samples + 2 * ZERO_CROSSINGS, tf.int64)  # what the end of the window needs
     wave = tf.reduce_mean(wave[: ahead * tf.cast(rate, tf.int64) // feature.rate + ahead], axis=-1)
     wave = tf.clip_by_value(resample(wave, rate, feature.rate)[: feature.samples], -1.0, 1.0)
     return tf.ensure_shape(tf.pad(wave, [[0, feature.samples - tf.size(wave)]]), feature.shape)
+
+
+def any_file(raw):
+    """Samples and rate, as `wav` gives them, of a WAV, FLAC, OGG or MP3 file."""
+
+    def others():
+        wave, rate = tf.numpy_function(_soundfile, [raw], (tf.float32, tf.int32))
+        return tf.ensure_shape(wave, (None, None)), tf.ensure_shape(rate, ())
+
+    return tf.cond(tf.strings.substr(raw, 0, 4) == b"RIFF", lambda: wav(raw), others)
+
+
+def _soundfile(raw):
+    try:
+        wave, rate = soundfile.read(io.BytesIO(raw), dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise ValueError(str(error)) from error
+    if not wave.size:
+        raise ValueError("expected samples, found none")
+    return wave, np.int32(rate)
 
 
 def wav(raw):
