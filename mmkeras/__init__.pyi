@@ -7,7 +7,7 @@ from .layers import Tokens
 from .model import ModelSpec, build
 from .pipeline import batches
 from .records import Records, Splits, read
-from .schema import Audio, Category, Image, Schema, Text
+from .schema import Audio, Category, Image, Labels, Number, Schema, Text
 
 __all__ = [
     "Audio",
@@ -15,7 +15,9 @@ __all__ = [
     "Evaluation",
     "Image",
     "InputError",
+    "Labels",
     "ModelSpec",
+    "Number",
     "Records",
     "Schema",
     "Splits",

@@ -14,7 +14,7 @@ import tensorflow as tf
 from mmkeras import decode
 from mmkeras.errors import InputError
 from mmkeras.evaluation import by_target, check_model
-from mmkeras.schema import Text
+from mmkeras.schema import Category, Number, Text
 
 
 def export(model, schema, directory):
@@ -23,10 +23,16 @@ def export(model, schema, directory):
     Signatures (n rows; with several targets every output but the statuses is prefixed by `<target>_`):
 
     - `serving_default`: each input by its name, `(n,)` string: the bytes of a picture or recording, or the text.
-      Outputs `label` `(n,)` string, `score` `(n,)` float32, `probabilities` `(n, classes)` float32, and the statuses
-      `status` and `<input>_status` `(n,)` int32: 0 fine, 1 unreadable. A row with an unreadable value has the label ""
-      and zeros; the others are answered.
-    - `tensors`: each input by its name as the model takes it; outputs label, score and probabilities.
+      Outputs: the answers, and the statuses `status` and `<input>_status` `(n,)` int32: 0 fine, 1 unreadable. A row
+      with an unreadable value has the label "" and zeros; the others are answered.
+    - `tensors`: each input by its name as the model takes it; outputs: the answers.
+
+    The answers, by the kind of the target:
+
+    - `Category`: `label` `(n,)` string, `score` `(n,)` float32, `probabilities` `(n, classes)` float32.
+    - `Labels`: `label` `(n,)` string, the labels above 0.5 joined by the target's separator as in a table's cell (the
+      separator alone for none), and `probabilities` `(n, classes)` float32.
+    - `Number`: `value` `(n,)` float32, in the unit.
 
     The schema lies beside them in `assets.extra/schema.json`.
 
@@ -113,7 +119,7 @@ def _archive(model, schema):
 
 
 def _answers(model, schema, inputs):
-    """Label, score and probabilities of every target, for any number of rows, none included."""
+    """The answers to every target, for any number of rows, none included."""
     rows = tf.shape(inputs[0])[0]
     spare = tf.maximum(1 - rows, 0)  # some layers (MelSpectrogram) cannot take 0 rows
     padded = [tf.pad(value, [[0, spare]] + [[0, 0]] * (len(value.shape) - 1)) for value in inputs]
@@ -121,11 +127,27 @@ def _answers(model, schema, inputs):
     answers = {}
     for name, target in schema.targets.items():
         prefix = f"{name}_" if len(schema.targets) > 1 else ""
-        probabilities = predictions[name][:rows]
-        answers[f"{prefix}label"] = tf.gather(tf.constant(target.classes), tf.argmax(probabilities, axis=-1))
-        answers[f"{prefix}score"] = tf.reduce_max(probabilities, axis=-1)
-        answers[f"{prefix}probabilities"] = probabilities
+        answers |= {prefix + part: value for part, value in _answer(target, predictions[name][:rows]).items()}
     return answers
+
+
+def _answer(target, predicted):
+    """What is answered for one target: dict of output name -> tensor."""
+    if isinstance(target, Number):
+        return {"value": predicted}
+    if isinstance(target, Category):
+        label = tf.gather(tf.constant(target.classes), tf.argmax(predicted, axis=-1))
+        return {"label": label, "score": tf.reduce_max(predicted, axis=-1), "probabilities": predicted}
+    return {"label": _joined(target, predicted > 0.5), "probabilities": predicted}
+
+
+def _joined(target, chosen):
+    """The chosen labels of each row as one string: `(n, classes)` bool -> `(n,)` string."""
+    ended = tf.constant([label + target.separator for label in target.classes])
+    joined = tf.strings.reduce_join(tf.where(chosen, ended, ""), axis=-1)
+    kept = tf.strings.length(joined) - len(target.separator.encode())
+    labels = tf.strings.substr(joined, tf.zeros_like(kept), tf.maximum(kept, 0))
+    return tf.where(tf.reduce_any(chosen, axis=-1), labels, target.separator)
 
 
 def _where_ok(status, answer):

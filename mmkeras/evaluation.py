@@ -10,7 +10,8 @@ from keras import ops
 
 from mmkeras.errors import InputError
 from mmkeras.heads import compile_args
-from mmkeras.pipeline import batches, columns, labels, readable
+from mmkeras.pipeline import batches, columns, labels, readable, row_weights
+from mmkeras.schema import Category, Number
 
 
 @dataclass(frozen=True)
@@ -76,22 +77,27 @@ def check_model(model, schema, purpose):
         raise InputError(f"{purpose}: expected a model with the schema's inputs {expected}, received {received}")
     for name, target in schema.targets.items():
         output = model.output[name] if isinstance(model.output, dict) else model.output
-        if output.shape[-1] != len(target.classes):
+        if tuple(output.shape[1:]) == target.answer_shape:
+            continue
+        if target.answer_shape and len(output.shape) == 2:
             raise InputError(
                 f"{purpose}: expected {len(target.classes)} outputs for {name!r}, one for each class of the schema, "
                 f"received {output.shape[-1]}"
             )
+        shape = ", ".join(["batch", *map(str, target.answer_shape)])
+        raise InputError(f"{purpose}: expected answers ({shape}) for {name!r}, received {tuple(output.shape)}")
 
 
 def _subset_scores(model, records, batch_size, permutations, random):
     names = list(records.schema.inputs)
     stage, values = _last_stage(model, records, batch_size)
     truth = labels(records)
+    weights = row_weights(records, truth)
 
     def scores(kept):
         rows = {name: np.arange(len(records)) if name in kept else random.permutation(len(records)) for name in names}
         inputs = [tensor[rows[name]] for name in names for tensor in values[name]]
-        return _scores(records.schema, truth, stage.predict(inputs, batch_size=batch_size, verbose=0))
+        return _scores(records.schema, truth, weights, stage.predict(inputs, batch_size=batch_size, verbose=0))
 
     for size in range(len(names), -1, -1):
         for kept in combinations(names, size):
@@ -129,13 +135,13 @@ def by_target(schema, predictions):
     return predictions if len(schema.targets) > 1 else {next(iter(schema.targets)): predictions}
 
 
-def _scores(schema, truth, predictions):
-    """The first metric of every head: dict of target -> (name, value)."""
+def _scores(schema, truth, weights, predictions):
+    """The first metric of every head over the rows that have the target: dict of target -> (name, value)."""
     metrics = by_target(schema, compile_args(schema)["weighted_metrics"])
     scores = {}
-    for name, probabilities in by_target(schema, predictions).items():
+    for name, answers in by_target(schema, predictions).items():
         metric = metrics[name][0]
-        metric.update_state(truth[name], probabilities)
+        metric.update_state(truth[name], answers, sample_weight=weights.get(name))
         scores[name] = (metric.name, float(ops.convert_to_numpy(metric.result())))
     return scores
 
@@ -149,8 +155,9 @@ def predict(model, records, *, batch_size=256):
         batch_size: rows at a time.
 
     Returns:
-        DataFrame with the index of the records that can be read; for each target `<target>` (label), `<target>_score`
-        (its probability) and `<target>_probability_<class>` for every class.
+        DataFrame with the index of the records that can be read. For each `Category`: `<target>` (label),
+        `<target>_score` (its probability) and `<target>_probability_<class>` for every class; for `Labels`: `<target>`
+        (tuple of the labels above 0.5) and `<target>_probability_<class>`; for `Number`: `<target>` (in the unit).
     """
     schema = records.schema
     check_model(model, schema, "predict")
@@ -158,8 +165,9 @@ def predict(model, records, *, batch_size=256):
     answers = by_target(schema, model.predict(batches(records, batch_size, targets=False), verbose=0))
     table = {}
     for name, target in schema.targets.items():
-        probabilities = answers[name]
-        table[name] = target.decode(probabilities)
-        table[f"{name}_score"] = probabilities.max(axis=1)
-        table |= {f"{name}_probability_{c}": probabilities[:, i] for i, c in enumerate(target.classes)}
+        table[name] = target.decode(answers[name])
+        if isinstance(target, Category):
+            table[f"{name}_score"] = answers[name].max(axis=1)
+        if not isinstance(target, Number):
+            table |= {f"{name}_probability_{c}": answers[name][:, i] for i, c in enumerate(target.classes)}
     return pd.DataFrame(table, index=records.frame.index)

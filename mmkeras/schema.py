@@ -8,14 +8,13 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from numbers import Integral, Real
 from pathlib import Path
 
-import numpy as np
-
 from mmkeras.errors import InputError, unknown
+from mmkeras.targets import TARGETS, Category, Labels, Number, as_words
 
 FORMAT = 1
 RESERVED = ("_present", "_length", "_index", "_tower", "_status")
@@ -30,19 +29,6 @@ def _check_positive(part, kind, *names):
         if not right or not 0 < value < math.inf:
             raise InputError(f"{type(part).__name__}: expected {name} to be {what} above 0, received {value!r}")
         object.__setattr__(part, name, kind(value))
-
-
-def _as_words(kind, field, values):
-    """A given list of words or labels as a tuple of distinct strings, or None."""
-    if values is None:
-        return None
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        raise InputError(f"{kind}: expected {field} to be a list of strings, received {values!r}")
-    words = tuple(str(value) for value in values)
-    if len(set(words)) != len(words):
-        twice = [word for word, count in Counter(words).items() if count > 1]
-        raise InputError(f"{kind}: expected distinct {field}, received {twice[0]!r} more than once")
-    return words
 
 
 @dataclass(frozen=True)
@@ -76,7 +62,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Audio:
-    """A recording from a WAV file (PCM or float), cut or filled with silence at its end to one duration.
+    """A recording from a WAV (PCM or float), FLAC, OGG or MP3 file, cut or filled with silence to one duration.
 
     The model receives `(batch, samples)`, float32 in [-1, 1]; several channels are averaged.
 
@@ -129,7 +115,7 @@ class Text:
 
     def __post_init__(self):
         _check_positive(self, int, "length", "limit")
-        words = _as_words("Text", "vocabulary", self.vocabulary)
+        words = as_words("Text", "vocabulary", self.vocabulary)
         if words is not None and not words:
             raise InputError("Text: expected at least one word in vocabulary, received none")
         for word in words or ():
@@ -158,70 +144,7 @@ class Text:
         return replace(self, vocabulary=tuple(word for word, _ in counted[: self.limit]))
 
 
-def _natural(label):
-    """Sort key: numbers by value, before words by spelling."""
-    try:
-        number = float(label)
-    except ValueError:
-        number = math.nan
-    return (math.isnan(number), 0.0 if math.isnan(number) else number, label)
-
-
-@dataclass(frozen=True)
-class Category:
-    """A target that is one of several classes.
-
-    `fit` receives `(batch,)`, int32 class numbers; the model answers `(batch, classes)`, float32 probabilities.
-
-    Args:
-        classes: the labels in the order of the model's outputs; None: taken from the training rows, numbers by value,
-            then words by spelling.
-        column: the table's column; None: the target's own name.
-    """
-
-    classes: tuple[str, ...] | None = None
-    column: str | None = None
-    dtype = "int32"
-
-    def __post_init__(self):
-        classes = _as_words("Category", "classes", self.classes)
-        if classes is not None and len(classes) < 2:
-            raise InputError(f"Category: expected at least 2 classes, received {list(classes)}")
-        object.__setattr__(self, "classes", classes)
-
-    @property
-    def fitted(self):
-        """Whether the classes are known."""
-        return self.classes is not None
-
-    def fit(self, labels):
-        """A copy whose classes are the distinct `labels` (an iterable of str)."""
-        return replace(self, classes=tuple(sorted(set(labels), key=_natural)))
-
-    def decode(self, probabilities):
-        """The labels of the most probable classes.
-
-        Args:
-            probabilities: `(batch, classes)`.
-
-        Returns:
-            `(batch,)` array of str.
-
-        >>> Category(classes=["no", "yes"]).decode([[0.1, 0.9], [0.8, 0.2]]).tolist()
-        ['yes', 'no']
-        """
-        if not self.fitted:
-            raise InputError("Category.decode: expected classes that are known, received a target that is not fitted")
-        probabilities = np.asarray(probabilities)
-        if probabilities.ndim != 2 or probabilities.shape[1] != len(self.classes):
-            raise InputError(
-                f"Category.decode: expected shape (batch, {len(self.classes)}), received {probabilities.shape}"
-            )
-        return np.asarray(self.classes, dtype=object)[probabilities.argmax(axis=1)]
-
-
 INPUTS = {kind.__name__: kind for kind in (Image, Audio, Text)}
-TARGETS = {kind.__name__: kind for kind in (Category,)}
 
 
 def _check_parts(role, parts, kinds):
@@ -243,7 +166,7 @@ class Schema:
 
     Args:
         inputs: dict of name -> `Image`, `Audio` or `Text`.
-        targets: dict of name -> `Category`.
+        targets: dict of name -> `Category`, `Labels` or `Number`.
 
     Raises:
         InputError: a name that cannot be one, or a part of an unknown kind.
@@ -256,7 +179,7 @@ class Schema:
     """
 
     inputs: dict[str, Image | Audio | Text]
-    targets: dict[str, Category]
+    targets: dict[str, Category | Labels | Number]
 
     def __post_init__(self):
         _check_parts("inputs", self.inputs, INPUTS)
@@ -283,20 +206,20 @@ class Schema:
 
     @property
     def fitted(self):
-        """Whether vocabularies and classes are all known."""
+        """Whether vocabularies, classes and means are all known."""
         return not self.unfitted
 
     def require_fitted(self, purpose):
         """Raise an `InputError` that names what is missing, unless the schema is fitted."""
         if not self.fitted:
             raise InputError(
-                f"{purpose} needs a fitted schema, but the vocabulary or classes of "
+                f"{purpose} needs a fitted schema, but the vocabulary, classes or mean of "
                 f"{', '.join(map(repr, self.unfitted))} are not known yet: use records.split(...).schema, "
                 "records.fit().schema, or give them by hand"
             )
 
     def fit(self, values):
-        """A copy in which every part not yet fitted is fitted on `values[name]` (words of a text, labels)."""
+        """A copy in which every part not yet fitted is fitted on `values[name]` (a text's words, a target's cells)."""
         new = {}
         for name in self.unfitted:
             try:

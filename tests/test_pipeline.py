@@ -149,9 +149,7 @@ def test_more_distinct_values_than_are_decoded_at_a_time(counted, monkeypatch):
 
 
 def test_a_file_that_is_no_picture(pictures):
-    message = (
-        r"^DataFrame row 1: 'p': expected a picture \(JPEG.*\), cannot decode: '.*bad\.png' \(2 such rows\)$"
-    )
+    message = r"^DataFrame row 1: 'p': expected a picture \(JPEG.*\), cannot decode: '.*bad\.png' \(2 such rows\)$"
     with pytest.raises(InputError, match=message):
         mk.batches(seen(pictures, [10, "bad", 20, "bad"], a=list("xyxy")), 2)
     with pytest.raises(

@@ -111,7 +111,7 @@ def test_names_that_cannot_be(role, name):
         ({"inputs": [Text(3)]}, "expected inputs to be a dict with at least one entry, received [Text"),
         ({"inputs": {"q": Text}}, "expected inputs['q'] to be one of Image, Audio, Text, received <class"),
         ({"inputs": {"q": Category()}}, "expected inputs['q'] to be one of Image, Audio, Text, received Category("),
-        ({"targets": {"a": Text(3)}}, "expected targets['a'] to be one of Category, received Text("),
+        ({"targets": {"a": Text(3)}}, "expected targets['a'] to be one of Category, Labels, Number, received Text("),
         ({"targets": {"q": Category()}}, "expected different names for inputs and targets, received 'q' in both"),
     ],
 )
@@ -215,8 +215,8 @@ def test_fit_returns_a_new_value_and_leaves_what_was_given():
 
 def test_require_fitted():
     full().require_fitted("decoding")
-    message = r"decoding needs a fitted schema, .* classes of 'q', 'a' are not known.*records\.fit\(\)\.schema"
+    message = r"decoding needs a fitted schema, .* classes or mean of 'q', 'a' are not known.*records\.fit\(\)\.schema"
     with pytest.raises(InputError, match=message):
         small().require_fitted("decoding")
-    with pytest.raises(InputError, match="export needs a fitted schema, but the vocabulary or classes of 'a' are"):
+    with pytest.raises(InputError, match=r"export needs a fitted schema, but the vocabulary, .* of 'a' are"):
         small(inputs={"i": Image(2, 2)}).require_fitted("export")

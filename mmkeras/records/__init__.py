@@ -14,7 +14,7 @@ from mmkeras.errors import InputError, unknown
 from mmkeras.records.ledger import ACTIONS, Bad, Ledger, leave_out
 from mmkeras.records.manifest import cells, load
 from mmkeras.records.splits import Splits, assign
-from mmkeras.schema import Audio, Image, Schema
+from mmkeras.schema import Audio, Image, Number, Schema
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +183,7 @@ def read(source, schema, *, targets=True, on_bad="raise", bad_limit=0.1, check="
     frame = frame.assign(**{schema.column(part): cells(frame[schema.column(part)]) for part in wanted})
     records = Records(schema, frame, name, on_bad, bad_limit)
     files = [part for part in wanted if isinstance(schema.parts[part], (Image, Audio))]
-    bad = [cell for part in wanted for cell in _empty(records, part)]
+    bad = [cell for part in wanted for cell in _bad_cells(records, part)]
     for part in files:
         bad += _find_files(records, part, folder)
     records = leave_out(records, bad)
@@ -192,9 +192,18 @@ def read(source, schema, *, targets=True, on_bad="raise", bad_limit=0.1, check="
     return records
 
 
-def _empty(records, name):
+def _bad_cells(records, name):
+    """The empty cells of a part that has to be there, and those of a `Number` that hold none."""
+    part, bad = records.schema.parts[name], []
+    if isinstance(part, Number):
+        values = records.values(name)
+        _, number = part.encode(values)
+        wrong = np.flatnonzero(~number & (values != ""))
+        bad = [Bad(int(position), name, values[position], f"expected {part.expected}") for position in wrong]
+    if getattr(part, "optional", False):
+        return bad
     positions = np.flatnonzero(records.values(name) == "")
-    return [Bad(int(position), name, "", "expected a value, found nothing") for position in positions]
+    return bad + [Bad(int(position), name, "", "expected a value, found nothing") for position in positions]
 
 
 def _find_files(records, name, folder):
