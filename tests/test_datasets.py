@@ -7,9 +7,13 @@ import wave
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
+from sklearn.datasets import load_digits
+from sklearn.model_selection import LeaveOneOut, cross_val_predict
+from sklearn.neighbors import KNeighborsClassifier
 
 from mmkeras.datasets import easy_vqa, keypad, keypad_ceilings
-from mmkeras.datasets._keypad import KEYS, KINDS, _rows
+from mmkeras.datasets._keypad import KEYS, KINDS, _rows, _strata
 from mmkeras.errors import InputError
 
 LOW, HIGH = (697, 770, 852, 941), (1209, 1336, 1477, 1633)
@@ -91,7 +95,6 @@ def test_answers_follow_from_the_hidden_facts(table):
 
 def test_pictures_are_the_written_digits(manifest, table):
     import tensorflow as tf
-    from sklearn.datasets import load_digits
 
     known, as_numbered = load_digits(), 0
     index = {image.astype(int).tobytes(): number for number, image in enumerate(known.images)}
@@ -191,9 +194,8 @@ def test_ceilings_by_hand(tmp_path):
 
 
 def test_default_size_needs_every_modality(tmp_path):
-    from sklearn.datasets import load_digits
-
-    table, _ = _rows(load_digits().target, 15000, np.random.default_rng(0))
+    digits = load_digits()
+    table, _ = _rows(digits.target, _strata(digits), 15000, np.random.default_rng(0))
     manifest = tiny(tmp_path, [tuple(r[c] for c in ("digit", "key", "kind", "answer", "split")) for r in table])
     ceilings = keypad_ceilings(manifest)
     for less, low in ceilings.items():
@@ -247,3 +249,16 @@ def test_easy_vqa_not_installed(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r'pip install "mmkeras\[easy-vqa\]"') as caught:
         easy_vqa(tmp_path / "set")
     assert isinstance(caught.value.__cause__, ImportError)
+
+
+def test_hard_pictures_are_spread_evenly_over_the_splits(tmp_path):
+    """Those that a nearest neighbour misreads, found here by scikit-learn's own leave-one-out."""
+    digits = load_digits()
+    read = cross_val_predict(KNeighborsClassifier(1), digits.data, digits.target, cv=LeaveOneOut())
+    hard = {digits.images[number].tobytes() for number in np.flatnonzero(read != digits.target)}
+    rows = pd.read_csv(keypad(tmp_path, rows=4000), dtype=str).drop_duplicates("image")
+    pictures = [tf.io.decode_png((tmp_path / name).read_bytes())[..., 0].numpy() for name in rows["image"]]
+    is_hard = [np.round(picture * (16 / 255)).tobytes() in hard for picture in pictures]
+    counts = rows.assign(hard=is_hard).groupby("split")["hard"].sum()
+    assert counts.sum() == len(hard) > 15
+    assert counts["val"] == counts["test"] == round(0.1 * len(hard))

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
 import mmkeras as mk
 from mmkeras.errors import InputError
@@ -247,3 +248,30 @@ def test_unknown_split():
         splits["trian"]
     assert [name in splits for name in ("val", "trian")] == [True, False]
     assert splits.get("trian") is None
+
+
+def test_tables_files_and_folders_behind_urls(tmp_path):
+    """What read, check and describe do with a scheme of tf.io.gfile: file:// stands for gs:// and its like."""
+    picture = tf.io.encode_png(np.full((2, 2, 3), 7, np.uint8)).numpy()
+    (tmp_path / "p.png").write_bytes(picture)
+    (tmp_path / "t.csv").write_text(f"p,a\np.png,x\nfile://{tmp_path}/p.png,y\n")
+    records = mk.read(f"file://{tmp_path}/t.csv", PICTURES, check="decode").fit()
+    ((inputs, _),) = mk.batches(records, 2)
+    assert (inputs["p"].numpy() == 7).all()
+    assert "PNG 1" in str(records.describe())
+    (tmp_path / "t.csv").write_text("p,a\nq.png,x\n")
+    with pytest.raises(InputError, match=r"t\.csv row 0: 'p': no such file in file://.*: 'q\.png'"):
+        mk.read(f"file://{tmp_path}/t.csv", PICTURES)
+
+
+def test_a_folder_for_each_class(tmp_path):
+    picture = tf.io.encode_png(np.full((2, 2, 3), 7, np.uint8)).numpy()
+    for name in ("cat/1.png", "cat/2.png", "dog/1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(picture)
+    schema = Schema({"p": Image(2, 2, column="file")}, {"a": Category(column="label")})
+    records = mk.read(tmp_path, schema).fit()
+    assert records.schema.targets["a"].classes == ("cat", "dog")
+    ((inputs, labels),) = mk.batches(records, 8)
+    assert inputs["p"].shape == (3, 2, 2, 3)
+    assert labels.numpy().tolist() == [0, 0, 1]

@@ -87,10 +87,11 @@ def keypad(directory, rows=15000, seed=0):
 
     manifest.csv has the columns image, question, audio, answer, split (paths relative to it); truth.csv beside it has
     the hidden facts of the same rows: digit, key, kind. The splits (train, val, test: 80, 10, 10 %) share no picture
-    and no recording. Within a split about three rows share a recording, and with 15000 rows about eight a picture.
-    The same seed gives the same bytes (with the same NumPy and TensorFlow). A directory that already holds this very
-    set is left as it is, one that holds another keypad set is written anew, and one that holds a manifest, a truth.csv
-    or pictures and recordings of other origin is refused.
+    and no recording; the digits, and the few pictures that are hard to read (their nearest other picture shows another
+    digit), are spread evenly over them. Within a split about three rows share a recording, and with 15000 rows about
+    eight a picture. The same seed gives the same bytes (with the same NumPy and TensorFlow). A directory that already
+    holds this very set is left as it is, one that holds another keypad set is written anew, and one that holds a
+    manifest, a truth.csv or pictures and recordings of other origin is refused.
 
     The tones, drawn evenly and independently for each recording:
 
@@ -111,7 +112,7 @@ def keypad(directory, rows=15000, seed=0):
     """
     whole("rows", rows, MIN_ROWS)
     whole("seed", seed, 0)
-    settings = {"set": "keypad", "format": 1, "rows": int(rows), "seed": int(seed)}
+    settings = {"set": "keypad", "format": 2, "rows": int(rows), "seed": int(seed)}
     names = ("manifest.csv", "truth.csv", "images", "audio")
     return write_once(directory, settings, names, lambda folder: _write(folder, int(rows), int(seed)))
 
@@ -163,7 +164,7 @@ def _write(directory, rows, seed):
 
     digits = load_digits()
     rng = np.random.default_rng(seed)
-    table, keys = _rows(digits.target, rows, rng)
+    table, keys = _rows(digits.target, _strata(digits), rows, rng)
     images = [f"images/{n:04d}.png" for n in rng.permutation(len(digits.target))]
     audio = [f"audio/{n:05d}.wav" for n in rng.permutation(len(keys))]
     for folder, files in (("images", "*.png"), ("audio", "*.wav")):
@@ -185,13 +186,25 @@ def _write(directory, rows, seed):
     )
 
 
-def _rows(digits, rows, rng):
+def _strata(digits):
+    """The numbers of the pictures to be spread evenly over the splits: of each digit, and of those that are hard.
+
+    Hard is a picture whose nearest other picture shows another digit; about one in 80 is.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    nearest = NearestNeighbors(n_neighbors=1).fit(digits.data).kneighbors(return_distance=False)[:, 0]
+    hard = digits.target[nearest] != digits.target
+    return [np.flatnonzero(~hard & (digits.target == digit)) for digit in range(10)] + [np.flatnonzero(hard)]
+
+
+def _rows(digits, strata, rows, rng):
     """The rows, with numbers for pictures and recordings, and the key of each recording."""
     table, keys = [], []
     held = round(0.1 * rows)
     pools = {"train": [], "val": [], "test": []}
-    for digit in range(10):
-        own = rng.permutation(np.flatnonzero(digits == digit))
+    for stratum in strata:
+        own = rng.permutation(stratum)
         cut = round(0.1 * len(own))
         for split, part in zip(pools, (own[2 * cut :], own[:cut], own[cut : 2 * cut]), strict=True):
             pools[split].extend(part)

@@ -106,7 +106,9 @@ def in_chunks(feature, values, progress=None):
 
 
 def path_reason(path):
-    """Why a path is no file that can be read, or None."""
+    """Why a path or URL is no file that can be read, or None."""
+    if "://" in path:
+        return None if tf.io.gfile.exists(path) else "no such file"
     if not os.path.exists(path):
         return "no such file"
     if not os.path.isfile(path):
@@ -116,11 +118,9 @@ def path_reason(path):
 
 def reason(feature, value):
     """Why a value with the status `UNREADABLE` could not be decoded."""
-    expected = FORMATS[type(feature)]
+    expected = f"expected {FORMATS[type(feature)]}"
     if isinstance(feature, Text):
-        return f"expected {expected}, cannot decode"
-    return path_reason(value) or (
-        f"expected {expected}, found an empty file"
-        if not os.path.getsize(value)
-        else f"expected {expected}, cannot decode"
-    )
+        return f"{expected}, cannot decode"
+    if wrong := path_reason(value):
+        return wrong
+    return f"{expected}, " + ("cannot decode" if tf.io.gfile.stat(value).length else "found an empty file")

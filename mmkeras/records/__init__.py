@@ -1,6 +1,5 @@
 """A table of samples, checked against a schema, and its splits."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
@@ -11,8 +10,9 @@ import pandas as pd
 
 from mmkeras import decode
 from mmkeras.errors import InputError, unknown
+from mmkeras.records.description import describe
 from mmkeras.records.ledger import ACTIONS, Bad, Ledger, leave_out
-from mmkeras.records.manifest import cells, load
+from mmkeras.records.manifest import cells, join, load
 from mmkeras.records.splits import Splits, assign
 from mmkeras.schema import Audio, Image, Number, Schema
 
@@ -49,6 +49,10 @@ class Records:
         `records.ledger.to_json("bad.jsonl", orient="records", lines=True)` keeps it as JSON Lines.
         """
         return self.entries.frame()
+
+    def describe(self, *, limit=1000):
+        """What these rows hold, as a `Description` to print or to draw; see `mmkeras.records.description.describe`."""
+        return describe(self, limit=limit)
 
     def values(self, name):
         """The cells of the input or target `name`: `(rows,)` array of str."""
@@ -144,8 +148,9 @@ def read(source, schema, *, targets=True, on_bad="raise", bad_limit=0.1, check="
     """Read and check a table of samples.
 
     Args:
-        source: path of a CSV file with a header, or a DataFrame. Paths in the cells of pictures and recordings are
-            relative to the CSV file (for a DataFrame: to the working directory) or absolute.
+        source: path or URL of a table (CSV with , ; tab or |; JSON Lines; Parquet) or of a folder for each class, or
+            a DataFrame. Paths in the cells of pictures and recordings are relative to the table (for a DataFrame: to
+            the working directory), absolute, or URLs of any scheme that `tf.io.gfile` reads.
         schema: `Schema`, fitted or not.
         targets: False for a table without the targets' columns, to predict on.
         on_bad: "raise": a bad cell (empty, no such file, a file that cannot be decoded) is an error; "drop": its row is
@@ -209,7 +214,7 @@ def _bad_cells(records, name):
 def _find_files(records, name, folder):
     """Make the paths of one column absolute; the bad ones. Every distinct file is looked up once."""
     number, distinct = pd.factorize(records.values(name))
-    paths = [os.path.join(folder, value) if value else "" for value in distinct]
+    paths = [join(folder, value) if value else "" for value in distinct]
     reasons = [decode.path_reason(path) if path else None for path in paths]
     records.frame[records.schema.column(name)] = np.array(paths, dtype=object)[number]
     positions = np.flatnonzero(np.array([reason is not None for reason in reasons])[number])
