@@ -40,9 +40,10 @@ def by_hand(words, classes, fusion):
     """The demo's model in plain Keras; the layers bear the names of mmkeras' for `same_work` alone."""
     image = keras.Input((8, 8, 1), dtype="uint8", name="image")
     x = layers.Rescaling(1 / 255)(image)
-    x = layers.Conv2D(128, 3, padding="same", activation="relu", name="image_conv0")(x)
-    x = layers.MaxPooling2D(2, padding="same")(x)
-    x = layers.Dropout(0.5)(layers.Flatten()(x))
+    for block in range(2):
+        x = layers.Conv2D(64 * 2**block, 3, padding="same", activation="relu", name=f"image_conv{block}")(x)
+        x = layers.MaxPooling2D(2, padding="same")(x)
+    x = layers.Dropout(0.4)(layers.Flatten()(x))
     seen = layers.Dense(WIDTH, activation="relu", name="image_dense")(x)
 
     question = keras.Input((16,), dtype="int32", name="question")
@@ -65,8 +66,8 @@ def by_hand(words, classes, fusion):
 
 def concat(vectors):
     x = layers.Concatenate()(list(vectors.values()))
-    x = layers.Dropout(0.2)(x)
-    return layers.Dense(WIDTH, activation="relu", name="concat_dense0")(x)
+    x = layers.Dense(WIDTH, activation="relu", name="concat_dense0")(layers.Dropout(0.1)(x))
+    return layers.Dense(WIDTH, activation="relu", name="concat_dense1")(layers.Dropout(0.1)(x))
 
 
 def attention(vectors, heads=4):

@@ -22,11 +22,12 @@ SCHEMA = Schema(
     targets={"answer": Category()},
 )
 TOWERS = {
-    "image": {"kind": "conv", "filters": 128, "dropout": 0.5},
+    "image": {"kind": "conv", "filters": 64, "depth": 2, "dropout": 0.4},
     "question": "lstm",
     "audio": {"kind": "spectrogram", "filters": 16, "dropout": 0.3},
 }
-FUSIONS = {"concat": {"kind": "concat", "dropout": 0.2}, "attention": {"kind": "attention", "dropout": 0.1}}
+FUSIONS = {"concat": {"kind": "concat", "depth": 2, "dropout": 0.1}, "attention": {"kind": "attention", "dropout": 0.1}}
+AUGMENT = {"image": {"crop": 0.15}}
 PEAK_RATE = {"concat": 2e-3, "attention": 1e-3}  # of AdamW, reached after two epochs, then falling as a cosine to 0
 BATCH = 128
 
@@ -92,7 +93,7 @@ def train(data, spec, peak_rate, epochs, seed):
     """A model of `spec`, trained with AdamW, two epochs of warm-up and a cosine decay."""
     keras.utils.set_random_seed(seed)
     model = build(data.schema, spec)
-    training = batches(data["train"], BATCH, training=True, seed=seed)
+    training = batches(data["train"], BATCH, training=True, augment=AUGMENT, seed=seed)
     warm_up = min(2, epochs) * len(training)
     rate = keras.optimizers.schedules.CosineDecay(
         0.0, max(epochs * len(training) - warm_up, 1), warmup_target=peak_rate, warmup_steps=warm_up
