@@ -4,6 +4,7 @@ import warnings
 from collections import Counter
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from mmkeras.errors import InputError
@@ -63,7 +64,9 @@ def leave_out(records, bad):
         f"{records.name}: {len(rows)} of {len(records)} rows left out ({_summary(bad)}); see records.ledger",
         stacklevel=4,
     )
-    return records.take([position for position in range(len(records)) if position not in rows])
+    kept = np.ones(len(records), bool)
+    kept[list(rows)] = False
+    return records.take(kept)
 
 
 def _message(records, cell, bad):
