@@ -175,7 +175,7 @@ def test_refused(options, message):
 def test_unfitted_schema_is_refused():
     schema = Schema({"question": Text(4)}, {"answer": Category()})
     with pytest.raises(
-        InputError, match="build needs a fitted schema, but the vocabulary or classes of 'question', 'answer' are"
+        InputError, match="build needs a fitted schema, but the vocabulary, classes or mean of 'question', 'answer' are"
     ):
         mk.build(schema)
     with pytest.raises(InputError, match="expected a Schema, received dict"):
