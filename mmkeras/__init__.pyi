@@ -7,7 +7,7 @@ from .layers import Tokens
 from .model import ModelSpec, build
 from .pipeline import batches
 from .records import Records, Splits, read
-from .schema import Audio, Category, Image, Labels, Number, Schema, Text
+from .schema import Audio, Category, Image, Labels, Number, Schema, Series, Tabular, Text, Video
 
 __all__ = [
     "Audio",
@@ -20,9 +20,12 @@ __all__ = [
     "Number",
     "Records",
     "Schema",
+    "Series",
     "Splits",
+    "Tabular",
     "Text",
     "Tokens",
+    "Video",
     "batches",
     "build",
     "compile_args",

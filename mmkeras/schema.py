@@ -5,146 +5,17 @@ in which order. The rest of the package (pipeline, towers, heads, exported bundl
 """
 
 import json
-import math
 import re
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from numbers import Integral, Real
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from mmkeras.errors import InputError, unknown
-from mmkeras.targets import TARGETS, Category, Labels, Number, as_words
+from mmkeras.inputs import INPUTS, Audio, Image, Series, Tabular, Text, Video
+from mmkeras.targets import TARGETS, Category, Labels, Number
 
 FORMAT = 1
 RESERVED = ("_present", "_length", "_index", "_tower", "_status")
-
-
-def _check_positive(part, kind, *names):
-    """Raise an `InputError` unless these fields are finite numbers above 0 of the kind; NumPy's become Python's."""
-    what = "a whole number" if kind is int else "a number"
-    for name in names:
-        value = getattr(part, name)
-        right = isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
-        if not right or not 0 < value < math.inf:
-            raise InputError(f"{type(part).__name__}: expected {name} to be {what} above 0, received {value!r}")
-        object.__setattr__(part, name, kind(value))
-
-
-@dataclass(frozen=True)
-class Image:
-    """A picture from a JPEG, PNG, GIF, BMP or WebP file, stretched to one size.
-
-    The model receives `(batch, height, width, channels)`, uint8, 0 to 255.
-
-    Args:
-        height, width: size in pixels.
-        channels: 1 (grey) or 3 (red, green, blue).
-        column: the table's column that names the file; None: the input's own name.
-    """
-
-    height: int
-    width: int
-    channels: int = 3
-    column: str | None = None
-    dtype = "uint8"
-
-    def __post_init__(self):
-        _check_positive(self, int, "height", "width")
-        if self.channels not in (1, 3):
-            raise InputError(f"Image: expected channels to be 1 or 3, received {self.channels!r}")
-
-    @property
-    def shape(self):
-        """`(height, width, channels)`."""
-        return (self.height, self.width, self.channels)
-
-
-@dataclass(frozen=True)
-class Audio:
-    """A recording from a WAV (PCM or float), FLAC, OGG or MP3 file, cut or filled with silence to one duration.
-
-    The model receives `(batch, samples)`, float32 in [-1, 1]; several channels are averaged.
-
-    Args:
-        rate: samples a second, hertz; a file of another rate is resampled.
-        seconds: duration.
-        column: the table's column that names the file; None: the input's own name.
-    """
-
-    rate: int
-    seconds: float
-    column: str | None = None
-    dtype = "float32"
-
-    def __post_init__(self):
-        _check_positive(self, int, "rate")
-        _check_positive(self, float, "seconds")
-        if self.samples < 1:
-            raise InputError(f"Audio: {self.seconds} s at {self.rate} Hz is less than one sample")
-
-    @property
-    def samples(self):
-        """Number of samples."""
-        return round(self.rate * self.seconds)
-
-    @property
-    def shape(self):
-        """`(samples,)`."""
-        return (self.samples,)
-
-
-@dataclass(frozen=True)
-class Text:
-    """A sentence, as numbers of words: lower case, without punctuation, cut or padded at its end to one length.
-
-    The model receives `(batch, length)`, int32: 0 padding, 1 a word outside the vocabulary, from 2 on the vocabulary.
-
-    Args:
-        length: number of words kept.
-        vocabulary: the words in the order of their numbers; None: taken from the training rows, most frequent first.
-        limit: most words that fitting takes.
-        column: the table's column; None: the input's own name.
-    """
-
-    length: int
-    vocabulary: tuple[str, ...] | None = None
-    limit: int = 20_000
-    column: str | None = None
-    dtype = "int32"
-
-    def __post_init__(self):
-        _check_positive(self, int, "length", "limit")
-        words = as_words("Text", "vocabulary", self.vocabulary)
-        if words is not None and not words:
-            raise InputError("Text: expected at least one word in vocabulary, received none")
-        for word in words or ():
-            if not word or word.split() != [word] or word == "[UNK]":
-                raise InputError(f"Text: expected words without spaces in vocabulary, received {word!r}")
-        object.__setattr__(self, "vocabulary", words)
-
-    @property
-    def shape(self):
-        """`(length,)`."""
-        return (self.length,)
-
-    @property
-    def tokens(self):
-        """Number of different token ids, padding and the unknown word among them."""
-        return len(self.vocabulary) + 2
-
-    @property
-    def fitted(self):
-        """Whether the vocabulary is known."""
-        return self.vocabulary is not None
-
-    def fit(self, words):
-        """A copy whose vocabulary is the most frequent of `words` (an iterable of str, with repetitions)."""
-        counted = sorted(Counter(words).items(), key=lambda item: (-item[1], item[0]))
-        return replace(self, vocabulary=tuple(word for word, _ in counted[: self.limit]))
-
-
-INPUTS = {kind.__name__: kind for kind in (Image, Audio, Text)}
 
 
 def _check_parts(role, parts, kinds):
@@ -165,7 +36,7 @@ class Schema:
     """The inputs and targets of a table of samples, by name and in order.
 
     Args:
-        inputs: dict of name -> `Image`, `Audio` or `Text`.
+        inputs: dict of name -> `Image`, `Audio`, `Text`, `Series`, `Tabular` or `Video`.
         targets: dict of name -> `Category`, `Labels` or `Number`.
 
     Raises:
@@ -178,7 +49,7 @@ class Schema:
     ('cat', 'dog')
     """
 
-    inputs: dict[str, Image | Audio | Text]
+    inputs: dict[str, Image | Audio | Text | Series | Tabular | Video]
     targets: dict[str, Category | Labels | Number]
 
     def __post_init__(self):
@@ -195,9 +66,29 @@ class Schema:
         """Inputs and targets in one dict."""
         return {**self.inputs, **self.targets}
 
+    @property
+    def model_inputs(self):
+        """What a model receives, in order: dict of name -> (shape without the batch, dtype).
+
+        Each input by its name; behind it `<name>_length` if it is padded and `<name>_present` if it is optional.
+        """
+        given = {}
+        for name, feature in self.inputs.items():
+            given[name] = feature.shape, feature.dtype
+            if feature.padded:
+                given[f"{name}_length"] = (), "int32"
+            if feature.optional:
+                given[f"{name}_present"] = (), "bool"
+        return given
+
+    def columns(self, name):
+        """The table's columns that hold the input or target `name`: one, but for `Tabular`."""
+        part = self.parts[name]
+        return part.columns if isinstance(part, Tabular) else (part.column or name,)
+
     def column(self, name):
-        """The table's column that holds the input or target `name`."""
-        return self.parts[name].column or name
+        """The first of `columns`."""
+        return self.columns(name)[0]
 
     @property
     def unfitted(self):
@@ -219,7 +110,7 @@ class Schema:
             )
 
     def fit(self, values):
-        """A copy in which every part not yet fitted is fitted on `values[name]` (a text's words, a target's cells)."""
+        """A copy in which every part not yet fitted is fitted on `values[name]`, which its own `fit` documents."""
         new = {}
         for name in self.unfitted:
             try:

@@ -20,7 +20,8 @@ MODULES = sorted(module.name for module in pkgutil.walk_packages([str(ROOT)], "m
 MAY_IMPORT = {
     "errors": "",
     "targets": "errors",
-    "schema": "errors targets",
+    "inputs": "errors targets",
+    "schema": "errors inputs targets",
     "decode": "schema",
     "augment": "errors schema",
     "records": "decode errors schema",
@@ -37,7 +38,18 @@ MAY_IMPORT = {
     "demo": "bundle datasets errors evaluation heads model pipeline records schema",
     "cli": "demo errors",
 }
-WITHOUT_TENSORFLOW = ["targets", "schema", "layers", "towers", "fusion", "heads", "model", "registry", "errors"]
+WITHOUT_TENSORFLOW = [
+    "targets",
+    "inputs",
+    "schema",
+    "layers",
+    "towers",
+    "fusion",
+    "heads",
+    "model",
+    "registry",
+    "errors",
+]
 
 
 def room(module):
@@ -78,8 +90,8 @@ def test_doctests(module):
 
 
 PUBLIC = """
-    Schema Image Text Audio Category Labels Number read Records Splits batches towers fusion heads layers Tokens build
-    ModelSpec compile_args evaluate Evaluation predict export datasets decode InputError
+    Schema Image Text Audio Series Tabular Video Category Labels Number read Records Splits batches towers fusion heads
+    layers Tokens build ModelSpec compile_args evaluate Evaluation predict export datasets decode InputError
 """
 
 
