@@ -1,7 +1,7 @@
 """What is given to a model: a picture, a recording, a sentence, a sensor trace, a row of numbers or a video.
 
-Every kind has `shape` and `dtype` of one value as the model receives it. `files`: whether the cells are paths. `padded`:
-whether values differ in length; the model then also receives `<name>_length`, and `<name>_present` if optional.
+Every kind has the `shape` and `dtype` of one value as the model receives it. `files`: whether its cells are paths.
+`padded`: whether its values differ in length; the model then also receives `<name>_length`.
 """
 
 import math
