@@ -1,4 +1,4 @@
-"""What a table of samples holds: the spread of its classes, sentences, pictures and recordings."""
+"""What a table of samples holds: the spread of its classes, sentences, files and columns."""
 
 import struct
 from dataclasses import dataclass
@@ -10,10 +10,11 @@ import tensorflow as tf
 
 from mmkeras.decode.text import standardize
 from mmkeras.errors import InputError
-from mmkeras.records.drawing import GREY, SHOWN, draw_classes, draw_numbers, draw_pictures, draw_recordings, draw_texts
-from mmkeras.records.headers import picture, recording
-from mmkeras.records.manifest import open_file
-from mmkeras.schema import Schema
+from mmkeras.records import drawing
+from mmkeras.records.drawing import GREY, SHOWN, column_name, columns_shown, shortened
+from mmkeras.records.headers import picture, recording, series, video
+from mmkeras.records.manifest import cells
+from mmkeras.schema import Number, Schema
 
 CHUNK = 100_000  # texts split into words at a time
 _BROKEN = (OSError, ValueError, LookupError, struct.error, ZeroDivisionError, RuntimeError)  # the last: soundfile's
@@ -31,7 +32,9 @@ class Description:
         tables: dict of input or target -> DataFrame. A category: label, rows, share, most frequent first. Text: a row
             for each text: words and, with a fitted schema, how many of them are outside its vocabulary. Image: a row
             for each file looked at: file, format, height, width, orientation (EXIF). Audio: file, kind, rate,
-            channels, seconds. Number: value.
+            channels, seconds. Series: file, kind, steps, channels. Video: file, kind, frames, height, width. Number:
+            value. Tabular: a row for each column: column, kind, rows, holes, not_numbers, least, mean, most, distinct,
+            frequent (the most frequent word), share (of it), outside (share outside the vocabulary, if fitted).
     """
 
     name: str
@@ -45,7 +48,10 @@ class Description:
         lines += _aligned(self.overview.drop(columns=["rows", "looked_at"]))
         width = max(map(len, self.tables))
         for name, table in self.tables.items():
-            said = _KINDS[self.overview.kind[name]][1](self.schema.parts[name], table, self.overview.loc[name])
+            part, row = self.schema.parts[name], self.overview.loc[name]
+            said = _KINDS[row.kind][1](part, table, row)
+            if part.optional:
+                said.append(f"optional: absent in {row.absent / max(rows, 1):.1%} of the rows")
             lines += ["", *(f"{'' if number else name:{width}}  {line}" for number, line in enumerate(said))]
         return "\n".join(line.rstrip() for line in lines)
 
@@ -93,18 +99,27 @@ def describe(records, *, limit=1000):
         raise InputError(f"describe: expected limit to be a whole number above 0, received {limit!r}")
     overview, tables = {}, {}
     for name, part in records.schema.parts.items():
-        if records.schema.column(name) not in records.frame:
+        columns = list(records.schema.columns(name))
+        if not set(columns) <= set(records.frame):
             continue  # a table to predict on
-        kind, values = type(part).__name__, records.values(name)
-        number, distinct = pd.factorize(values[values != ""])
-        looked_at = min(len(distinct), limit) if kind in _HEADERS else len(distinct)
-        counts = (len(values), len(values) - len(number), len(distinct), looked_at)
-        overview[name] = (kind, records.schema.column(name), *counts)
-        if kind in _HEADERS:
-            places = np.linspace(0, len(distinct) - 1, looked_at).round().astype(int)
-            tables[name] = _files(kind, distinct[places])
-        elif kind in _KINDS:
-            tables[name] = _KINDS[kind][0](part, number, distinct)
+        kind = type(part).__name__
+        if kind == "Tabular":
+            values = pd.concat([cells(records.frame[column]) for column in columns], axis=1)
+            tables[name] = _columns(part, values)
+            present = values[(values != "").any(axis=1)]
+            distinct = looked_at = len(present.drop_duplicates())
+        else:
+            values = records.values(name)
+            present, distinct = pd.factorize(values[values != ""])
+            looked_at = min(len(distinct), limit) if kind in _HEADERS else len(distinct)
+            if kind in _HEADERS:
+                places = np.linspace(0, len(distinct) - 1, looked_at).round().astype(int)
+                tables[name] = _files(kind, distinct[places])
+            else:
+                tables[name] = _KINDS[kind][0](part, present, distinct)
+            distinct = len(distinct)
+        column = columns[0] + f", ... ({len(columns)})" * (len(columns) > 1)
+        overview[name] = (kind, column, len(values), len(values) - len(present), distinct, looked_at)
     columns = ["kind", "column", "rows", "absent", "distinct", "looked_at"]
     overview = pd.DataFrame.from_dict(overview, orient="index", columns=columns)
     return Description(records.name, records.schema, overview, tables)
@@ -138,13 +153,36 @@ def _numbers(part, number, distinct):
     return pd.DataFrame({"value": pd.to_numeric(pd.Series(distinct, dtype=object), errors="coerce").to_numpy()[number]})
 
 
+def _columns(part, values):
+    rows = []
+    for place, column in enumerate(part.columns):
+        filled = values[column].to_numpy(dtype=object)
+        filled = filled[filled != ""]
+        row = {"column": column, "kind": "numeric", "rows": len(values), "holes": len(values) - len(filled)}
+        if place < len(part.numeric):
+            good = Number().encode(filled)[1]
+            numbers = filled[good].astype(float) if good.any() else np.array([np.nan])
+            row |= {"not_numbers": int((~good).sum()), "least": numbers.min(), "mean": numbers.mean()}
+            rows.append(row | {"most": numbers.max(), "distinct": len(set(filled))})
+            continue
+        counts = pd.Series(filled, dtype=object).value_counts()
+        row |= {"kind": "categorical", "not_numbers": 0, "distinct": len(counts)}
+        if len(counts):
+            row |= {"frequent": counts.index[0], "share": counts.iloc[0] / len(filled)}
+        if part.vocabularies is not None:
+            known = set(part.vocabularies[place - len(part.numeric)])
+            row["outside"] = np.mean([word not in known for word in filled]) if len(filled) else 0.0
+        rows.append(row)
+    names = ["column", "kind", "rows", "holes", "not_numbers", "least", "mean", "most", "distinct", "frequent"]
+    return pd.DataFrame(rows, columns=[*names, "share", "outside"])
+
+
 def _files(kind, paths):
     read, columns = _HEADERS[kind]
     rows = []
     for path in paths:
         try:
-            with open_file(path) as file:
-                rows.append((path, *read(file, path)))
+            rows.append((path, *read(path)))
         except _BROKEN:
             rows.append((path, "unreadable", *[np.nan] * (len(columns) - 1)))
     return pd.DataFrame(rows, columns=["file", *columns])
@@ -201,14 +239,18 @@ def _spread(values, what, form, more=()):
 
 def _say_pictures(part, table, row):
     good = table.dropna()
-    good = good.iloc[np.argsort(good["height"] * good["width"], kind="stable")]
-    said = [_say_files(table["format"], row)]
-    if len(good):
-        sizes = [f"{good['height'].iloc[at]:.0f} x {good['width'].iloc[at]:.0f}" for at in (0, len(good) // 2, -1)]
-        said.append("height x width: {} smallest, {} median, {} largest".format(*sizes))
-        said[-1] += f"; the model receives {part.height} x {part.width}"
+    said = [_say_files(table["format"], row), *_say_sizes(part, good)]
     turned = int((good["orientation"] != 1).sum())
     return [*said, f"EXIF orientation other than 1: {turned:,}" + " (it is not applied)" * (turned > 0)]
+
+
+def _say_sizes(part, good):
+    if not len(good):
+        return []
+    good = good.iloc[np.argsort(good["height"] * good["width"], kind="stable")]
+    sizes = [f"{good['height'].iloc[at]:.0f} x {good['width'].iloc[at]:.0f}" for at in (0, len(good) // 2, -1)]
+    said = "height x width: {} smallest, {} median, {} largest".format(*sizes)
+    return [f"{said}; the model receives {part.height} x {part.width}"]
 
 
 def _say_recordings(part, table, row):
@@ -216,10 +258,53 @@ def _say_recordings(part, table, row):
     said = [_say_files(table["kind"], row), _spread(good["seconds"], "seconds", "{:.4g}")]
     if len(good):
         said[1] += f"; longer than {part.seconds:g}: {np.mean(good['seconds'] > part.seconds):.1%}"
-        for column, unit in (("rate", "Hz"), ("channels", "channels")):
-            counts = good[column].astype(int).value_counts()
-            said.append(f"{unit}: " + ", ".join(f"{value} ({count:,})" for value, count in counts[:8].items()))
+        said += [_say_counts(good["rate"], "Hz"), _say_counts(good["channels"], "channels")]
     return said
+
+
+def _say_series(part, table, row):
+    good = table.dropna()
+    said = [_say_files(table["kind"], row), _spread(good["steps"], "steps", "{:,.0f}")]
+    if len(good):
+        said[1] += f"; longer than length={part.length}: {np.mean(good['steps'] > part.length):.1%}"
+        said.append(f"{_say_counts(good['channels'], 'channels')}; the model receives {part.channels}")
+    return said
+
+
+def _say_videos(part, table, row):
+    good = table.dropna()
+    said = [_say_files(table["kind"], row), _spread(good["frames"], "frames", "{:,.0f}")]
+    if len(good):
+        said[1] += f"; more than frames={part.frames}: {np.mean(good['frames'] > part.frames):.1%}"
+    return said + _say_sizes(part, good)
+
+
+def _say_counts(values, unit):
+    counts = values.astype(int).value_counts()
+    more = f", ... ({len(counts)})" if len(counts) > 8 else ""
+    return f"{unit}: " + ", ".join(f"{value} ({count:,})" for value, count in counts[:8].items()) + more
+
+
+def _say_columns(part, table, row):
+    holes = table["holes"].sum() / max(table["rows"].sum(), 1)
+    said = [f"columns: {len(part.numeric):,} of numbers, {len(part.categorical):,} of words; holes: {holes:.1%}"]
+    shown = columns_shown(table)
+    names = [column_name(column) for column in shown["column"]]
+    for name, one in zip(names, shown.itertuples(), strict=True):
+        start = f"{name:{max(map(len, names))}}  {one.holes / max(one.rows, 1):6.1%} holes"
+        said.append(f"{start}  {_say_column(one)}")
+    return said + ([f"... and {len(table) - SHOWN:,} more, with no more holes"] if len(table) > SHOWN else [])
+
+
+def _say_column(one):
+    if one.kind == "numeric":
+        spread = (
+            f"{one.least:,.6g} least, {one.mean:,.4g} mean, {one.most:,.6g} most" if one.mean == one.mean else "none"
+        )
+        return spread + (f"; not numbers: {one.not_numbers:,}" if one.not_numbers else "")
+    outside = f"; outside the vocabulary: {one.outside:.1%}" if one.outside == one.outside else ""
+    most = f"; most frequent {shortened(one.frequent)!r}, {one.share:.1%}" if one.distinct else ""
+    return f"{one.distinct:,} different words{most}{outside}"
 
 
 def _say_files(kinds, row):
@@ -228,16 +313,21 @@ def _say_files(kinds, row):
     return f"{row.looked_at:,} files{sample}: {counts or 'none'}"
 
 
-# Reader of a file's first bytes; and of each kind of part: its table, what is said of it, and what is drawn of it.
+# Reader of a file's header; and of each kind of part: its table, what is said of it, and what is drawn of it.
 _HEADERS = {
     "Image": (picture, ["format", "height", "width", "orientation"]),
     "Audio": (recording, ["kind", "rate", "channels", "seconds"]),
+    "Series": (series, ["kind", "steps", "channels"]),
+    "Video": (video, ["kind", "frames", "height", "width"]),
 }
 _KINDS = {
-    "Category": (_classes, _say_classes, draw_classes),
-    "Labels": (_classes, _say_classes, draw_classes),
-    "Number": (_numbers, _say_numbers, draw_numbers),
-    "Text": (_texts, _say_texts, draw_texts),
-    "Image": (None, _say_pictures, draw_pictures),
-    "Audio": (None, _say_recordings, draw_recordings),
+    "Category": (_classes, _say_classes, drawing.draw_classes),
+    "Labels": (_classes, _say_classes, drawing.draw_classes),
+    "Number": (_numbers, _say_numbers, drawing.draw_numbers),
+    "Text": (_texts, _say_texts, drawing.draw_texts),
+    "Tabular": (_columns, _say_columns, drawing.draw_columns),
+    "Image": (None, _say_pictures, drawing.draw_pictures),
+    "Audio": (None, _say_recordings, drawing.draw_recordings),
+    "Series": (None, _say_series, drawing.draw_series),
+    "Video": (None, _say_videos, drawing.draw_videos),
 }
