@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from itertools import combinations
 
-import keras
 import numpy as np
 import pandas as pd
 from keras import ops
 
 from mmkeras.errors import InputError
 from mmkeras.heads import compile_args
-from mmkeras.pipeline import batches, columns, labels, readable, row_weights
+from mmkeras.model import by_target, halves
+from mmkeras.pipeline import batches, labels, readable, row_weights
 from mmkeras.schema import Category, Number
 
 
@@ -21,35 +21,46 @@ class Evaluation:
     Attributes:
         metrics: dict of name -> float, as `model.evaluate(..., return_dict=True)` gives them.
         subsets: DataFrame, one row for each subset of the modalities and each target: "modalities" (tuple of input
-            names, those that the model saw), "target", "metric", "score" (mean over the permutations), "spread" (their
-            standard deviation) and "permutations" (0 where nothing had to be shuffled).
+            names, those that the model saw), "absent" (tuple of the optional inputs among the others, in whose place
+            the model saw their absent tokens; the rest was shuffled), "target", "metric", "score" (mean over the
+            permutations), "spread" (their standard deviation) and "permutations" (0 where nothing was shuffled).
     """
 
     metrics: dict[str, float]
     subsets: pd.DataFrame
 
     def __repr__(self):
-        table = self.subsets.assign(
+        table = self.subsets.drop(columns="absent").assign(
             modalities=self.subsets["modalities"].map(lambda names: " + ".join(names) or "none")
         )
         figures = ", ".join(f"{name} {value:.4f}" for name, value in self.metrics.items())
-        return f"{figures}\nscore of every subset of the modalities, the others shuffled among the rows:\n" + (
+        return f"{figures}\nscore of every subset of the modalities, the others {self._ways()}:\n" + (
             table.to_string(index=False, float_format=lambda value: f"{value:.3f}")
         )
+
+    def _ways(self):
+        """What was done to the modalities outside a subset; the last row is the subset of none."""
+        absent, every = self.subsets["absent"].iloc[-1], self.subsets["modalities"].iloc[0]
+        if not absent:
+            return "shuffled among the rows"
+        if len(absent) == len(every):
+            return "replaced by their absent tokens"
+        return f"shuffled among the rows ({', '.join(absent)}: replaced by the absent token)"
 
 
 def evaluate(model, records, *, batch_size=256, permutations=5, seed=0):
     """Metrics on the records, and the score of every subset of the modalities.
 
-    The modalities outside a subset are shuffled among the rows, each by a permutation of its own, so the model gets
-    real values that belong to other rows (permutation importance: Breiman, 2001). If the model was made by `build`, its
-    towers run once, whatever the number of subsets.
+    An optional modality outside a subset is absent in every row: the model gets its absent token. The others outside
+    are shuffled among the rows, each by a permutation of its own, so the model gets real values that belong to other
+    rows (permutation importance: Breiman, 2001). If the model was made by `build`, its towers run once, whatever the
+    number of subsets.
 
     Args:
         model: compiled `keras.Model` whose inputs are the schema's.
         records: `Records` with a fitted schema.
         batch_size: rows at a time.
-        permutations: number of permutations that each subset's score is the mean of.
+        permutations: number of permutations that each subset's score is the mean of, where something is shuffled.
         seed: of the permutations.
 
     Returns:
@@ -71,7 +82,7 @@ def evaluate(model, records, *, batch_size=256, permutations=5, seed=0):
 
 def check_model(model, schema, purpose):
     """Raise an `InputError` unless the model's inputs are the schema's, in name, order and shape."""
-    expected = {name: feature.shape for name, feature in schema.inputs.items()}
+    expected = {name: shape for name, (shape, _) in schema.model_inputs.items()}
     received = {tensor.name: tuple(tensor.shape[1:]) for tensor in model.inputs}
     if list(received.items()) != list(expected.items()):
         raise InputError(f"{purpose}: expected a model with the schema's inputs {expected}, received {received}")
@@ -89,24 +100,34 @@ def check_model(model, schema, purpose):
 
 
 def _subset_scores(model, records, batch_size, permutations, random):
-    names = list(records.schema.inputs)
+    features = records.schema.inputs
     stage, values = _last_stage(model, records, batch_size)
     truth = labels(records)
     weights = row_weights(records, truth)
 
-    def scores(kept):
-        rows = {name: np.arange(len(records)) if name in kept else random.permutation(len(records)) for name in names}
-        inputs = [tensor[rows[name]] for name in names for tensor in values[name]]
+    def scores(absent, shuffled):
+        inputs = []
+        for name in features:
+            tensors = values[name]
+            if name in absent:
+                tensors = [*tensors[:-1], np.zeros_like(tensors[-1])]
+            elif name in shuffled:
+                rows = random.permutation(len(records))
+                tensors = [tensor[rows] for tensor in tensors]
+            inputs += tensors
         return _scores(records.schema, truth, weights, stage.predict(inputs, batch_size=batch_size, verbose=0))
 
-    for size in range(len(names), -1, -1):
-        for kept in combinations(names, size):
-            runs = 0 if size == len(names) else permutations
-            found = [scores(kept) for _ in range(max(runs, 1))]
+    for size in range(len(features), -1, -1):
+        for kept in combinations(features, size):
+            absent = tuple(name for name in features if name not in kept and features[name].optional)
+            shuffled = set(features).difference(kept, absent)
+            runs = permutations if shuffled else 0
+            found = [scores(absent, shuffled) for _ in range(max(runs, 1))]
             for target, (metric, _) in found[0].items():
                 values_found = [run[target][1] for run in found]
                 yield {
                     "modalities": kept,
+                    "absent": absent,
                     "target": target,
                     "metric": metric,
                     "score": float(np.mean(values_found)),
@@ -118,21 +139,18 @@ def _subset_scores(model, records, batch_size, permutations, random):
 def _last_stage(model, records, batch_size):
     """The part of the model to run again and again, and what it reads: dict of input name -> list of `(rows, ...)`.
 
-    For a model of `build` that is its body, on the tokens of the towers, which run once; else it is the whole model.
+    For a model of `build` that is what follows the towers, which run once; else it is the whole model. The last of an
+    optional input's list is `<name>_present`.
     """
-    parts = {layer.name: layer for layer in model.layers}
-    towers = [parts.get(f"{name}_tower") for name in records.schema.inputs]
-    if "body" not in parts or None in towers:
-        return model, {name: [column.values.numpy()[column.index]] for name, column in columns(records).items()}
-    inputs = [keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=tensor.name) for tensor in model.inputs]
-    front = keras.Model(inputs, {tensor.name: tower(tensor) for tensor, tower in zip(inputs, towers, strict=True)})
-    tokens = front.predict(batches(records, batch_size, targets=False), verbose=0)
-    return parts["body"], {name: value if isinstance(value, list) else [value] for name, value in tokens.items()}
-
-
-def by_target(schema, predictions):
-    """A model's predictions as a dict by target, also where there is only one."""
-    return predictions if len(schema.targets) > 1 else {next(iter(schema.targets)): predictions}
+    schema, data = records.schema, batches(records, batch_size, targets=False)
+    parts = halves(model, schema)
+    if parts:
+        front, stage = parts
+        return stage, front.predict(data, verbose=0)
+    given = [{name: ops.convert_to_numpy(value) for name, value in batch.items()} for batch in data]
+    tensors = {name: np.concatenate([batch[name] for batch in given]) for name in schema.model_inputs}
+    own = {name: (name, f"{name}_length", f"{name}_present") for name in schema.inputs}
+    return model, {name: [tensors[key] for key in keys if key in tensors] for name, keys in own.items()}
 
 
 def _scores(schema, truth, weights, predictions):

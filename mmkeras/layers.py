@@ -171,3 +171,56 @@ class SpecAugment(keras.layers.Layer):
         """The layer's arguments."""
         own = {"frequency": self.frequency, "time": self.time, "masks": self.masks, "seed": self.seed}
         return {**super().get_config(), **own}
+
+
+@keras.saving.register_keras_serializable(package="mmkeras")
+class AbsentToken(keras.layers.Layer):
+    """Puts a learned absent token in the place of an absent modality.
+
+    Called as `layer(values, mask, present)`, by position: values `(batch, tokens, width)`, mask `(batch, tokens)` bool
+    or None, present `(batch,)` bool. Where present is False, the learned token `(width,)` is the row's first token,
+    zeros stand behind it, and the mask is True for the first token alone. What the values of such a row are, junk or
+    NaN, changes neither the outputs nor any gradient.
+
+    Gives what a tower gives: values, or `[values, mask]`. Without a mask one token needs none; several get one.
+
+    A model that holds it is no longer made of stock Keras layers alone: `import mmkeras.layers` before
+    `keras.models.load_model` (`import mmkeras` does not load the modules behind it).
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True  # Keras' implicit masks may come in; `compute_mask` lets none out
+
+    def build(self, values_shape, there_shape=None, present_shape=None):
+        """Make the token: normally distributed with deviation 0.02."""
+        self.token = self.add_weight(
+            shape=(values_shape[-1],), initializer=keras.initializers.RandomNormal(stddev=0.02), name="token"
+        )
+
+    def call(self, values, there, present):
+        """The values, or `[values, mask]`, with the token where present is False; `there` is the mask."""
+        first = ops.equal(ops.arange(values.shape[1]), 0)
+        token = ops.where(first[:, None], ops.cast(self.token, values.dtype), ops.zeros((), values.dtype))
+        values = ops.where(present[:, None, None], values, token)
+        if there is None and values.shape[1] == 1:
+            return values
+        there = ops.ones_like(values[..., 0], dtype="bool") if there is None else there
+        return [values, ops.where(present[:, None], there, first)]
+
+    def compute_mask(self, *args, **kwargs):
+        """None: masks are explicit."""
+        return None
+
+    def compute_output_shape(self, values_shape, there_shape=None, present_shape=None):
+        """The shape of the values, or a list of those of values and mask."""
+        if there_shape is None and values_shape[1] == 1:
+            return tuple(values_shape)
+        return [tuple(values_shape), tuple(values_shape[:2])]
+
+    def compute_output_spec(self, values, there, present):
+        """Values in their own dtype; a mask is bool."""
+        shapes = self.compute_output_shape(values.shape, None if there is None else there.shape)
+        if isinstance(shapes, tuple):
+            return keras.KerasTensor(shapes, dtype=values.dtype)
+        return [keras.KerasTensor(shapes[0], dtype=values.dtype), keras.KerasTensor(shapes[1], dtype="bool")]

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 
 import keras
+from keras import ops
 
 from mmkeras.errors import InputError, unknown
 from mmkeras.fusion import fuse
 from mmkeras.heads import head
-from mmkeras.layers import Tokens
+from mmkeras.layers import AbsentToken, Tokens
 from mmkeras.schema import Schema
 from mmkeras.towers import tower
 
@@ -76,8 +77,9 @@ def build(schema, spec=None, **options):
         spec: `ModelSpec`; or give its options by name: towers, fusion, width, heads.
 
     Returns:
-        `keras.Model` of the inputs in schema order. One target: one output `(batch, ...)`; several: a dict by target.
-        Its sub-models are `<input>_tower` for each input and `body` (the tokens of all modalities -> outputs):
+        `keras.Model` of `schema.model_inputs`, in that order. One target: one output `(batch, ...)`; several: a dict by
+        target. Its parts are the sub-models `<input>_tower` for each input, a layer `<input>_absent` (`AbsentToken`)
+        for each optional one, and the sub-model `body` (the tokens of all modalities -> outputs):
         `model.get_layer("body")`.
 
     Raises:
@@ -94,38 +96,181 @@ def build(schema, spec=None, **options):
         for name in getattr(spec, role):
             if name not in known:
                 raise unknown("input" if role == "towers" else "target", name, known, where=f"ModelSpec.{role}: ")
-    towers = {
-        name: tower(feature, spec.towers.get(name), width=spec.width, name=name)
-        for name, feature in schema.inputs.items()
-    }
-    body = _body(schema, spec, towers)
-    inputs = [keras.Input(feature.shape, dtype=feature.dtype, name=name) for name, feature in schema.inputs.items()]
-    tokens = [part(x) for part, x in zip(towers.values(), inputs, strict=True)]
-    outputs = body(_flat(tokens))
-    if len(schema.targets) == 1:
-        return keras.Model(inputs, _named(outputs, next(iter(schema.targets))), name="mmkeras")
-    return keras.Model(inputs, {name: _named(outputs[name], name) for name in schema.targets}, name="mmkeras")
+    inputs = _inputs(schema)
+    parts = {}
+    for name, feature in schema.inputs.items():
+        parts[f"{name}_tower"] = tower(feature, spec.towers.get(name), width=spec.width, name=name)
+        if feature.optional:
+            parts[f"{name}_absent"] = AbsentToken(name=f"{name}_absent")
+    tokens = _absent(schema, parts, _towers(schema, parts, inputs), inputs)
+    parts["body"] = _body(schema, spec, tokens)
+    outputs = by_target(schema, parts["body"].output)
+    parts |= {name: keras.layers.Identity(name=name, dtype=value.dtype) for name, value in outputs.items()}
+    return keras.Model(list(inputs.values()), _answers(schema, parts, tokens), name="mmkeras")
 
 
-def _named(output, name):
-    """The output under its target's name, which it would otherwise lose to "body"."""
-    return keras.layers.Identity(name=name, dtype=output.dtype)(output)
+def grouped(model, schema, by):
+    """A second view over the same weights, for batches in which each distinct picture stands once.
+
+    Its layers are the model's own: train this view, then predict with and export the model. Compile it first.
+
+    Args:
+        model: `keras.Model` from `build`.
+        schema: the one it was built from.
+        by: name of the input with `shared=True` that many rows share.
+
+    Returns:
+        `keras.Model` with a list of inputs in this order: `<by>_index` `(batch,)` int32, the place of each row's
+        picture; all of `schema.model_inputs` but the next ones, in order; last `by` `(pictures, ...)` and, if it is
+        padded, `<by>_length` `(pictures,)`. A batch gives them as a tuple in this order, not as a dict: Keras weighs a
+        batch's loss by the length of the first input, and of a dict that would be the first by alphabet.
+
+    Raises:
+        InputError: `by` is not an input with `shared=True`; a model that `build` did not make of the schema; more than
+            one device, among which pictures and rows would be split apart.
+    """
+    feature = schema.inputs.get(by)
+    if feature is None:
+        raise unknown("input", by, schema.inputs, where="grouped: ")
+    if not getattr(feature, "shared", False):
+        raise InputError(f"grouped: expected {by!r} to be an input with shared=True, received {feature!r}")
+    _require_one_device(model)
+    parts = {layer.name: layer for layer in model.layers}
+    for name in (*_tower_names(schema), "body", *schema.targets):
+        if name not in parts:
+            raise InputError(
+                f"grouped: expected a model that build made of the schema, but it has no layer {name!r}; "
+                f"its layers are {', '.join(parts)}"
+            )
+    inputs = _inputs(schema)
+    pictures = {name: inputs.pop(name) for name in (by, f"{by}_length") if name in inputs}
+    index = keras.Input((), dtype="int32", name=f"{by}_index")
+    given = {**inputs, **pictures, index.name: index}
+    tokens = _absent(schema, parts, _towers(schema, parts, given), given)
+    given = [index, *inputs.values(), *pictures.values()]
+    return keras.Model(given, _answers(schema, parts, tokens), name="mmkeras_grouped")
+
+
+def _require_one_device(model):
+    strategy = getattr(model, "distribute_strategy", None)
+    replicas = getattr(strategy, "num_replicas_in_sync", 1)
+    if replicas > 1 or keras.distribution.distribution() is not None:
+        raise InputError(
+            "grouped: expected a model on one device, received one that is distributed over several: pictures and the "
+            "rows that share them would be split apart"
+        )
+
+
+def _inputs(schema):
+    """What the model receives, by name."""
+    return {name: keras.Input(shape, dtype=dtype, name=name) for name, (shape, dtype) in schema.model_inputs.items()}
+
+
+def halves(model, schema):
+    """A model of `build`, cut behind its towers; None for any other model.
+
+    Args:
+        model: `keras.Model`.
+        schema: of its inputs.
+
+    Returns:
+        Two `keras.Model` of the same layers. The first takes `schema.model_inputs` and gives a dict of name -> list of
+        values `(batch, tokens, width)`, mask `(batch, tokens)` bool where the tower has one, and present `(batch,)`
+        bool if the input is optional. The second takes all these in one list and gives the answers of "body".
+    """
+    parts = {layer.name: layer for layer in model.layers}
+    if not {"body", *_tower_names(schema)} <= parts.keys():
+        return None
+    inputs = _inputs(schema)
+    tokens = _towers(schema, parts, inputs)
+    front = keras.Model(list(inputs.values()), _with_present(tokens, inputs))
+    tokens = {name: Tokens(*map(_like, part)) for name, part in tokens.items()}
+    present = {name: _like(x) for name, x in inputs.items() if name.endswith("_present")}
+    answers = parts["body"](_flat(_absent(schema, parts, tokens, present)))
+    return front, keras.Model(_flat(_with_present(tokens, present)), answers)
+
+
+def _with_present(tokens, inputs):
+    """Dict of name -> list of values, mask and present, of those that there are."""
+    parts = {name: (*part, inputs.get(f"{name}_present")) for name, part in tokens.items()}
+    return {name: [value for value in part if value is not None] for name, part in parts.items()}
+
+
+def _like(tensor, name=None):
+    """An input for values like these; None for None."""
+    return None if tensor is None else keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=name)
+
+
+def _tower_names(schema):
+    """Names of the layers between inputs and body: `<input>_tower`, `<input>_absent`."""
+    given = ((name, feature, kind) for name, feature in schema.inputs.items() for kind in ("tower", "absent"))
+    return [f"{name}_{kind}" for name, feature, kind in given if kind == "tower" or feature.optional]
+
+
+def _answers(schema, parts, tokens):
+    """The body's outputs, under their targets' names, which they would otherwise lose to "body"."""
+    outputs = by_target(schema, parts["body"](_flat(tokens)))
+    return _one_or_all({name: parts[name](outputs[name]) for name in schema.targets})
+
+
+def _towers(schema, parts, inputs):
+    """What the towers make of the inputs: dict of name -> `Tokens`, in schema order.
+
+    Args:
+        schema: `Schema`.
+        parts: dict of layer name -> layer.
+        inputs: dict of name -> tensor, as `schema.model_inputs`; with `<name>_index` `(batch,)` int32 also, `name` and
+            `<name>_length` have a row for each distinct picture, and its tokens are gathered.
+    """
+    tokens = {}
+    for name, feature in schema.inputs.items():
+        x, index = inputs[name], inputs.get(f"{name}_index")
+        if feature.optional and index is None and feature.dtype == "float32":
+            x = _without_absent(x, inputs[f"{name}_present"])
+        part = _as_tokens(parts[f"{name}_tower"]([x, inputs[f"{name}_length"]] if feature.padded else x))
+        if index is not None:
+            part = Tokens(*(None if value is None else ops.take(value, index, axis=0) for value in part))
+        tokens[name] = part
+    return tokens
+
+
+def _without_absent(x, present):
+    """Zeros in absent rows: NaN there would reach the towers' gradients, as 0 * NaN."""
+    return ops.where(ops.reshape(present, (-1,) + (1,) * (len(x.shape) - 1)), x, ops.zeros_like(x))
+
+
+def _absent(schema, parts, tokens, inputs):
+    """The tokens with the absent token of each optional input where it is not present."""
+    optional = [name for name, feature in schema.inputs.items() if feature.optional]
+    replaced = {name: parts[f"{name}_absent"](*tokens[name], inputs[f"{name}_present"]) for name in optional}
+    return tokens | {name: _as_tokens(part) for name, part in replaced.items()}
+
+
+def _as_tokens(outputs):
+    """Towers and absent tokens give values, or [values, mask]: `Tokens` of them."""
+    return Tokens(*outputs) if isinstance(outputs, (list, tuple)) else Tokens(outputs)
+
+
+def by_target(schema, answers):
+    """A model's answers as a dict by target, also where there is only one."""
+    return answers if len(schema.targets) > 1 else {next(iter(schema.targets)): answers}
+
+
+def _one_or_all(outputs):
+    return outputs if len(outputs) > 1 else next(iter(outputs.values()))
 
 
 def _flat(tokens):
-    """Towers give values, or [values, mask]: all of them in one list."""
-    return [tensor for part in tokens for tensor in (part if isinstance(part, list) else [part])]
+    """Values and masks of all tokens in one list."""
+    return [tensor for part in tokens.values() for tensor in part if tensor is not None]
 
 
-def _body(schema, spec, towers):
-    """The sub-model from the tokens of all towers to the outputs."""
-    inputs, tokens = [], {}
-    for name, part in towers.items():
-        outputs = part.outputs
-        values = keras.Input(outputs[0].shape[1:], dtype=outputs[0].dtype, name=f"{name}_tokens")
-        mask = keras.Input(outputs[1].shape[1:], dtype="bool", name=f"{name}_tokens_mask") if outputs[1:] else None
-        inputs += [values] if mask is None else [values, mask]
-        tokens[name] = Tokens(values, mask)
-    fused = fuse(tokens, spec.fusion, width=spec.width)
+def _body(schema, spec, tokens):
+    """The sub-model from tokens like these to the outputs."""
+    inputs = {
+        name: Tokens(_like(values, f"{name}_tokens"), _like(mask, f"{name}_tokens_mask"))
+        for name, (values, mask) in tokens.items()
+    }
+    fused = fuse(inputs, spec.fusion, width=spec.width)
     outputs = {name: head(fused, target, spec.heads.get(name), name=name) for name, target in schema.targets.items()}
-    return keras.Model(inputs, outputs if len(outputs) > 1 else next(iter(outputs.values())), name="body")
+    return keras.Model(_flat(inputs), _one_or_all(outputs), name="body")

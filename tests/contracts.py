@@ -1,13 +1,16 @@
 """Laws that every tower, fusion and head obeys, as plain functions; the tests apply them to all that is registered."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
+import pytest
 from keras import ops
 
 from mmkeras.fusion import fuse
 from mmkeras.heads import compile_args, head
 from mmkeras.layers import Tokens
-from mmkeras.schema import Audio, Category, Image, Schema, Text
+from mmkeras.schema import Audio, Category, Image, Schema, Series, Tabular, Text, Video
 from mmkeras.towers import DEFAULTS, tower
 
 WIDTH = 8
@@ -15,34 +18,78 @@ FEATURES = {
     "image": Image(12, 10, 1),
     "question": Text(6, vocabulary=["what", "is", "the", "sum"]),
     "audio": Audio(rate=4000, seconds=0.2),
+    "trace": Series(20, 2, means=[1, -2], deviations=[2, 3]),
+    "table": Tabular(
+        ["age", "weight"], ["town"], means=[40, 70], deviations=[10, 20], vocabularies=[["york", "hull", "leeds"]]
+    ),
+    "film": Video(3, 8, 7, 1),
 }
-KIND_OF = {kind: next(name for name, f in FEATURES.items() if type(f) is t) for t, kind in DEFAULTS.items()}
+READS = [*((DEFAULTS[type(feature)], name) for name, feature in FEATURES.items()), ("lstm", "trace")]
+ONE_TOKEN = ["mlp"]  # towers without the option `tokens`
+CASES = [
+    pytest.param(kind, name, tokens, id=f"{kind}-{name}-{tokens}")
+    for kind, name in READS
+    for tokens in ("one", "all")
+    if tokens == "one" or kind not in ONE_TOKEN
+]
 
 
-def small_schema(**targets):
+def every_token(schema):
+    """The choice of the default towers with all their tokens."""
+    kinds = {name: DEFAULTS[type(feature)] for name, feature in schema.inputs.items()}
+    return {name: {"kind": kind, "tokens": "all"} for name, kind in kinds.items() if kind not in ONE_TOKEN}
+
+
+def optional(features=FEATURES):
+    """The same inputs, all of them optional."""
+    return {name: replace(feature, optional=True) for name, feature in features.items()}
+
+
+def small_schema(features=FEATURES, **targets):
     targets = targets or {"answer": Category(classes=["a", "b", "c"])}
-    return Schema(inputs=FEATURES, targets=targets)
+    return Schema(inputs=features, targets=targets)
 
 
 def sample(feature, rows=5, seed=0):
-    """Random values of one input, as the pipeline would give them."""
+    """Random values of one input, as its tower receives them: an array, or a list of values and lengths."""
     random = np.random.default_rng(seed)
-    if isinstance(feature, Image):
-        return random.integers(0, 256, (rows, *feature.shape)).astype("uint8")
     if isinstance(feature, Text):
         words = random.integers(2, feature.tokens, (rows, feature.length))
         lengths = random.integers(1, feature.length + 1, (rows, 1))
         return np.where(np.arange(feature.length) < lengths, words, 0).astype("int32")
-    return random.uniform(-1, 1, (rows, *feature.shape)).astype("float32")
+    if isinstance(feature, Tabular):
+        there = random.integers(0, 2, (rows, len(feature.numeric)))
+        numbers = there * random.normal(feature.means, feature.deviations, there.shape)
+        codes = random.integers(0, [len(words) + 2 for words in feature.vocabularies], (rows, len(feature.categorical)))
+        return np.concatenate([numbers, there, codes], axis=1).astype("float32")
+    if feature.dtype == "uint8":
+        values = random.integers(0, 256, (rows, *feature.shape)).astype("uint8")
+    else:
+        values = random.uniform(-1, 1, (rows, *feature.shape)).astype("float32")
+    if not feature.padded:
+        return values
+    lengths = random.integers(1, feature.shape[0] + 1, rows).astype("int32")
+    values[np.arange(feature.shape[0]) >= lengths[:, None]] = 0
+    return [values, lengths]
 
 
 def samples(schema, rows=5, seed=0):
-    return {name: sample(feature, rows, seed) for name, feature in schema.inputs.items()}
+    """Random values of all that a model receives; what is not present is zeros."""
+    given, random = {}, np.random.default_rng(seed)
+    for name, feature in schema.inputs.items():
+        keys = (name, f"{name}_length") if feature.padded else (name,)
+        given |= zip(keys, keras.tree.flatten(sample(feature, rows, seed)), strict=True)
+        if feature.optional:
+            present = random.integers(0, 2, rows).astype(bool)
+            for key in keys:
+                given[key][~present] = 0
+            given[f"{name}_present"] = present
+    return given
 
 
-def small_tower(kind, tokens="one", width=WIDTH, feature=None):
-    name = KIND_OF[kind]
-    return tower(feature or FEATURES[name], {"kind": kind, "tokens": tokens}, width=width, name=name)
+def small_tower(kind, name, tokens="one", width=WIDTH, feature=None, **options):
+    choice = {"kind": kind, **options} | ({} if kind in ONE_TOKEN else {"tokens": tokens})
+    return tower(feature or FEATURES[name], choice, width=width, name=name)
 
 
 def outputs(model, x):

@@ -28,7 +28,7 @@ def records(tmp_path_factory):
 def exported(request, records, tmp_path_factory):
     """A model with every tower's tokens, its bundle, and the raw values of ten rows."""
     keras.utils.set_random_seed(0)
-    towers = {name: {"kind": kind, "tokens": "all"} for kind, name in contracts.KIND_OF.items()}
+    towers = contracts.every_token(records.schema)
     model = mk.build(records.schema, fusion=request.param, towers=towers, width=16)
     return model, mk.export(model, records.schema, tmp_path_factory.mktemp("models") / "keypad")
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import contracts
 import keras
 import numpy as np
@@ -6,21 +8,20 @@ import pytest
 import mmkeras as mk
 from mmkeras.errors import InputError
 from mmkeras.layers import SpecAugment, Tokens
-from mmkeras.schema import Audio, Image, Text
+from mmkeras.schema import Audio, Image, Series, Tabular, Text
 from mmkeras.towers import TOWERS, tower
 
-every_tower = pytest.mark.parametrize("tokens", ["one", "all"])
+every_tower = pytest.mark.parametrize(("kind", "name", "tokens"), contracts.CASES)
+each_way = pytest.mark.parametrize("tokens", ["one", "all"])
 
 
-@pytest.fixture(params=sorted(TOWERS))
-def kind(request):
-    return request.param
+def test_every_tower_is_tested():
+    assert {kind for kind, _ in contracts.READS} == set(TOWERS)
 
 
 @every_tower
-def test_shape_dtype_and_name(kind, tokens):
-    name = contracts.KIND_OF[kind]
-    model = contracts.small_tower(kind, tokens)
+def test_shape_dtype_and_name(kind, name, tokens):
+    model = contracts.small_tower(kind, name, tokens)
     values, *mask = contracts.outputs(model, contracts.sample(contracts.FEATURES[name]))
     assert model.name == f"{name}_tower"
     assert values.dtype == np.float32
@@ -30,37 +31,136 @@ def test_shape_dtype_and_name(kind, tokens):
 
 
 @every_tower
-def test_gradients_reach_every_weight(kind, tokens):
-    x = contracts.sample(contracts.FEATURES[contracts.KIND_OF[kind]], rows=32)
+def test_gradients_reach_every_weight(kind, name, tokens):
+    x = contracts.sample(contracts.FEATURES[name], rows=32)
     keras.utils.set_random_seed(0)
-    contracts.gradients_reach_every_weight(contracts.small_tower(kind, tokens, width=16), x)
+    contracts.gradients_reach_every_weight(contracts.small_tower(kind, name, tokens, width=16), x)
 
 
 @every_tower
-def test_round_trip(kind, tokens, tmp_path):
-    x = contracts.sample(contracts.FEATURES[contracts.KIND_OF[kind]])
-    contracts.round_trip_is_equal(contracts.small_tower(kind, tokens), x, tmp_path / "tower.keras")
+def test_round_trip(kind, name, tokens, tmp_path):
+    x = contracts.sample(contracts.FEATURES[name])
+    contracts.round_trip_is_equal(contracts.small_tower(kind, name, tokens), x, tmp_path / "tower.keras")
 
 
 @every_tower
-def test_order_of_the_batch(kind, tokens):
-    x = contracts.sample(contracts.FEATURES[contracts.KIND_OF[kind]])
-    contracts.order_of_the_batch_changes_nothing(contracts.small_tower(kind, tokens), x)
+def test_order_of_the_batch(kind, name, tokens):
+    x = contracts.sample(contracts.FEATURES[name])
+    contracts.order_of_the_batch_changes_nothing(contracts.small_tower(kind, name, tokens), x)
 
 
-@every_tower
-def test_padding_changes_nothing(tokens):
+PADDED = [case for case in contracts.CASES if contracts.FEATURES[case.values[1]].padded]
+
+
+@pytest.mark.parametrize(("kind", "name", "tokens"), PADDED)
+def test_junk_behind_the_length_changes_nothing(kind, name, tokens):
+    model, feature = contracts.small_tower(kind, name, tokens), contracts.FEATURES[name]
+    clean, lengths = contracts.sample(feature)
+    lengths[:2] = 0, feature.shape[0]
+    behind = np.arange(feature.shape[0]) >= lengths[:, None]
+    clean[behind] = 0
+    junk = clean.copy()
+    junk[behind] = 255 if feature.dtype == "uint8" else np.nan
+    new, old = (contracts.outputs(model, [values, lengths]) for values in (junk, clean))
+    for after, before in zip(new, old, strict=True):
+        np.testing.assert_array_equal(after, before)
+    contracts.gradients_reach_every_weight(model, [junk, lengths])
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
+@pytest.mark.parametrize(("kind", "name", "tokens"), PADDED)
+def test_longer_padding_changes_nothing(kind, name, tokens):
+    """The same weights on the same values in a longer input, by an odd number of steps."""
+    feature = contracts.FEATURES[name]
+    field, steps = ("frames", feature.frames) if name == "film" else ("length", feature.length)
+    longer = replace(feature, **{field: steps + 7})
+    options = {"depth": 2} if kind == "conv1d" else {}
+    small = contracts.small_tower(kind, name, tokens, **options)
+    large = contracts.small_tower(kind, name, tokens, feature=longer, **options)
+    large.set_weights(small.get_weights())
+    values, lengths = contracts.sample(feature)
+    padded = np.pad(values, [[0, 0], [0, 7], *[[0, 0]] * (values.ndim - 2)])
+    old, new = contracts.outputs(small, [values, lengths]), contracts.outputs(large, [padded, lengths])
+    np.testing.assert_allclose(new[0][:, : old[0].shape[1]], old[0], atol=1e-6)
+    if tokens == "all":
+        np.testing.assert_array_equal(new[1][:, : old[1].shape[1]], old[1])
+        assert not new[0][~new[1]].any(), "expected zeros behind the mask"
+
+
+@each_way
+def test_padding_of_words_changes_nothing(tokens):
     short, long = Text(4, vocabulary=["a", "b"]), Text(9, vocabulary=["a", "b"])
-    small = contracts.small_tower("lstm", tokens, feature=short)
-    large = contracts.small_tower("lstm", tokens, feature=long)
+    small = contracts.small_tower("lstm", "question", tokens, feature=short)
+    large = contracts.small_tower("lstm", "question", tokens, feature=long)
     large.set_weights(small.get_weights())
     ids = np.array([[2, 3, 2, 3], [3, 0, 0, 0], [0, 0, 0, 0]], "int32")
     padded = np.pad(ids, [[0, 0], [0, 5]])
     old, new = contracts.outputs(small, ids), contracts.outputs(large, padded)
     np.testing.assert_allclose(new[0][:, : old[0].shape[1]], old[0], atol=1e-6)
+    assert not old[0][2].any(), "expected zeros for a sentence without words"
     if tokens == "all":
         np.testing.assert_array_equal(new[1], padded != 0)
         assert not new[0][~new[1]].any(), "expected zeros behind the mask"
+
+
+def test_the_mask_shrinks_with_the_steps():
+    model = contracts.small_tower("conv1d", "trace", "all", depth=2)
+    lengths = np.array([0, 1, 4, 5, 20], "int32")
+    _, mask = contracts.outputs(model, [contracts.sample(contracts.FEATURES["trace"])[0], lengths])
+    assert mask.sum(axis=1).tolist() == [0, 1, 1, 2, 5]
+
+
+def test_conv1d_halves_to_eight_steps():
+    depths = {8: 1, 16: 1, 17: 2, 33: 3, 65: 4, 1000: 4}
+    for steps, depth in depths.items():
+        model = tower(Series(steps, means=[0], deviations=[1]), "conv1d", width=4, name="trace")
+        assert sum(isinstance(layer, keras.layers.Conv1D) for layer in model.layers) == depth, steps
+
+
+@pytest.mark.parametrize("kind", ["conv1d", "lstm"])
+def test_traces_are_standardised_inside(kind):
+    model = contracts.small_tower(kind, "trace")
+    x, lengths = contracts.sample(contracts.FEATURES["trace"])
+    standard = keras.Model(model.inputs, model.get_layer("trace_standardised").output)
+    np.testing.assert_allclose(contracts.outputs(standard, [x, lengths])[0], (x - [1, -2]) / [2, 3], atol=1e-6)
+
+
+def test_holes_of_a_table_are_the_mean():
+    feature = contracts.FEATURES["table"]
+    model = contracts.small_tower("mlp", "table")
+    columns = keras.Model(model.inputs, model.get_layer("table_columns").output)
+    given = np.array([[60, 0, 1, 0, 3], [0, 30, 0, 1, 0]], "float32")
+    words = model.get_layer("table_embedding0").get_weights()[0]
+    assert words.shape == (len(feature.vocabularies[0]) + 2, 8)
+    expected = [[2, 0, 1, 0, *words[3]], [0, -2, 0, 1, *words[0]]]
+    np.testing.assert_allclose(contracts.outputs(columns, given)[0], expected, atol=1e-6)
+    junk = given.copy()
+    junk[0, 1] = np.nan
+    np.testing.assert_array_equal(contracts.outputs(model, junk)[0], contracts.outputs(model, given)[0])
+
+
+@pytest.mark.parametrize("columns", [{"numeric": ["a"]}, {"categorical": ["a"]}])
+def test_tables_of_one_kind(columns):
+    fitted = {"means": [1], "deviations": [2]} if "numeric" in columns else {"means": [], "deviations": []}
+    words = [["x"]] if "categorical" in columns else []
+    feature = Tabular(**columns, **fitted, vocabularies=words)
+    values = contracts.outputs(tower(feature, None, width=4, name="table"), contracts.sample(feature))[0]
+    assert values.shape == (5, 1, 4)
+
+
+def test_frames_are_the_pictures_of_conv():
+    """Every frame becomes what `conv` makes of it as a picture; one token is their mean."""
+    film, rows = contracts.FEATURES["film"], 4
+    pictures = tower(Image(film.height, film.width, 1), "conv", width=8, name="film")
+    every, one = contracts.small_tower("frames", "film", "all"), contracts.small_tower("frames", "film", "one")
+    every.set_weights(pictures.get_weights())
+    one.set_weights(pictures.get_weights())
+    x, lengths = contracts.sample(film, rows)
+    flat = contracts.outputs(pictures, x.reshape(-1, *film.shape[1:]))[0].reshape(rows, film.frames, 8)
+    values, mask = contracts.outputs(every, [x, lengths])
+    np.testing.assert_allclose(values, flat * mask[..., None], atol=1e-5)
+    mean = (flat * mask[..., None]).sum(axis=1) / lengths[:, None]
+    np.testing.assert_allclose(contracts.outputs(one, [x, lengths])[0][:, 0], mean, atol=1e-5)
 
 
 def test_nan_behind_the_mask_is_hidden():
@@ -79,7 +179,7 @@ def test_nan_behind_the_mask_is_hidden():
 
 
 def test_pictures_are_scaled_inside():
-    model = contracts.small_tower("conv")
+    model = contracts.small_tower("conv", "image")
     x = contracts.sample(contracts.FEATURES["image"])
     rescaled = keras.Model(model.inputs, model.get_layer("image_rescale").output)
     np.testing.assert_allclose(contracts.outputs(rescaled, x)[0], x / 255.0, atol=1e-6)
@@ -105,7 +205,17 @@ def test_conv_halves_until_four_places():
         assert sum(isinstance(layer, keras.layers.MaxPooling2D) for layer in model.layers) == depth, size
 
 
-@pytest.mark.parametrize(("name", "layer"), [("image", "conv0"), ("question", "lstm"), ("audio", "mel")])
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("image", "conv0"),
+        ("question", "lstm"),
+        ("audio", "mel"),
+        ("trace", "conv0"),
+        ("table", "dense0"),
+        ("film", "conv0"),
+    ],
+)
 def test_default_by_modality(name, layer):
     assert tower(contracts.FEATURES[name], None, width=4, name=name).get_layer(f"{name}_{layer}")
 
@@ -135,6 +245,16 @@ def test_registered_by_a_user():
         ("question", "conv", r"'question': tower 'conv' reads \(batch, height, width, channels\)"),
         ("image", "lstm", r"'image': tower 'lstm' reads token ids .* received uint8 \(None, 12, 10, 1\)"),
         ("question", "spectrogram", "'question': tower 'spectrogram' reads waves .* received int32"),
+        ("table", "spectrogram", r"'table': tower 'spectrogram' reads waves .* received float32 \(None, 5\)"),
+        ("film", "conv", r"'film': tower 'conv' reads .* received \(None, 3, 8, 7, 1\)"),
+        ("film", "lstm", "'film': tower 'lstm' reads token ids .* or traces .* received uint8"),
+        ("film", "conv1d", "'film': tower 'conv1d' reads traces .* received uint8"),
+        ("trace", "mlp", r"'trace': tower 'mlp' reads the columns of Tabular .* received float32 \(None, 20, 2\)"),
+        ("audio", "mlp", r"'audio': tower 'mlp' reads the columns of Tabular .* received float32 \(None, 800\)"),
+        ("image", "frames", "'image': tower 'frames' reads videos .* received uint8"),
+        ("film", {"kind": "frames", "over": "maen"}, "'film': unknown value of over 'maen'; did you mean 'mean'"),
+        ("trace", {"kind": "conv1d", "kernel": 4}, "'trace': expected kernel to be an odd whole number .* received 4"),
+        ("table", {"kind": "mlp", "depth": 0}, "'table': expected depth to be a whole number above 0, received 0"),
     ],
 )
 def test_refused(feature, choice, message):
@@ -204,7 +324,7 @@ def spec_augmented(**options):
 
 
 def test_spectrogram_with_spec_augment(tmp_path):
-    plain, model = contracts.small_tower("spectrogram"), spec_augmented(frequency=0.3, masks=[2, 1])
+    plain, model = contracts.small_tower("spectrogram", "audio"), spec_augmented(frequency=0.3, masks=[2, 1])
     model.set_weights([*plain.get_weights()])
     x = contracts.sample(contracts.FEATURES["audio"])
     np.testing.assert_array_equal(contracts.outputs(model, x)[0], contracts.outputs(plain, x)[0])

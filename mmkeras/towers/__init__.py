@@ -2,19 +2,35 @@
 
 A tower is a function `(x, *, mask=None, width, name) -> Tokens` of `(batch, ...)` in raw units. It may ask for
 `feature`, the schema's entry of its input (the rate of a recording, the vocabulary of a text), and have options of its
-own; a tower on a padded input asks for `mask`, `(batch, steps)` bool.
+own; a tower on words or on a padded input (`Series`, `Video`) asks for `mask`, `(batch, steps)` bool, True where there
+is something.
+
+    conv          Image    (batch, height, width, channels) uint8
+    lstm          Text     (batch, length) int32; Series as conv1d
+    spectrogram   Audio    (batch, samples) float32
+    conv1d        Series   (batch, length, channels) float32
+    mlp           Tabular  (batch, 2 * numeric + categorical) float32
+    frames        Video    (batch, frames, height, width, channels) uint8
 """
 
 import keras
+from keras import ops
 
 from mmkeras.errors import InputError
 from mmkeras.layers import Tokens, hide_padding
 from mmkeras.registry import arguments, choose, registrar
-from mmkeras.schema import Audio, Image, Text
-from mmkeras.towers import audio, image, text
+from mmkeras.schema import Audio, Image, Series, Tabular, Text, Video
+from mmkeras.towers import audio, image, series, tabular, text, video
 
-TOWERS = {"conv": image.conv, "lstm": text.lstm, "spectrogram": audio.spectrogram}
-DEFAULTS = {Image: "conv", Text: "lstm", Audio: "spectrogram"}
+TOWERS = {
+    "conv": image.conv,
+    "lstm": text.lstm,
+    "spectrogram": audio.spectrogram,
+    "conv1d": series.conv1d,
+    "mlp": tabular.mlp,
+    "frames": video.frames,
+}
+DEFAULTS = {Image: "conv", Text: "lstm", Audio: "spectrogram", Series: "conv1d", Tabular: "mlp", Video: "frames"}
 
 register = registrar("tower", TOWERS)
 
@@ -29,8 +45,9 @@ def tower(feature, choice, *, width, name):
         name: of the input.
 
     Returns:
-        `keras.Model`: `(batch, *feature.shape)` -> values `(batch, tokens, width)`, or `[values, mask]` with mask
-        `(batch, tokens)` bool. Values are zeros behind the mask.
+        `keras.Model`: `(batch, *feature.shape)`, for a padded input a list of that and `<name>_length` `(batch,)` int32
+        -> values `(batch, tokens, width)`, or `[values, mask]` with mask `(batch, tokens)` bool. Values are zeros
+        behind the mask.
 
     Raises:
         InputError: an unknown tower or option, an input that the tower cannot read.
@@ -38,7 +55,12 @@ def tower(feature, choice, *, width, name):
     where = f"{name!r}: "
     kind, build, options = choose("tower", TOWERS, choice or DEFAULTS[type(feature)], where)
     x = keras.Input(feature.shape, dtype=feature.dtype, name=name)
-    mask = keras.ops.not_equal(x, 0) if isinstance(feature, Text) else None
+    inputs, mask = x, None
+    if isinstance(feature, Text):
+        mask = ops.not_equal(x, 0)
+    elif feature.padded:
+        length = keras.Input((), dtype="int32", name=f"{name}_length")
+        inputs, mask = [x, length], ops.less(ops.arange(feature.shape[0]), ops.expand_dims(length, 1))
     given = {"mask": mask, "width": width, "name": name, "feature": feature}
     tokens = build(x, **arguments("tower", kind, build, options, given, where))
     if not isinstance(tokens, Tokens) or len(tokens.values.shape) != 3 or tokens.values.shape[-1] != width:
@@ -46,4 +68,4 @@ def tower(feature, choice, *, width, name):
             f"{where}expected tower {kind!r} to return Tokens of (batch, tokens, {width}), received {tokens!r}"
         )
     values, mask = hide_padding(tokens)
-    return keras.Model(x, values if mask is None else [values, mask], name=f"{name}_tower")
+    return keras.Model(inputs, values if mask is None else [values, mask], name=f"{name}_tower")

@@ -6,6 +6,7 @@ import keras
 
 from mmkeras.errors import InputError, unknown
 from mmkeras.layers import SpecAugment, conv_blocks
+from mmkeras.schema import Audio
 
 
 def spectrogram(
@@ -44,7 +45,7 @@ def spectrogram(
     Returns:
         `Tokens` of `(batch, 1 or places, width)`, no mask.
     """
-    if len(x.shape) != 2 or x.dtype != "float32":
+    if not isinstance(feature, Audio):
         raise InputError(
             f"{name!r}: tower 'spectrogram' reads waves (batch, samples) float32, received {x.dtype} {tuple(x.shape)}"
         )

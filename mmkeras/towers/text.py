@@ -1,34 +1,47 @@
-"""Towers for sentences."""
+"""Towers for sentences, and for other sequences that are read step by step."""
 
 import keras
+from keras import ops
 
 from mmkeras.errors import InputError
 from mmkeras.layers import Tokens, check_tokens, one_token
+from mmkeras.schema import Series, Text
+from mmkeras.towers.series import standardised
 
 
 def lstm(x, *, mask=None, feature, width, name, embedding=64, dropout=0.0, tokens="one"):
-    """Word vectors read by an LSTM (Hochreiter and Schmidhuber, 1997).
+    """An LSTM (Hochreiter and Schmidhuber, 1997) over word vectors, or over the standardised steps of a trace.
 
     Args:
-        x: `(batch, length)`, int32 token ids.
-        mask: `(batch, length)`, bool, True where there is a word.
-        feature: fitted `Text`, for the size of its vocabulary.
+        x: `(batch, length)`, int32 token ids; or `(batch, length, channels)`, float32, in the sensors' units.
+        mask: `(batch, length)`, bool, True where there is a word or a step.
+        feature: fitted `Text`, for the size of its vocabulary; or fitted `Series`, for its means and deviations.
         width: width of the tokens and of the LSTM.
         name: of the input, prefix of the layers' names.
-        embedding: width of the word vectors.
-        dropout: share of the word vectors' values dropped in training.
-        tokens: "one" (the state after the last word) or "all" (the state after every word).
+        embedding: width of the word vectors; a trace has none.
+        dropout: share of the values dropped in training before the LSTM.
+        tokens: "one" (the state after the last word or step) or "all" (the state after every one).
 
     Returns:
-        `Tokens` of `(batch, 1, width)` without a mask, or `(batch, length, width)` with the words' mask.
+        `Tokens` of `(batch, 1, width)` without a mask, or `(batch, length, width)` with the mask.
     """
-    if len(x.shape) != 2 or x.dtype != "int32":
+    if not isinstance(feature, (Text, Series)):
         raise InputError(
-            f"{name!r}: tower 'lstm' reads token ids (batch, length) int32, received {x.dtype} {tuple(x.shape)}"
+            f"{name!r}: tower 'lstm' reads token ids (batch, length) int32 or traces (batch, steps, channels) float32, "
+            f"received {x.dtype} {tuple(x.shape)}"
         )
     check_tokens(tokens, name)
-    x = keras.layers.Embedding(feature.tokens, embedding, name=f"{name}_embedding")(x)
+    if isinstance(feature, Text):
+        x = keras.layers.Embedding(feature.tokens, embedding, name=f"{name}_embedding")(x)
+    else:
+        x = standardised(x, feature, mask, name)
     if dropout:
         x = keras.layers.Dropout(dropout, name=f"{name}_dropout")(x)
-    states = keras.layers.LSTM(width, return_sequences=tokens == "all", name=f"{name}_lstm")(x, mask=mask)
-    return Tokens(states, mask) if tokens == "all" else one_token(states)
+    # cuDNN refuses rows without any step: of those the first is read, and its state dropped again
+    read = None if mask is None else ops.logical_or(mask, ops.equal(ops.arange(x.shape[1]), 0))
+    states = keras.layers.LSTM(width, return_sequences=tokens == "all", name=f"{name}_lstm")(x, mask=read)
+    if tokens == "all":
+        return Tokens(states, mask)
+    if mask is not None:
+        states = ops.where(ops.any(mask, axis=1, keepdims=True), states, ops.zeros_like(states))
+    return one_token(states)

@@ -1,0 +1,66 @@
+"""Towers for rows of numbers and words."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from mmkeras.errors import InputError
+from mmkeras.layers import one_token
+from mmkeras.schema import Tabular
+
+
+def mlp(x, *, feature, width, name, embedding=8, depth=2, dropout=0.0):
+    """Dense layers over standardised numbers, which of them there are, and a vector for each word.
+
+    A hole among the numbers becomes 0, which is the mean; a hole among the words has a vector of its own.
+
+    Args:
+        x: `(batch, 2 * numeric + categorical)`, float32: numbers, 1 where there is one, numbers of words.
+        feature: fitted `Tabular`, for its means, deviations and vocabularies.
+        width: width of the token and of every dense layer.
+        name: of the input, prefix of the layers' names.
+        embedding: width of the vectors of words.
+        depth: number of dense layers.
+        dropout: share of the values dropped in training before each dense layer but the first.
+
+    Returns:
+        `Tokens` of `(batch, 1, width)`, no mask.
+    """
+    if not isinstance(feature, Tabular):
+        raise InputError(
+            f"{name!r}: tower 'mlp' reads the columns of Tabular (batch, columns) float32, "
+            f"received {x.dtype} {tuple(x.shape)}"
+        )
+    if isinstance(depth, bool) or not isinstance(depth, int) or depth < 1:
+        raise InputError(f"{name!r}: expected depth to be a whole number above 0, received {depth!r}")
+    parts = [*_numbers(x, feature, name), *_words(x, feature, embedding, name)]
+    x = keras.layers.Concatenate(name=f"{name}_columns")(parts) if len(parts) > 1 else parts[0]
+    for number in range(depth):
+        if dropout and number:
+            x = keras.layers.Dropout(dropout, name=f"{name}_dropout{number}")(x)
+        x = keras.layers.Dense(width, activation="relu", name=f"{name}_dense{number}")(x)
+    return one_token(x)
+
+
+def _numbers(x, feature, name):
+    """The standardised numbers and their flags, two of `(batch, numeric)` float32; nothing without numbers."""
+    count = len(feature.numeric)
+    if not count:
+        return []
+    normalise = keras.layers.Normalization(
+        mean=list(feature.means),
+        variance=np.square(feature.deviations).tolist(),
+        dtype="float32",
+        name=f"{name}_standardised",
+    )
+    values, flags = normalise(x[:, :count]), x[:, count : 2 * count]
+    return [ops.where(flags > 0, values, ops.zeros_like(values)), flags]
+
+
+def _words(x, feature, embedding, name):
+    """A vector `(batch, embedding)` for each categorical column."""
+    codes = ops.cast(x[:, 2 * len(feature.numeric) :], "int32")
+    return [
+        keras.layers.Embedding(len(words) + 2, embedding, name=f"{name}_embedding{column}")(codes[:, column])
+        for column, words in enumerate(feature.vocabularies)
+    ]
