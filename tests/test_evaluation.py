@@ -102,3 +102,75 @@ def test_refused(trained):
         InputError, match="expected 2 outputs for 'answer', one for each class of the schema, received 4"
     ):
         mk.export(model, classes, "nowhere")
+
+
+def with_present(records, batch_size, **options):
+    """The batches of a schema of words, some of them optional, with `<name>_present` beside them."""
+
+    def add(inputs, *rest):
+        for name, feature in records.schema.inputs.items():
+            if feature.optional and f"{name}_present" not in inputs:
+                inputs = {**inputs, f"{name}_present": inputs[name][:, 0] > 0}
+        return (inputs, *rest) if rest else inputs
+
+    return mk.batches(records, batch_size, **options).map(add)
+
+
+@pytest.fixture
+def hinted(request, monkeypatch):
+    """A model of a word and an optional hint, which every second row lacks; the answer is the word."""
+    monkeypatch.setattr("mmkeras.evaluation.batches", with_present)
+    word = np.random.default_rng(0).choice(["red", "green", "blue", "grey"], 200)
+    hint = np.where(np.arange(200) % 2, word, "")
+    schema = Schema({"word": Text(1, optional=request.param), "hint": Text(1, optional=True)}, {"answer": Category()})
+    records = mk.read(pd.DataFrame({"word": word, "hint": hint, "answer": word}), schema).fit()
+    keras.utils.set_random_seed(0)
+    model = mk.build(records.schema, width=16)
+    model.compile(keras.optimizers.Adam(0.01), **mk.compile_args(records.schema))
+    model.fit(with_present(records, 50, training=True), epochs=10, verbose=0)
+    return model, records
+
+
+def accuracy(model, records, **present):
+    """Of the model on all rows, with what is present set by hand."""
+    inputs, y = next(iter(with_present(records, len(records))))
+    given = {f"{name}_present": np.full(len(records), there) for name, there in present.items()}
+    return model.evaluate({**inputs, **given}, y, return_dict=True, verbose=0)["accuracy"]
+
+
+@pytest.mark.parametrize("hinted", [False], indirect=True)
+def test_an_optional_modality_outside_is_absent(hinted):
+    model, records = hinted
+    found = mk.evaluate(model, records)
+    assert list(found.subsets["modalities"]) == [("word", "hint"), ("word",), ("hint",), ()]
+    assert list(found.subsets["absent"]) == [(), ("hint",), (), ("hint",)]
+    assert list(found.subsets["permutations"]) == [0, 0, 5, 5]
+    assert scores(found)[("word",)] == pytest.approx(accuracy(model, records, hint=False))
+    assert found.subsets["spread"][1] == 0
+    assert "the others shuffled among the rows (hint: replaced by the absent token):" in repr(found)
+    assert "word + hint" in repr(found)
+    inputs = [keras.Input(x.shape[1:], dtype=x.dtype, name=x.name) for x in model.inputs]
+    other = keras.Model(inputs, model(inputs))
+    other.compile(**mk.compile_args(records.schema))
+    pd.testing.assert_frame_equal(mk.evaluate(other, records).subsets, found.subsets)
+
+
+@pytest.mark.parametrize("hinted", [True], indirect=True)
+def test_nothing_is_shuffled_if_all_is_optional(hinted):
+    model, records = hinted
+    found = mk.evaluate(model, records)
+    assert list(found.subsets["permutations"]) == [0, 0, 0, 0]
+    assert list(found.subsets["absent"]) == [(), ("hint",), ("word",), ("word", "hint")]
+    assert scores(found)[("hint",)] == pytest.approx(accuracy(model, records, word=False))
+    assert scores(found)[()] == pytest.approx(accuracy(model, records, word=False, hint=False))
+    assert "the others replaced by their absent tokens:" in repr(found)
+
+
+def test_a_model_without_the_side_inputs_is_refused(trained):
+    model, records = trained
+    optional = Schema(
+        {**records.schema.inputs, "noise": contracts.optional(records.schema.inputs)["noise"]},
+        {"answer": records.schema.targets["answer"]},
+    )
+    with pytest.raises(InputError, match=r"expected a model with the schema's inputs \{.*'noise_present': \(\)\}"):
+        mk.export(model, optional, "nowhere")

@@ -123,12 +123,14 @@ assert not [name for name in sys.modules if name.startswith("mmkeras")]
 """
 
 
-@fusions
-def test_trains_on_jax_from_arrays(fusion, tmp_path):
+@pytest.mark.parametrize(
+    ("fusion", "names"), [("attention", ["image", "question", "audio"]), ("concat", ["trace", "table", "film"])]
+)
+def test_trains_on_jax_from_arrays(fusion, names, tmp_path):
     """In a fresh process on the JAX backend, without mmkeras: the file holds plain Keras layers."""
     pytest.importorskip("jax", reason="pip install jax")
-    schema = contracts.small_schema()
-    model = mk.build(schema, fusion=fusion, towers=EVERY_TOKEN, width=16)
+    schema = contracts.small_schema({name: contracts.FEATURES[name] for name in names})
+    model = mk.build(schema, fusion=fusion, towers=contracts.every_token(schema), width=16)
     model.compile("adam", **mk.compile_args(schema))
     x = contracts.samples(schema, rows=64)
     model.save(tmp_path / "model.keras")
