@@ -1,14 +1,18 @@
-"""Pictures in TensorFlow ops, brought to one size and one number of channels."""
+"""Pictures in TensorFlow ops, brought to one size and one number of channels.
 
+What `tf.io.decode_image` does not do by itself: it believes any size that a header announces, and takes the memory for
+it; an animated WebP corrupts its memory; of a BMP with a palette it gives the numbers of the colours. A PNG of a small
+size needs no look beyond one pattern; of every other file the size is read first.
+"""
+
+import functools
+import math
+
+import numpy as np
 import tensorflow as tf
 
-# What tf.io.decode_image gets wrong, by the headers: an animated WebP (bit 1 of its flags) corrupts the memory; a BMP
-# with a palette (below 16 bits a pixel) gives the numbers of its colours for grey levels, if it gives anything.
-_ANIMATED_WEBP = rb"RIFF\C{4}WEBPVP8X\C{4}[\x02\x03\x06\x07\x0a\x0b\x0e\x0f\x12\x13\x16\x17\x1a\x1b\x1e\x1f" + (
-    rb"\x22\x23\x26\x27\x2a\x2b\x2e\x2f\x32\x33\x36\x37\x3a\x3b\x3e\x3f]\C*"
-)
-_SMALL_PALETTE_BMP = rb"BM\C{26}[\x01\x02\x04]\C*"
-_PALETTE_BMP = rb"BM\C{26}\x08\C*"
+_REFUSED = 2**62  # the height of what is no picture, or none that can be decoded
+_STEPS = 4096  # most parts of a JPEG or GIF that are stepped over in search of its size
 
 
 def decode_image(raw, feature):
@@ -20,36 +24,62 @@ def decode_image(raw, feature):
         feature: `Image`.
 
     Returns:
-        `(height, width, channels)`, uint8; other sizes are stretched (bilinear, antialiased), alpha is dropped.
+        `(height, width, channels)`, uint8: see `bring_to_size`; alpha is dropped.
 
     Raises:
-        tf.errors.InvalidArgumentError: bytes that are no such picture.
+        tf.errors.InvalidArgumentError: bytes that are no such picture, or whose header announces more than
+            `feature.max_pixels`; these are not decoded.
     """
-    header = tf.strings.substr(raw, 0, 32)
-    refused = tf.strings.regex_full_match(header, _ANIMATED_WEBP + b"|" + _SMALL_PALETTE_BMP)
-    check = tf.debugging.Assert(tf.logical_not(refused), ["an animated WebP or a BMP of less than 8 bits a pixel"])
-    with tf.control_dependencies([check] if check is not None else []):
-        pixels = tf.io.decode_image(raw, expand_animations=False)
+    side = math.isqrt(feature.max_pixels)
+
+    def otherwise():
+        return tf.cond(
+            _is_small_jpeg(raw, side), lambda: _decode(raw), lambda: _decode_with_care(raw, feature.max_pixels)
+        )
+
+    pixels = tf.cond(_is_small_png(raw, side), lambda: _decode(raw), otherwise)
     pixels.set_shape((None, None, None))
-    has_palette = tf.strings.regex_full_match(header, _PALETTE_BMP)
-    pixels = tf.cond(has_palette, lambda: _palette(raw, pixels), lambda: pixels)
+    return bring_to_size(pixels, feature)
+
+
+def bring_to_size(pixels, feature):
+    """A picture, or a stack of pictures of one size, as a model receives it.
+
+    Args:
+        pixels: `(height, width, channels)` or `(frames, height, width, channels)`, uint8, of known rank; 1 channel is
+            grey, 2 grey with alpha, 3 colours, 4 colours with alpha.
+        feature: `Image` or `Video`: its height, width, channels and fit.
+
+    Returns:
+        `([frames,] feature.height, feature.width, feature.channels)`, uint8. A picture of another size is resized
+        (bilinear, antialiased): with fit "stretch" to the size; with "crop", keeping its aspect ratio, until it covers
+        the size, of which the middle is kept; with "pad" until it fits into the size, in the middle of black.
+    """
     pixels = _channels(pixels, feature.channels)
     wanted = (feature.height, feature.width)
-    fits = tf.reduce_all(tf.shape(pixels)[:2] == wanted)
-    return tf.ensure_shape(tf.cond(fits, lambda: pixels, lambda: _stretch(pixels, wanted)), feature.shape)
+    fits = tf.reduce_all(tf.shape(pixels)[-3:-1] == wanted)
+    pixels = tf.cond(fits, lambda: pixels, lambda: _resize(pixels, wanted, feature.fit))
+    return tf.ensure_shape(pixels, (*pixels.shape[:-3], *wanted, feature.channels))
 
 
-def _palette(raw, numbers):
-    """The colours `(height, width, 3)` of a BMP's pixels `(height, width, 1)` by its palette of blue, green, red, 0."""
-    header = tf.io.decode_raw(tf.strings.substr(raw, 14, 4), tf.int32)[0]
-    colours = tf.strings.substr(tf.strings.join([raw, b"\0" * 1024]), 14 + header, 1024)
-    colours = tf.reshape(tf.io.decode_raw(colours, tf.uint8), (256, 4))[:, 2::-1]
-    return tf.gather(colours, tf.cast(numbers[..., 0], tf.int32))
-
-
-def _stretch(pixels, size):
-    resized = tf.image.resize(tf.cast(pixels, tf.float32), size, antialias=True)
-    return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)
+def _resize(pixels, wanted, fit):
+    """As resizing the whole picture and then cutting or padding it, but without the pixels that are cut off."""
+    old, wanted = tf.cast(tf.shape(pixels)[-3:-1], tf.float64), tf.constant(wanted, tf.float64)
+    new = wanted
+    if fit != "stretch":
+        covering = tf.reduce_max if fit == "crop" else tf.reduce_min
+        new = tf.maximum(tf.round(old * covering(wanted / old)), 1)
+    start = tf.cast(tf.cast((wanted - new) / 2, tf.int64), tf.float32)  # an odd pixel is one at the end
+    resized = tf.raw_ops.ScaleAndTranslate(
+        images=pixels if pixels.shape.rank == 4 else pixels[None],
+        size=tf.cast(wanted, tf.int32),
+        scale=tf.cast(new, tf.float32) / tf.cast(old, tf.float32),
+        translation=start,
+        kernel_type="triangle",
+        antialias=True,
+    )
+    resized = tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)
+    return resized if pixels.shape.rank == 4 else resized[0]
 
 
 def _channels(pixels, wanted):
@@ -61,4 +91,210 @@ def _channels(pixels, wanted):
 
 
 def _to_grey(pixels):
-    return tf.image.rgb_to_grayscale(tf.ensure_shape(pixels, (None, None, 3)))
+    return tf.image.rgb_to_grayscale(tf.ensure_shape(pixels, (*pixels.shape[:-1], 3)))
+
+
+def _decode(raw):
+    return tf.io.decode_image(raw, expand_animations=False)
+
+
+def _below(side):
+    """The pattern of two bytes, the larger first, that are a number up to `side`, if not of all such numbers."""
+    if side < 256:
+        return rb"\x00[\x00-\x%02x]" % min(side, 127)  # bytes above 127 cannot be written in a pattern
+    return rb"[\x00-\x%02x]\C" % min(side // 256 - 1, 127)
+
+
+def _is_small_png(raw, side):
+    """Whether this is a PNG of which neither side passes `side`; of some that are it is not said."""
+    number = rb"\x00\x00" + _below(side)
+    return tf.strings.regex_full_match(tf.strings.substr(raw, 0, 24), rb"\CPNG\r\n\x1a\n\C{4}IHDR" + number + number)
+
+
+def _is_small_jpeg(raw, side):
+    """The same of a JPEG, if it begins as libjpeg writes it: one table and grey, or two tables and colours."""
+    head = tf.strings.join([tf.strings.substr(raw, 0, 167), b"\0" * 167])
+
+    def reads(at, *marks):
+        return tf.reduce_any(tf.strings.substr(head, at, len(marks[0])) == tf.constant(marks))
+
+    grey = reads(89, b"\xff\xc0\0\x0b")
+    colours = reads(89, b"\xff\xdb\0\x43") & reads(158, b"\xff\xc0\0\x11", b"\xff\xc2\0\x11")
+    usual = reads(0, b"\xff\xd8\xff\xe0\0\x10") & reads(20, b"\xff\xdb\0\x43") & (grey | colours)
+    sides = tf.strings.substr(head, tf.where(grey, 94, 163), 4)
+    return usual & tf.strings.regex_full_match(sides, _below(side) * 2)
+
+
+def _decode_with_care(raw, limit):
+    """The pixels of a file that is not known to be harmless."""
+    formats = {b"\xff\xd8": _jpeg, b"GI": _gif, b"\x89P": _png, b"RI": _webp, b"BM": _bmp}
+    return _choose(
+        tf.strings.substr(raw, 0, 2),
+        {start: _decode_checked(sizes, limit) for start, sizes in formats.items()},
+        _decode_checked(_no_picture, limit),
+        raw,
+    )
+
+
+@functools.cache
+def _decode_checked(sizes, limit):
+    """A function from `raw` to pixels for one format, which is one operation of a graph: written into it in full it
+    would cost time even in the branch that is not taken."""
+
+    def decode(raw):
+        size, raw = sizes(raw)
+        height, width = size[0], size[1]
+        small = height <= limit // tf.maximum(width, 1)  # their product may not fit into 64 bits
+        check = tf.debugging.Assert(small, ["no picture that can be decoded, or one of too many pixels:", size])
+        with tf.control_dependencies([check]):
+            pixels = _decode(raw)
+        pixels.set_shape((None, None, None))
+        return _colours_of_bmp(raw, pixels) if sizes is _bmp else pixels
+
+    signature, apart = [tf.TensorSpec([], tf.string)], {"_noinline": True}
+    return tf.function(decode, signature, autograph=False, experimental_attributes=apart)
+
+
+def _colours_of_bmp(raw, pixels):
+    has_palette = tf.strings.regex_full_match(tf.strings.substr(raw, 0, 30), rb"BM\C{26}\x08\x00")
+    return tf.cond(has_palette, lambda: _palette(raw, pixels), lambda: pixels)
+
+
+def _palette(raw, numbers):
+    """The colours `(height, width, 3)` of a BMP's pixels `(height, width, 1)` by its palette of blue, green, red, 0."""
+    header = tf.io.decode_raw(tf.strings.substr(raw, 14, 4), tf.int32)[0]
+    colours = tf.io.decode_raw(_part(raw, 14 + header, 1024), tf.uint8, fixed_length=1024)
+    colours = tf.reshape(colours, (256, 4))[:, 2::-1]
+    return tf.gather(colours, tf.cast(numbers[..., 0], tf.int32))
+
+
+def _choose(key, functions, otherwise, raw):
+    """What the function of `key` (scalar string) makes of `raw`."""
+    known = tf.constant(list(functions))
+    index = tf.reduce_max(tf.where(known == key, tf.range(len(functions)), -1))
+    calls = {number: (lambda call=call: call(raw)) for number, call in enumerate(functions.values())}
+    return tf.switch_case(index, calls, default=lambda: otherwise(raw))
+
+
+def _refused():
+    return tf.constant([_REFUSED, 1], tf.int64)
+
+
+# Each of these: the bytes of a file -> height and width (2,) int64 that it announces, and the bytes to decode.
+
+
+def _no_picture(raw):
+    return _refused(), raw
+
+
+def _part(raw, at, length):
+    """As many of these bytes as there are."""
+    return tf.strings.substr(raw, tf.clip_by_value(at, 0, tf.strings.length(raw)), length)
+
+
+def _numbers(raw, at, length, dtype, little_endian=True):
+    """The numbers in `length` bytes, as int64; bytes behind the end are 0."""
+    return tf.cast(tf.io.decode_raw(_part(raw, at, length), dtype, little_endian, fixed_length=length), tf.int64)
+
+
+def _png(raw):
+    first = _part(raw, 12, 4) == b"IHDR"
+    return tf.where(first, tf.abs(_numbers(raw, 16, 8, tf.int32, little_endian=False)), _refused()), raw
+
+
+def _bmp(raw):
+    """Both as `tf.io.decode_image` reads them, in a header of the oldest kind too, which it cannot decode."""
+    sizes = tf.abs(_numbers(raw, 18, 8, tf.int32))[::-1]
+    bits = _numbers(raw, 28, 2, tf.uint16)[0]
+    return tf.where(bits < 8, _refused(), sizes), raw
+
+
+def _webp(raw):
+    kinds = {b"VP8 ": _webp_lossy, b"VP8L": _webp_lossless, b"VP8X": _webp_extended}
+    return _choose(_part(raw, 12, 4), kinds, lambda raw: _refused(), raw), raw
+
+
+def _webp_lossy(raw):
+    return (_numbers(raw, 26, 4, tf.uint16) % 2**14)[::-1]
+
+
+def _webp_lossless(raw):
+    bits = _numbers(raw, 21, 4, tf.int32)[0]
+    return 1 + tf.stack([bits // 2**14 % 2**14, bits % 2**14])
+
+
+def _webp_extended(raw):
+    """The canvas; a decoder refuses a picture of another size in it."""
+    sizes = 1 + tf.reshape(_numbers(raw, 24, 6, tf.uint8), (2, 3)) @ tf.constant([[1], [2**8], [2**16]], tf.int64)
+    animated = _numbers(raw, 20, 1, tf.uint8)[0] // 2 % 2 == 1
+    return tf.where(animated, _refused(), sizes[::-1, 0])
+
+
+_FRAME = np.isin(np.arange(256), [*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)])
+_BARE = np.isin(np.arange(256), [0x00, 0x01, *range(0xD0, 0xDA)])  # markers that no length follows
+
+
+def _jpeg(raw):
+    """By the first marker of a frame, which is looked for as a decoder does: `tf.io.extract_jpeg_shape` would decode
+    the scans of a progressive file."""
+
+    end = tf.strings.length(raw)
+
+    def searching(at, found):
+        return tf.logical_not(found) & (at < end)
+
+    def step(at, found):
+        four = tf.io.decode_raw(tf.strings.substr(raw, at, 4), tf.uint8, fixed_length=4)
+        mark, kind, high, low = tf.unstack(tf.cast(four, tf.int32), 4)
+        is_mark = mark == 0xFF
+        far = 2 + tf.where(tf.gather(_BARE, kind), 0, tf.maximum(256 * high + low, 2))
+        far = tf.where(is_mark & (kind < 0xFF), far, 1)  # a fill byte, or one out of place
+        found = is_mark & tf.gather(_FRAME, kind)
+        return tf.where(found, at, at + far), found
+
+    at, found = tf.while_loop(searching, step, (2, False), maximum_iterations=_STEPS, parallel_iterations=1)
+    sizes = _numbers(raw, at + 5, 4, tf.uint16, little_endian=False)
+    return tf.where(found, sizes, _refused()), raw
+
+
+_LOOKING, _SKIPPING, _IN_FRAME, _DONE, _BROKEN = range(5)
+
+
+def _gif(raw):
+    """The larger of canvas and first frame, and the file up to the end of this frame: a decoder would take the memory
+    for all frames, each of which has a size of its own."""
+    data = tf.pad(tf.io.decode_raw(raw, tf.uint8), [[0, 16]])
+
+    def step(at, state, frame):
+        byte = tf.cast(data[at], tf.int32)
+        looking, begins, ends = state == _LOOKING, byte == ord(","), byte == 0
+        frame = tf.where(looking, at, frame)
+        far = tf.where(looking, tf.where(begins, 11 + _colours(data[at + 9]), 2), _blocks(data, at, byte))
+        record = tf.where(begins, _IN_FRAME, tf.where(byte == ord("!"), _SKIPPING, _BROKEN))
+        after = tf.where(ends, tf.where(state == _IN_FRAME, _DONE, _LOOKING), state)
+        return at + far, tf.where(looking, record, after), frame
+
+    at, state, frame = tf.while_loop(
+        lambda at, state, frame: state < _DONE,
+        step,
+        (13 + _colours(data[10]), _LOOKING, 0),
+        maximum_iterations=_STEPS,
+        parallel_iterations=1,
+    )
+    sides = [_numbers(raw, 6, 4, tf.uint16), _numbers(raw, frame + 5, 4, tf.uint16)]
+    larger = tf.where(tf.reduce_prod(sides[0]) > tf.reduce_prod(sides[1]), sides[0], sides[1])
+    complete = (state == _DONE) & (at <= tf.strings.length(raw))
+    return tf.where(complete, larger[::-1], _refused()), tf.strings.join([tf.strings.substr(raw, 0, at), b";"])
+
+
+def _colours(flags):
+    """The bytes of a GIF's table of colours."""
+    flags = tf.cast(flags, tf.int32)
+    return tf.where(flags >= 128, 3 * tf.bitwise.left_shift(2, flags % 8), 0)
+
+
+def _blocks(data, at, size):
+    """The bytes of all blocks of one size that follow each other, each with its size before it; 1 for the size 0."""
+    sizes = tf.cast(data[at : at + _STEPS * (size + 1) : size + 1], tf.int32)
+    run = tf.reduce_sum(tf.math.cumprod(tf.cast(sizes == size, tf.int32)))
+    return tf.where(size == 0, 1, run * (size + 1))
