@@ -1,7 +1,8 @@
 """Recordings: mono, one rate, one duration.
 
 WAV of every PCM and float kind is read by TensorFlow ops, in training and in the served graph alike. FLAC, OGG and MP3
-are read by soundfile, in training only: a served graph may hold no such code, so a client sends WAV.
+are read by soundfile, in training only: a served graph may hold no such code, so a client sends WAV. Silence is cut off
+and ends are faded by tensorflow-io's functions of TensorFlow's own ops, in both.
 """
 
 import io
@@ -9,6 +10,8 @@ import io
 import numpy as np
 import soundfile
 import tensorflow as tf
+
+from mmkeras.decode._backends import waveform_ops
 
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 ZERO_CROSSINGS = 64  # of the sinc on either side
@@ -21,21 +24,48 @@ def decode_audio(raw, feature, read=None):
 
     Args:
         raw: scalar string, the bytes of a file of any rate.
-        feature: `Audio`.
+        feature: `Audio`; its `longest` is left to the caller.
         read: `wav` (the default) or `any_file`, which is not for a served graph.
 
     Returns:
-        `(samples,)`, float32 in [-1, 1]: channels averaged, resampled to the feature's rate where the file has another,
-        the end cut off or filled with zeros.
+        `(samples,)`, float32 in [-1, 1]: channels averaged, then trimmed and faded as a whole, resampled to the
+        feature's rate where the file has another, the end cut off or filled with zeros; and the length, scalar int32:
+        how many of the samples are the recording's, 0 if trimming found silence alone.
 
     Raises:
         tf.errors.InvalidArgumentError: bytes that are no such file.
+        InputError: the feature trims or fades, and tensorflow-io is not installed.
     """
     wave, rate = (read or wav)(raw)
-    ahead = tf.cast(feature.samples + 2 * ZERO_CROSSINGS, tf.int64)  # what the end of the window needs
-    wave = tf.reduce_mean(wave[: ahead * tf.cast(rate, tf.int64) // feature.rate + ahead], axis=-1)
-    wave = tf.clip_by_value(resample(wave, rate, feature.rate)[: feature.samples], -1.0, 1.0)
-    return tf.ensure_shape(tf.pad(wave, [[0, feature.samples - tf.size(wave)]]), feature.shape)
+    needed = tf.cast(feature.samples + 2 * ZERO_CROSSINGS, tf.int64) * tf.cast(rate, tf.int64) // feature.rate
+    needed += 2 * ZERO_CROSSINGS  # what the end of the window needs, of whichever rate
+    if feature.trim is None and feature.fade is None:
+        wave = wave[:needed]
+    wave = tf.reduce_mean(wave, axis=-1)
+    if feature.trim is not None:
+        wave = _trim(wave, feature.trim)
+    if feature.fade is not None:
+        wave = _fade(wave, feature.fade * tf.cast(rate, tf.float32))
+    wave = resample(wave[:needed], rate, feature.rate, feature.samples)
+    wave = tf.clip_by_value(wave[: feature.samples], -1.0, 1.0)
+    length = tf.size(wave)
+    return tf.ensure_shape(tf.pad(wave, [[0, feature.samples - length]]), feature.shape), length
+
+
+def _trim(wave, threshold):
+    """The samples `(any,)` from the first to the last whose absolute value is above the threshold; perhaps none."""
+
+    def cut():
+        start, stop = tf.unstack(waveform_ops().trim(tf.abs(wave), axis=0, epsilon=threshold))
+        return wave[start:stop]
+
+    return tf.cond(tf.size(wave) > 0, cut, lambda: wave)  # trim refuses no samples, and holds negative ones for silence
+
+
+def _fade(wave, steps):
+    """Samples `(any,)` that rise from 0 over their first `steps` and fall to 0 over their last; at most over halves."""
+    steps = tf.cast(tf.minimum(tf.round(steps), tf.cast(tf.size(wave) // 2, tf.float32)), tf.int32)
+    return tf.ensure_shape(waveform_ops().fade(wave, fade_in=steps, fade_out=steps, mode="linear"), (None,))
 
 
 def any_file(raw):
@@ -144,28 +174,30 @@ def _samples(data, kind, bits):
     return tf.switch_case(found, [*kinds.values(), refused])
 
 
-def resample(wave, rate, wanted):
+def resample(wave, rate, wanted, most=2**31 - 1):
     """Band-limited resampling by a sinc under a Kaiser window.
 
     Args:
         wave: `(samples,)`, float32.
         rate: its rate, scalar int32, hertz.
         wanted: the rate asked for, int, hertz.
+        most: samples after which nothing is worked out where the rates differ.
 
     Returns:
-        `(round(samples * wanted / rate),)`, float32. Below 92 % of the lower of both Nyquist frequencies the error is
-        under 1e-3 of full scale (but for the first and last milliseconds); what lies above the new one is removed.
+        `(min(round(samples * wanted / rate), most),)`, float32. Below 92 % of the lower of both Nyquist frequencies the
+        error is under 1e-3 of full scale (but for the first and last milliseconds); what lies above the new one is
+        removed.
     """
-    return tf.cond(rate == wanted, lambda: wave, lambda: _sinc(wave, rate, wanted))
+    return tf.cond(rate == wanted, lambda: wave, lambda: _sinc(wave, rate, wanted, most))
 
 
-def _sinc(wave, rate, wanted):
+def _sinc(wave, rate, wanted, most):
     rate = tf.cast(rate, tf.float64)
     samples = tf.cast(tf.size(wave), tf.float64)
     step = rate / wanted
     cutoff = tf.minimum(tf.ones_like(step), 1 / step) * (1 + PASSBAND) / 2  # in the middle of the slope
     half = tf.cast(tf.math.ceil(ZERO_CROSSINGS / cutoff), tf.int32)
-    place = tf.range(tf.round(samples / step), dtype=tf.float64) * step
+    place = tf.range(tf.minimum(tf.round(samples / step), most), dtype=tf.float64) * step
     first = tf.cast(tf.math.floor(place), tf.int32) - half + 1
     index = first[:, None] + tf.range(2 * half)[None]
     distance = tf.cast(place[:, None] - tf.cast(index, tf.float64), tf.float32)
