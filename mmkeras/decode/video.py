@@ -1,0 +1,386 @@
+"""Short videos: GIF and WebP in TensorFlow ops, in training and the served graph alike; other files in training only.
+
+What `tf.io.decode_image` does not do by itself: it takes the memory for any number of frames of any size that a file
+announces; it gives the whole frames of a GIF that is cut short or corrupt, without a word; an animated WebP whose
+header says that nothing is transparent makes it write beyond its memory.
+"""
+
+import functools
+import os
+import re
+
+import numpy as np
+import tensorflow as tf
+
+from mmkeras.decode.image import bring_to_size, decode_image
+from mmkeras.decode.series import NPY, as_path, open_npy
+from mmkeras.schema import Image
+
+PICTURES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
+# What FFmpeg may open: other demuxers read text as video, or the files and addresses that a playlist names.
+CONTAINERS = "mov,mp4,matroska,webm,avi,mpeg,mpegts,mpegvideo,flv,ogg,asf,h264,hevc,ivf,mjpeg"
+_ANIMATION, _FOLDER, _STACK = range(3)
+_STEPS = 20_000  # most parts of a GIF that are stepped over in counting its frames
+_IMAGE, _EXTENSION = 0x2C, 0x21  # with what the parts of a GIF begin
+
+
+def decode_video(raw, feature):
+    """One GIF or WebP.
+
+    Args:
+        raw: scalar string, the bytes of the file; one that is not animated is a video of one frame.
+        feature: `Video`.
+
+    Returns:
+        `(frames, height, width, channels)`, uint8: frames at even distances, brought to size (see `bring_to_size`),
+        zeros behind; and how many there are, scalar int32. Alpha is dropped. The frames of a GIF are drawn over one
+        another, whatever is to be done with each after its time (its disposal).
+
+    Raises:
+        tf.errors.InvalidArgumentError: bytes that are no such file, or one that is corrupt or cut short; a GIF without
+            a frame as wide or as high as its canvas; more than `feature.max_pixels` in all frames together: these are
+            not decoded.
+    """
+    raw = tf.convert_to_tensor(raw)
+    is_gif = tf.reduce_any(tf.strings.substr(raw, 0, 6) == tf.constant([b"GIF87a", b"GIF89a"]))
+    pixels = tf.cond(is_gif, lambda: _gif(raw, feature.max_pixels), lambda: _webp(raw, feature.max_pixels))
+    kept = tf.gather(pixels, _even(tf.shape(pixels, tf.int64)[0], feature.frames))
+    return _filled(bring_to_size(kept, feature), feature)
+
+
+def video_file(path, feature):
+    """One video file or folder. Not for a served graph.
+
+    Args:
+        path: scalar string, the path of a GIF or WebP (or its URL); of a folder of pictures, in the natural order of
+            their names ("2.png" before "10.png"); of a .npy file `(frames, height, width)` or
+            `(frames, height, width, 1 | 3 | 4)`, uint8; with PyAV, of an MP4, MOV, MKV, WebM or AVI file.
+        feature: `Video`.
+
+    Returns:
+        As `decode_video`. Of a folder or .npy file only the frames kept are read.
+
+    Raises:
+        tf.errors.InvalidArgumentError: see `video_reason`; eagerly also a ValueError. `feature.max_pixels` holds for
+            all frames of a GIF or WebP, for those kept of other files; a picture in a folder may have a
+            `feature.frames`-th part of it.
+    """
+
+    def read(path):
+        return _read(as_path(path), feature)
+
+    kind, pictures, stack = tf.numpy_function(read, [path], (tf.int32, tf.string, tf.uint8))
+    pictures, stack = tf.ensure_shape(pictures, (None,)), tf.ensure_shape(stack, (None, None, None, None))
+
+    def folder():
+        one = _picture(feature)
+        frames = tf.map_fn(
+            lambda name: decode_image(tf.io.read_file(name), one),
+            pictures,
+            fn_output_signature=tf.TensorSpec(one.shape, tf.uint8),
+        )
+        return _filled(frames, feature)
+
+    kinds = {
+        _ANIMATION: lambda: decode_video(tf.io.read_file(path), feature),
+        _FOLDER: folder,
+        _STACK: lambda: _filled(bring_to_size(stack, feature), feature),
+    }
+    return tf.switch_case(tf.ensure_shape(kind, ()), kinds)
+
+
+def video_reason(path, feature):
+    """Why the file or folder at `path`, a str, is no video for the feature, a `Video`."""
+    try:
+        kind, pictures, _ = _read(path, feature)
+        if kind == _ANIMATION:
+            return _animation_reason(tf.io.read_file(path), feature)
+    except (ValueError, tf.errors.OpError) as error:
+        return str(error)
+    for picture in pictures:
+        try:
+            decode_image(tf.io.read_file(picture), _picture(feature))
+        except tf.errors.OpError:
+            name, most = os.path.basename(os.fsdecode(picture)), _picture(feature).max_pixels
+            return f"expected a picture of at most {most:,} pixels, cannot decode {name!r}"
+    return "cannot decode"
+
+
+def _picture(feature):
+    most = max(feature.max_pixels // feature.frames, 1)
+    return Image(feature.height, feature.width, feature.channels, fit=feature.fit, max_pixels=most)
+
+
+def _even(count, most, maths=tf):
+    """The numbers of at most `most` of `count` frames (int64) at even distances, halves rounded up."""
+    kept = maths.minimum(count, most)
+    gaps = maths.maximum(kept - 1, 1)
+    return (2 * (tf.range if maths is tf else np.arange)(kept) * (count - 1) + gaps) // (2 * gaps)
+
+
+def _filled(frames, feature):
+    length = tf.shape(frames)[0]
+    frames = tf.pad(frames, [[0, feature.frames - length], [0, 0], [0, 0], [0, 0]])
+    return tf.ensure_shape(frames, feature.shape), length
+
+
+def _checked(condition, message, values, result):
+    """What the function `result` returns, called when the condition has been found to hold."""
+    check = tf.debugging.Assert(condition, [message, *values])
+    with tf.control_dependencies([check] if check is not None else []):
+        return result()
+
+
+def _decode(raw):
+    pixels = tf.io.decode_image(raw, expand_animations=True)
+    pixels.set_shape((None, None, None, None))
+    return pixels
+
+
+def _few(count, height, width, limit):
+    """Whether all frames together have few enough pixels, and some; of numbers below 2 ** 31."""
+    return (height * width > 0) & (height * width <= limit) & (count * height * width <= limit)
+
+
+def _numbers(data, *places):
+    """The numbers of so many bytes at these places, `(at, size)`, the lowest byte first, int64."""
+    weights = np.zeros((max(at + size for at, size in places), len(places)), np.int64)
+    for column, (at, size) in enumerate(places):
+        weights[at : at + size, column] = 256 ** np.arange(size)
+    return tf.reduce_sum(tf.cast(data[: len(weights)], tf.int64)[:, None] * weights, axis=0)
+
+
+def _webp(raw, limit):
+    """All frames `(frames, height, width, 3 | 4)`."""
+    data = tf.io.decode_raw(tf.strings.join([raw, b"\0" * 32]), tf.uint8)
+    measured = _measure_webp(data)
+    is_animated = (data[15] == ord("X")) & (tf.bitwise.bitwise_and(data[20], 2) == 2)
+
+    def with_alpha():
+        rest = tf.strings.substr(raw, 21, tf.strings.length(raw) - 21)
+        return tf.strings.join([tf.strings.substr(raw, 0, 20), b"\x12", rest])
+
+    message = f"expected a GIF or WebP of at most {limit} pixels, found frames, height, width:"
+    raw = _checked(_few(*measured, limit), message, measured, lambda: tf.identity(raw))
+    return _decode(tf.cond(is_animated, with_alpha, lambda: raw))
+
+
+def _measure_webp(data):
+    """The number of frames or a little more; height and width by the header, 0 for what is no WebP. int64."""
+    lossy, lossless, extended = [(28, 2), (26, 2)], [(21, 4), (21, 4)], [(27, 3), (24, 3)]  # heights, widths
+    sizes = tf.reshape(_numbers(data, *lossy, *lossless, *extended), (3, 2))
+    sizes = sizes // [[1, 1], [2**14, 1], [1, 1]] % [[2**14] * 2, [2**14] * 2, [2**24] * 2] + [[0, 0], [1, 1], [1, 1]]
+    kinds = tf.reduce_all(data[8:16] == [list(b"WEBPVP8" + kind) for kind in (b" ", b"L", b"X")], axis=1)
+    size = tf.reduce_sum(tf.where(kinds[:, None], sizes, 0), axis=0)
+    marks = (data[place : tf.size(data) - 3 + place] == byte for place, byte in enumerate(b"ANMF"))
+    return tf.maximum(tf.math.count_nonzero(functools.reduce(tf.logical_and, marks)), 1), size[0], size[1]
+
+
+def _gif(raw, limit):
+    """All frames `(frames, height, width, 3)`."""
+    data = tf.io.decode_raw(tf.strings.join([raw, b"\0" * 1024]), tf.uint8)
+    guessed = _guess_gif(data)
+    measured = tf.cond(_few(*guessed, limit), lambda: guessed, lambda: _measure_gif(data))
+    message = f"expected a GIF of at most {limit} pixels, found frames, height, width:"
+    pixels = _checked(_few(*measured, limit), message, measured, lambda: _decode(raw))
+    found = tf.shape(pixels, tf.int64)
+    count = tf.cond(found[0] == measured[0], lambda: found[0], lambda: _measure_gif(data)[0])
+    canvas = _numbers(data, (8, 2), (6, 2))
+    is_whole = (found[0] == count) & tf.reduce_all(found[1:3] >= canvas)
+    values = [found[:3], "of", count, canvas]
+    return _checked(is_whole, "found frames, height, width:", values, lambda: tf.identity(pixels))
+
+
+def _parts(data):
+    """Where the first part of a GIF begins, behind the header and the colours."""
+    return 13 + _colours(tf.cast(data[10], tf.int64))
+
+
+def _colours(flags):
+    return tf.where(flags >= 128, 6 * 2 ** (flags % 8), 0)
+
+
+def _size(data, at):
+    """Height and width of the frames that begin at `at` `(frames,)`."""
+    sizes = tf.cast(tf.gather(data, at[:, None] + [5, 6, 7, 8]), tf.int64)
+    return sizes[:, 2] + 256 * sizes[:, 3], sizes[:, 0] + 256 * sizes[:, 1]
+
+
+def _guess_gif(data):
+    """At least the number of frames, the greatest height and the greatest width; int64.
+
+    A frame begins with one byte and stands behind a zero, unless it is the first part; of other bytes one pair in 65536
+    looks like that.
+    """
+    first = _parts(data)[None]
+    at = tf.concat([first, 1 + tf.where((data[:-10] == 0) & (data[1:-9] == _IMAGE))[:, 0]], axis=0)
+    at = at[(at > first) | (tf.range(tf.size(at)) == 0) & (tf.gather(data, at) == _IMAGE)]
+    height, width = _size(data, at)
+    return tf.size(at, tf.int64), tf.reduce_max(height), tf.reduce_max(width)
+
+
+@tf.function(
+    input_signature=[tf.TensorSpec([None], tf.uint8)], autograph=False, experimental_attributes={"_noinline": True}
+)
+def _measure_gif(data):
+    """The number of frames, the greatest height and the greatest width, int64, from part to part as giflib reads them.
+
+    A part is followed by blocks: a byte with the length, as many bytes, and so on to a length of 0. Blocks of one
+    length are stepped over at once.
+    """
+    end = tf.size(data, tf.int64) - 1
+
+    def byte(at):
+        return tf.cast(data[tf.minimum(at, end)], tf.int64)
+
+    def is_part(steps, at, *_):
+        return (steps < _STEPS) & ((byte(at) == _IMAGE) | (byte(at) == _EXTENSION))
+
+    def part(steps, at, count, height, width):
+        is_image = byte(at) == _IMAGE
+        high, wide = _size(data, tf.minimum(at, end - 9)[None])
+        blocks = at + tf.where(is_image, 11 + _colours(byte(at + 9)), 2)
+        blocks += tf.cast(tf.logical_not(is_image) & (byte(blocks) == 0), tf.int64)  # giflib skips an empty first one
+        steps, at = tf.while_loop(is_block, skip, (steps + 1, blocks))
+        seen = tf.cast(is_image, tf.int64)
+        return steps, at + 1, count + seen, tf.maximum(height, high[0] * seen), tf.maximum(width, wide[0] * seen)
+
+    def is_block(steps, at):
+        return (steps < _STEPS) & (byte(at) > 0)
+
+    def skip(steps, at):
+        length = byte(at)
+        others = data[at : at + 4096 * (length + 1) : length + 1] != tf.cast(length, tf.uint8)
+        others = tf.concat([tf.ensure_shape(others, (None,)), [True]], axis=0)
+        alike = tf.argmax(others)
+        return steps + 1, at + alike * (length + 1)
+
+    start = (tf.constant(0), _parts(data), *[tf.constant(0, tf.int64)] * 3)
+    steps, _, count, height, width = tf.while_loop(is_part, part, start)
+    return tf.where(steps < _STEPS, count, tf.constant(2**31 - 1, tf.int64)), height, width
+
+
+def _animation_reason(raw, feature):
+    data = tf.io.decode_raw(tf.strings.join([raw, b"\0" * 1024]), tf.uint8)
+    is_gif = raw.numpy().startswith(b"GIF")
+    count, height, width = (int(number) for number in (_measure_gif if is_gif else _measure_webp)(data))
+    if height * width and count * height * width > feature.max_pixels:
+        return _too_many(count, height, width, feature)
+    if is_gif and np.any([height, width] < _numbers(data, (8, 2), (6, 2)).numpy()):
+        return f"no frame is as large as the canvas: {height} by {width} pixels at most"
+    return f"a {'GIF' if is_gif else 'WebP'} that is corrupt or cut short"
+
+
+def _too_many(count, height, width, feature):
+    return f"{count * height * width:,} pixels in {count:,} frames, more than max_pixels={feature.max_pixels:,}"
+
+
+def _read(path, feature):
+    """What is to be decoded: its kind (int32), the paths of a folder's pictures, or the frames of another file.
+
+    Raises:
+        ValueError: what can be said of a file that is no video.
+    """
+    no_pictures, no_frames = np.zeros(0, object), np.zeros((0, 1, 1, 1), np.uint8)
+    if os.path.isdir(path):
+        return np.int32(_FOLDER), _pictures(path, feature), no_frames
+    if "://" not in path and not os.path.exists(path):
+        raise ValueError("no such file or folder")
+    try:
+        with tf.io.gfile.GFile(path, "rb") as file:
+            head = file.read(12)
+    except tf.errors.OpError as error:
+        raise ValueError(error.message) from error
+    if head.startswith(b"GIF8") or (head.startswith(b"RIFF") and head.endswith(b"WEBP")):
+        return np.int32(_ANIMATION), no_pictures, no_frames
+    if "://" in path:
+        raise ValueError("expected a GIF or WebP at a URL; other videos have to be local files")
+    read = _array if head.startswith(NPY) else _with_av
+    return np.int32(_STACK), no_pictures, read(path, feature)
+
+
+def _natural(name):
+    return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"(\d+)", name.casefold()))], name
+
+
+def _pictures(path, feature):
+    """The paths of the frames kept, bytes."""
+    with os.scandir(path) as entries:
+        names = [e.name for e in entries if e.name.lower().endswith(PICTURES) and e.name[0] != "." and e.is_file()]
+    if not names:
+        raise ValueError("no picture in this folder")
+    names.sort(key=_natural)
+    kept = [names[number] for number in _even(len(names), feature.frames, np)]
+    return np.array([os.fsencode(os.path.join(path, name)) for name in kept], object)
+
+
+def _array(path, feature):
+    """The frames kept of a .npy file."""
+    with open(path, "rb") as file:
+        frames = open_npy(file)
+    if frames.dtype != np.uint8:
+        raise ValueError(f"expected frames of uint8, found {frames.dtype}")
+    if frames.ndim == 3:
+        frames = frames[..., None]
+    if frames.ndim != 4 or frames.shape[3] not in (1, 3, 4):
+        raise ValueError(f"expected an array (frames, height, width[, 1, 3 or 4]), found {frames.shape}")
+    if not frames.size:
+        raise ValueError(f"expected frames, found an array {frames.shape}")
+    kept = _even(len(frames), feature.frames, np)
+    if len(kept) * frames.shape[1] * frames.shape[2] > feature.max_pixels:
+        raise ValueError(_too_many(len(kept), *frames.shape[1:3], feature))
+    return np.ascontiguousarray(frames[kept])
+
+
+def _with_av(path, feature):
+    """The frames kept of what FFmpeg opens."""
+    try:
+        import av
+    except ImportError as error:
+        without = "expected a GIF, a WebP, a folder of pictures or a .npy file"
+        raise ValueError(f'{without}; to read others: pip install "mmkeras[video]"') from error
+    try:
+        with _film(av, path) as film:
+            count = film.streams.video[0].frames  # 0: the file does not say
+        count = count or _sample(av, path, [], feature)[1]
+        frames, found = _sample(av, path, _even(count, feature.frames, np), feature)
+        if len(frames) < min(count, feature.frames):  # some are in the file, but not to be shown
+            frames, _ = _sample(av, path, _even(found, feature.frames, np), feature)
+    except av.FFmpegError as error:
+        raise ValueError(f"FFmpeg says: {error.strerror}") from error
+    if not frames:
+        raise ValueError("found no frames")
+    return np.stack(frames)
+
+
+def _film(av, path):
+    film = av.open(path, options={"format_whitelist": CONTAINERS})
+    if not film.streams.video:
+        film.close()
+        raise ValueError("found no video in this file")
+    return film
+
+
+def _sample(av, path, numbers, feature):
+    """The frames of these numbers, each `(height, width, 3)`; and how many were decoded, up to the last of these."""
+    frames, found, packets, last = [], 0, 0, max(numbers, default=np.inf)
+    with _film(av, path) as film:
+        stream = film.streams.video[0]
+        size = stream.height, stream.width
+        if size[0] * size[1] * len(numbers) > feature.max_pixels:
+            raise ValueError(_too_many(len(numbers), *size, feature))
+        for packet in film.demux(stream):
+            packets += packet.size > 0
+            if packet.is_corrupt:
+                raise ValueError("a file that is corrupt or cut short")
+            for frame in packet.decode():
+                if (frame.height, frame.width) != size:
+                    raise ValueError(f"expected frames of one size, found {size} and {(frame.height, frame.width)}")
+                if found in numbers:
+                    frames.append(frame.to_ndarray(format="rgb24"))
+                found += 1
+                if found > last:
+                    return frames, found
+        if packets < stream.frames:
+            raise ValueError(f"expected {stream.frames:,} frames, found {packets:,}: a file cut short")
+    return frames, found
