@@ -14,7 +14,7 @@ import tensorflow as tf
 from mmkeras import decode
 from mmkeras.errors import InputError
 from mmkeras.evaluation import by_target, check_model
-from mmkeras.schema import Category, Number, Text
+from mmkeras.schema import Category, Number, Series, Tabular
 
 
 def export(model, schema, directory):
@@ -22,10 +22,13 @@ def export(model, schema, directory):
 
     Signatures (n rows; with several targets every output but the statuses is prefixed by `<target>_`):
 
-    - `serving_default`: each input by its name, `(n,)` string: the bytes of a picture or recording, or the text.
+    - `serving_default`: each input by its name. `(n,)` string: the bytes of a picture, a WAV recording or a video (GIF,
+      WebP), or the text; `Tabular`: `(n, columns)` string, the cells, numbers among them, "" for a hole; `Series`:
+      `(n, steps, channels)` float32 for any number of steps, and `<name>_length` `(n,)` int32, how many are meant. An
+      optional input is absent where the string is empty, all cells are, or the length is 0.
       Outputs: the answers, and the statuses `status` and `<input>_status` `(n,)` int32: 0 fine, 1 unreadable. A row
       with an unreadable value has the label "" and zeros; the others are answered.
-    - `tensors`: each input by its name as the model takes it; outputs: the answers.
+    - `tensors`: each of `schema.model_inputs` by its name; outputs: the answers.
 
     The answers, by the kind of the target:
 
@@ -94,28 +97,61 @@ def _publish(unfinished, directory):
 def _archive(model, schema):
     archive = keras.export.ExportArchive()
     archive.track(model)
-    decoders = {name: decode.decoder(feature) for name, feature in schema.inputs.items()}
-    for name, feature in schema.inputs.items():
-        if isinstance(feature, Text):
-            decoders[name](tf.constant([""]))  # makes the table of words, which the archive has to hold
-            archive.track(decoders[name].layer)
+    decoders = {name: _decoder(archive, feature) for name, feature in schema.inputs.items()}
+    raw = {key: spec for name, feature in schema.inputs.items() for key, spec in _raw(name, feature).items()}
 
     def tensors(*inputs):
         return _answers(model, schema, inputs)
 
-    def serve(*raw):
-        decoded = {name: decoders[name](value) for name, value in zip(schema.inputs, raw, strict=True)}
-        statuses = {f"{name}_status": status for name, (_, status) in decoded.items()}
+    def serve(*values):
+        given = dict(zip(raw, values, strict=True))
+        inputs, statuses = {}, {}
+        for name, feature in schema.inputs.items():
+            values = [given[key] for key in _raw(name, feature)]
+            made, statuses[f"{name}_status"] = _model_inputs(name, feature, decoders[name](*values), values)
+            inputs |= made
         status = tf.reduce_max(tf.stack(list(statuses.values())), axis=0)
-        answers = _answers(model, schema, [value for value, _ in decoded.values()])
+        answers = _answers(model, schema, [inputs[key] for key in schema.model_inputs])
         answers = {name: _where_ok(status, answer) for name, answer in answers.items()}
         return {**answers, "status": status, **statuses}
 
-    raw = [tf.TensorSpec([None], tf.string, name=name) for name in schema.inputs]
-    decoded = [tf.TensorSpec([None, *f.shape], f.dtype, name=name) for name, f in schema.inputs.items()]
-    archive.add_endpoint("serving_default", serve, input_signature=raw)
-    archive.add_endpoint("tensors", tensors, input_signature=decoded)
+    taken = [tf.TensorSpec([None, *shape], dtype, name=key) for key, (shape, dtype) in schema.model_inputs.items()]
+    archive.add_endpoint("serving_default", serve, input_signature=list(raw.values()))
+    archive.add_endpoint("tensors", tensors, input_signature=taken)
     return archive
+
+
+def _raw(name, feature):
+    """What a client sends for one input: dict of key -> tf.TensorSpec."""
+    if isinstance(feature, Series):
+        length = f"{name}_length"
+        values = tf.TensorSpec([None, None, feature.channels], tf.float32, name=name)
+        return {name: values, length: tf.TensorSpec([None], tf.int32, name=length)}
+    columns = [len(feature.columns)] if isinstance(feature, Tabular) else []
+    return {name: tf.TensorSpec([None, *columns], tf.string, name=name)}
+
+
+def _decoder(archive, feature):
+    """The decoder of what a client sends, whose tables the archive holds."""
+    if isinstance(feature, Series):
+        return lambda values, length: decode.decode_series(values, length, feature)
+    decoder = decode.decoder(feature)
+    for layer in decoder.layers:
+        layer(tf.constant([""]))  # makes its table
+        archive.track(layer)
+    return decoder
+
+
+def _model_inputs(name, feature, decoded, raw):
+    """One input as the model takes it, dict of key -> tensor; and its status `(n,)`."""
+    inputs, status = {name: decoded.values}, decoded.status
+    if feature.padded:
+        inputs[f"{name}_length"] = decoded.length
+    if feature.optional:
+        there = tf.reduce_any(tf.reshape(raw[-1] != tf.zeros([], raw[-1].dtype), [tf.shape(raw[-1])[0], -1]), axis=1)
+        inputs[f"{name}_present"] = there
+        status = tf.where(there, status, decode.OK)
+    return inputs, status
 
 
 def _answers(model, schema, inputs):
@@ -163,7 +199,7 @@ bundle, rows = sys.argv[1], json.load(sys.stdin)
 serve = tf.saved_model.load(bundle).signatures["serving_default"]
 inputs = {}
 for name in rows[0]:
-    inputs[name] = tf.stack([tf.io.read_file(r[name]["file"]) if "file" in r[name] else r[name]["text"] for r in rows])
+    inputs[name] = tf.stack([tf.io.read_file(r[name]["file"]) if "file" in r[name] else r[name]["cell"] for r in rows])
 answers = {name: value.numpy() for name, value in serve(**inputs).items()}
 others = sorted(name for name in sys.modules if name.split(".")[0] == "mmkeras")
 answers = {name: [v.decode() if isinstance(v, bytes) else v for v in value.tolist()] for name, value in answers.items()}
@@ -176,7 +212,8 @@ def ask(bundle, rows, schema):
 
     Args:
         bundle: path of the version, as `export` returns it.
-        rows: list of dicts of input name -> raw value: a path for a picture or recording, the text itself.
+        rows: list of dicts of input name -> raw value: a path for a picture, recording or video, the text itself, the
+            cells of `Tabular`.
         schema: the model's `Schema`.
 
     Returns:
@@ -185,11 +222,11 @@ def ask(bundle, rows, schema):
     Raises:
         InputError: a bundle that cannot be loaded or asked; the message holds the process' last lines.
     """
-    kind = {name: "text" if isinstance(feature, Text) else "file" for name, feature in schema.inputs.items()}
-    question = [{name: {kind[name]: str(row[name])} for name in schema.inputs} for row in rows]
+    kind = {name: "file" if feature.files else "cell" for name, feature in schema.inputs.items()}
+    question = [{name: {kind[name]: row[name]} for name in schema.inputs} for row in rows]
     done = subprocess.run(
         [sys.executable, "-c", _ASK, str(bundle)],
-        input=json.dumps(question),
+        input=json.dumps(question, default=str),
         capture_output=True,
         text=True,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},

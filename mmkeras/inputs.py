@@ -1,7 +1,6 @@
 """What is given to a model: a picture, a recording, a sentence, a sensor trace, a row of numbers or a video.
 
-Every kind has the `shape` and `dtype` of one value as the model receives it. `files`: whether its cells are paths.
-`padded`: whether its values differ in length; the model then also receives `<name>_length`.
+`files`: whether a kind's cells are paths; `padded`: whether its values differ in length (`<name>_length`).
 """
 
 import math
@@ -181,6 +180,7 @@ class Text:
     dtype = "int32"
     files = False
     padded = False
+    shared = False
 
     def __post_init__(self):
         check_positive(self, int, "length", "limit")
@@ -290,7 +290,7 @@ class Tabular:
             taken from the training rows.
         vocabularies: the words of each categorical column; None: taken from the training rows, most frequent first.
         limit: most words that fitting takes for one column.
-        optional: whether all cells of a row may be empty.
+        optional: whether a row's cells may all be empty.
     """
 
     numeric: tuple[str, ...] = ()

@@ -81,6 +81,15 @@ class Schema:
                 given[f"{name}_present"] = (), "bool"
         return given
 
+    def grouped_inputs(self, by):
+        """What a model of `mk.grouped` receives, in order: `model_inputs`, but each distinct value of `by` once.
+
+        First `<by>_index` `(batch,)` int32, which value each row has (Keras weighs the loss by the first input's rows);
+        last `by` itself `(values, ...)`, and its length if it is padded.
+        """
+        given = {f"{by}_index": ((), "int32"), **self.model_inputs}
+        return given | {name: given.pop(name) for name in (by, f"{by}_length") if name in given}
+
     def columns(self, name):
         """The table's columns that hold the input or target `name`: one, but for `Tabular`."""
         part = self.parts[name]

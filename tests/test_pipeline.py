@@ -135,14 +135,14 @@ def test_a_shared_file_is_decoded_once(pictures, monkeypatch):
     column = pipeline.columns(records)["p"]
     assert column.values[:, 0, 0, 0].numpy().tolist() == [20, 10]
     assert column.index.tolist() == [0, 1, 0, 0]
-    monkeypatch.setattr(pipeline, "_decode", None)  # from here on nothing is decoded any more
+    monkeypatch.setattr(decode, "in_chunks", None)  # from here on nothing is decoded any more
     for _ in range(2):
         (batch,) = mk.batches(records, 4)
         assert batch[0]["p"][:, 1, 1, 0].numpy().tolist() == [20, 10, 20, 20]
 
 
 def test_more_distinct_values_than_are_decoded_at_a_time(counted, monkeypatch):
-    monkeypatch.setattr(decode, "CHUNK", 7)
+    monkeypatch.setattr(decode, "_chunk", lambda feature: 7)
     assert order(mk.batches(counted.take(range(50)), 50)) == list(range(50))
     inputs, _ = epoch(mk.batches(counted.take(range(49, -1, -1)), 50))
     assert inputs == [list(range(49, -1, -1))]
@@ -167,11 +167,15 @@ def test_a_file_that_went_away(pictures):
 
 def test_a_label_that_is_no_class(pictures):
     records = seen(pictures, [10, 20, 10], a=list("xyz"))
-    with pytest.raises(InputError, match=r"^DataFrame row 2: 'a': expected one of the 2 classes x, y, received 'z'$"):
+    with pytest.raises(
+        InputError, match=r"^DataFrame row 2: 'a': expected one of the 2 classes x, y: 'z' \(1 such rows\)$"
+    ):
         mk.batches(records, 2)
     assert mk.batches(records, 2, targets=False).cardinality() == 2
     many = mk.read(pd.DataFrame({"n": ["1"], "a": ["51"], "even": ["no"]}), COUNTED)
-    with pytest.raises(InputError, match=r"one of the 50 classes 0, 1, 2, 3, 4, 5, 6, 7, \.\.\., received '51'$"):
+    with pytest.raises(
+        InputError, match=r"one of the 50 classes 0, 1, 2, 3, 4, 5, 6, 7, \.\.\.: '51' \(1 such rows\)$"
+    ):
         mk.batches(many, 2)
 
 

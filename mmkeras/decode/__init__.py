@@ -1,20 +1,39 @@
 """Raw values to tensors, in TensorFlow's own ops: the one code that training and the served graph share.
 
 A picture or recording is decoded row by row, so that one corrupt value costs its own row and no other: it comes back as
-zeros with a status. Sentences are turned into numbers of words a batch at a time.
+zeros with a status. Sentences and cells of numbers are read a batch at a time.
 """
 
 import functools
+import math
 import os
+from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
-from mmkeras.decode.audio import any_file, decode_audio, wav
+from mmkeras.decode.audio import any_file, decode_audio
+from mmkeras.decode.backends import backends
 from mmkeras.decode.image import decode_image
+from mmkeras.decode.series import series_file, series_reason
+from mmkeras.decode.tabular import decode_tabular, lookups, no_number
 from mmkeras.decode.text import tokenizer, words
-from mmkeras.schema import Audio, Image, Text
+from mmkeras.decode.video import decode_video, video_file, video_reason
+from mmkeras.schema import Audio, Image, Series, Tabular, Text, Video
 
-__all__ = ["OK", "UNREADABLE", "decoder", "in_chunks", "path_reason", "reason", "words"]
+__all__ = [
+    "OK",
+    "UNREADABLE",
+    "Decoded",
+    "backends",
+    "decode_series",
+    "decoder",
+    "in_chunks",
+    "no_number",
+    "path_reason",
+    "reason",
+    "words",
+]
 
 # The status of one value, as the served bundle answers it.
 OK, UNREADABLE = 0, 1
@@ -26,101 +45,174 @@ FORMATS = {
 }
 
 
-def _rows(decode_one, raw, shape, dtype):
-    """Decode every row by itself: `(rows,)` strings -> values `(rows, *shape)`, status `(rows,)` int32.
+class Decoded(NamedTuple):
+    """Decoded values.
+
+    Attributes:
+        values: `(rows, *feature.shape)`, zeros where the status is not `OK`.
+        status: `(rows,)` int32, `OK` or `UNREADABLE`.
+        length: `(rows,)` int32, how many samples, steps or frames of each value are its own and not padding; None for
+            pictures, texts and tabular rows.
+    """
+
+    values: Any
+    status: Any
+    length: Any = None
+
+
+def _rows(decode_one, raw, shapes, dtypes):
+    """Decode every row by itself: `(rows,)` strings -> tensors `(rows, *shape)`, and status `(rows,)` int32.
 
     Rows that fail are left out by `ignore_errors`, so the others are put back by their number; one spare row at the
     end keeps the data set from being empty.
     """
     count = tf.shape(raw, out_type=tf.int64)[0]
-    spare = tf.data.Dataset.from_tensors((count, tf.zeros(shape, dtype)))
+    blank = tuple(tf.zeros(shape, dtype) for shape, dtype in zip(shapes, dtypes, strict=True))
     good = (
         tf.data.Dataset.zip(tf.data.Dataset.range(count), tf.data.Dataset.from_tensor_slices(raw))
         .map(lambda row, value: (row, decode_one(value)), num_parallel_calls=tf.data.AUTOTUNE)
         .ignore_errors()
     )
+    spare = tf.data.Dataset.from_tensors((count, blank))
     number, values = good.concatenate(spare).batch(count + 1).get_single_element()
     number = tf.reshape(number, (-1, 1))
-    sizes = tf.concat([[count + 1], tf.constant(shape, tf.int64)], axis=0)
-    decoded = tf.ensure_shape(tf.scatter_nd(number, values, sizes)[:count], (None, *shape))
+
+    def put_back(value, shape):
+        sizes = tf.concat([[count + 1], tf.constant(shape, tf.int64)], axis=0)
+        return tf.ensure_shape(tf.scatter_nd(number, value, sizes)[:count], (None, *shape))
+
     found = tf.scatter_nd(number, tf.ones_like(number[:, 0], tf.int32), [count + 1])[:count]
-    return decoded, tf.where(found == 1, OK, UNREADABLE)
+    return [put_back(*pair) for pair in zip(values, shapes, strict=True)], tf.where(found == 1, OK, UNREADABLE)
 
 
 def decoder(feature, files=False):
-    """A function from `(rows,)` strings to values `(rows, *feature.shape)` and status `(rows,)` int32.
+    """A function from raw values to `Decoded`.
+
+    It takes `(rows,)` strings, for `Tabular` `(rows, columns)`. Its attribute `layers` holds the Keras layers whose
+    tables an exported graph has to keep track of.
 
     Args:
-        feature: `Image`, `Audio` or fitted `Text`.
-        files: whether the strings of a picture or recording are paths instead of the bytes themselves; recordings may
-            then be FLAC, OGG and MP3 too. Not for a served graph.
+        feature: an input of a schema, fitted.
+        files: whether the strings are paths of files instead of their bytes; all formats of `backends` are read then,
+            but not in a served graph. A `Series` is read from files alone.
     """
     if isinstance(feature, Text):
         return _text_decoder(tokenizer(feature))
+    if isinstance(feature, Tabular):
+        return _tabular_decoder(feature, lookups(feature))
+    if isinstance(feature, Image):
+        return _row_decoder(feature, lambda raw: (decode_image(tf.io.read_file(raw) if files else raw, feature),))
+    if isinstance(feature, Audio):
+        if files:
+            return _row_decoder(feature, lambda path: decode_audio(tf.io.read_file(path), feature, any_file))
+        return _row_decoder(feature, lambda raw: decode_audio(raw, feature))
+    if isinstance(feature, Video):
+        return _row_decoder(feature, lambda raw: (video_file if files else decode_video)(raw, feature))
+    return _row_decoder(feature, lambda path: series_file(path, feature))
 
-    def one(value):
-        value = tf.io.read_file(value) if files else value
-        if isinstance(feature, Image):
-            return decode_image(value, feature)
-        return decode_audio(value, feature, any_file if files else wav)
+
+def _row_decoder(feature, decode_one):
+    with_length = not isinstance(feature, Image)
+    shapes, dtypes = ([feature.shape], [feature.dtype])
+    if with_length:
+        shapes, dtypes = [*shapes, ()], [*dtypes, "int32"]
 
     def decode(raw):
-        return _rows(one, raw, feature.shape, feature.dtype)
+        values, status = _rows(decode_one, raw, shapes, dtypes)
+        return Decoded(values[0], status, values[1] if with_length else None)
 
+    decode.layers = []
     return decode
+
+
+def decode_series(values, length, feature):
+    """Series that were sent as numbers.
+
+    Args:
+        values: `(rows, steps, channels)` float32, any number of steps.
+        length: `(rows,)` int32, how many of the steps are the row's own.
+        feature: `Series`.
+
+    Returns:
+        `Decoded`; unreadable: no step, more than were sent, or one that is not finite.
+    """
+    kept = tf.minimum(length, feature.length)
+    own = tf.range(tf.shape(values)[1]) < kept[:, None]
+    finite = tf.reduce_all(tf.math.is_finite(values) | ~own[:, :, None], axis=[1, 2])
+    good = finite & (length > 0) & (length <= tf.shape(values)[1])
+    values = tf.where((own & good[:, None])[:, :, None], values, 0)[:, : feature.length]
+    values = tf.pad(values, [[0, 0], [0, feature.length - tf.shape(values)[1]], [0, 0]])
+    values = tf.ensure_shape(values, (None, *feature.shape))
+    return Decoded(values, tf.where(good, OK, UNREADABLE), tf.where(good, kept, 0))
 
 
 def _text_decoder(vectorize):
     def decode(raw):
         clean = tf.strings.unicode_transcode(raw, "UTF-8", "UTF-8", errors="replace")
-        return tf.cast(vectorize(clean), tf.int32), tf.where(clean == raw, OK, UNREADABLE)
+        return Decoded(tf.cast(vectorize(clean), tf.int32), tf.where(clean == raw, OK, UNREADABLE))
 
-    decode.layer = vectorize  # the bundle has to keep track of its table
+    decode.layers = [vectorize]
     return decode
 
 
-CHUNK = 1024  # distinct values decoded at a time: bounds the memory beside the result
+def _tabular_decoder(feature, tables):
+    def decode(raw):
+        values, good = decode_tabular(raw, feature, tables)
+        return Decoded(values, tf.where(good, OK, UNREADABLE))
+
+    decode.layers = tables
+    return decode
 
 
 @functools.lru_cache(maxsize=64)
 def _compiled(feature):
-    """The decoder of an input's files (or texts) as one function, traced once for all tables."""
-    signature = [tf.TensorSpec([None], tf.string)]
+    """The decoder of an input's files (or cells) as one function, traced once for all tables."""
+    shape = [None, len(feature.columns)] if isinstance(feature, Tabular) else [None]
+    signature = [tf.TensorSpec(shape, tf.string)]
     return tf.function(decoder(feature, files=True), input_signature=signature, autograph=False)
 
 
+def _chunk(feature):
+    """How many values are decoded at a time, which bounds the memory beside the result: at most 64 MiB of them."""
+    size = math.prod(feature.shape) * np.dtype(feature.dtype).itemsize
+    return max(1, min(2**26 // size, 1024 if feature.files else 2**14))
+
+
 def in_chunks(feature, values, progress=None):
-    """Decode many files or texts: yields `(values, status)` as numpy arrays, for at most `CHUNK` of them at a time.
+    """Decode many values: yields `Decoded` of numpy arrays, a chunk of them at a time.
 
     Args:
-        feature: `Image`, `Audio` or fitted `Text`.
-        values: sequence of str: paths of files, or the texts.
+        feature: an input of a schema, fitted.
+        values: `(n,)` str: paths of files, or the texts; for `Tabular` `(n, columns)`.
         progress: `keras.utils.Progbar` to move on, or None.
     """
-    decode = _compiled(feature)
-    for start in range(0, len(values), CHUNK):
-        decoded, status = decode(tf.constant(values[start : start + CHUNK], tf.string))
+    decode, size = _compiled(feature), _chunk(feature)
+    for start in range(0, len(values), size):
+        decoded = decode(tf.constant(values[start : start + size], tf.string))
         if progress is not None:
-            progress.update(min(start + CHUNK, len(values)))
-        yield decoded.numpy(), status.numpy()
+            progress.update(min(start + size, len(values)))
+        yield Decoded(*(None if part is None else part.numpy() for part in decoded))
 
 
-def path_reason(path):
-    """Why a path or URL is no file that can be read, or None."""
+def path_reason(path, feature):
+    """Why a path or URL cannot be read, or None."""
     if "://" in path:
         return None if tf.io.gfile.exists(path) else "no such file"
     if not os.path.exists(path):
         return "no such file"
-    if not os.path.isfile(path):
+    if not os.path.isfile(path) and not (isinstance(feature, Video) and os.path.isdir(path)):
         return "is not a file"
     return None if os.access(path, os.R_OK) else "no permission to read"
 
 
 def reason(feature, value):
     """Why a value with the status `UNREADABLE` could not be decoded."""
-    expected = f"expected {FORMATS[type(feature)]}"
     if isinstance(feature, Text):
-        return f"{expected}, cannot decode"
-    if wrong := path_reason(value):
+        return f"expected {FORMATS[Text]}, cannot decode"
+    if wrong := path_reason(value, feature):
         return wrong
-    return f"{expected}, " + ("cannot decode" if tf.io.gfile.stat(value).length else "found an empty file")
+    if not tf.io.gfile.isdir(value) and not tf.io.gfile.stat(value).length:
+        return f"expected {FORMATS.get(type(feature), 'a ' + type(feature).__name__.lower())}, found an empty file"
+    if isinstance(feature, (Series, Video)):
+        return (series_reason if isinstance(feature, Series) else video_reason)(value, feature)
+    return f"expected {FORMATS[type(feature)]}, cannot decode"

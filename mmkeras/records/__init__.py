@@ -4,17 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 
-import keras
 import numpy as np
 import pandas as pd
 
 from mmkeras import decode
 from mmkeras.errors import InputError, unknown
+from mmkeras.records import checks
 from mmkeras.records.description import describe
-from mmkeras.records.ledger import ACTIONS, Bad, Ledger, leave_out
-from mmkeras.records.manifest import cells, join, load
+from mmkeras.records.ledger import ACTIONS, Ledger, settle
+from mmkeras.records.manifest import cells, load
 from mmkeras.records.splits import Splits, assign
-from mmkeras.schema import Audio, Image, Number, Schema
+from mmkeras.schema import Schema, Series, Tabular, Text
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +25,10 @@ class Records:
         schema: the `Schema`.
         frame: DataFrame with the table's own columns; its index is the row's number in the table, from 0.
         name: the table's name in messages.
-        on_bad: "raise" or "drop": what is done about a bad cell, here and when files are decoded.
-        bad_limit: largest share of rows that may be dropped.
+        on_bad: "raise", "drop" or "absent": what is done about a bad cell, here and when files are decoded.
+        bad_limit: largest share of rows that may hold bad cells.
+        memory: GiB of decoded values that are kept in main memory, in the whole process; the rest lies in `cache`.
+        cache: folder for temporary files; None: the system's.
     """
 
     schema: Schema
@@ -34,6 +36,8 @@ class Records:
     name: str
     on_bad: str = "raise"
     bad_limit: float = 0.1
+    memory: float = 4.0
+    cache: str | None = None
     entries: Ledger = field(default_factory=Ledger, repr=False)
 
     def __len__(self):
@@ -55,23 +59,26 @@ class Records:
         return describe(self, limit=limit)
 
     def values(self, name):
-        """The cells of the input or target `name`: `(rows,)` array of str."""
-        return self._column(self.schema.column(name)).to_numpy(dtype=object)
+        """The cells of the input or target `name`: `(rows,)` array of str, `(rows, columns)` for `Tabular`."""
+        columns = [self._column(column).to_numpy(dtype=object) for column in self.schema.columns(name)]
+        return np.stack(columns, axis=1) if isinstance(self.schema.parts[name], Tabular) else columns[0]
+
+    def there(self, name):
+        """Whether each row has the input or target `name`: `(rows,)` bool; False where its cells are empty."""
+        values = self.values(name)
+        return (values != "").reshape(len(values), -1).any(axis=1)
 
     def take(self, rows):
         """The Records of the given positions or boolean mask `(rows,)`, with the same schema."""
         return replace(self, frame=self.frame.iloc[rows] if len(rows) else self.frame.iloc[:0])
 
-    def where(self, position, name):
+    def where(self, position, column):
         """The place of one cell, as messages give it: table, row and column."""
-        return f"{self.name} row {self.frame.index[position]}: {self.schema.column(name)!r}"
+        return f"{self.name} row {self.frame.index[position]}: {column!r}"
 
     def fit(self):
-        """These records with the schema fitted on them: vocabularies and classes that were not given."""
-        values = {
-            name: decode.words(self.values(name)) if name in self.schema.inputs else self.values(name)
-            for name in self.schema.unfitted
-        }
+        """These records with the schema fitted on them: vocabularies, classes, means that were not given."""
+        values = {name: _to_fit(self, name) for name in self.schema.unfitted}
         try:
             return replace(self, schema=self.schema.fit(values))
         except InputError as error:
@@ -144,7 +151,7 @@ class Records:
         return parts
 
 
-def read(source, schema, *, targets=True, on_bad="raise", bad_limit=0.1, check="paths"):
+def read(source, schema, *, targets=True, on_bad="raise", bad_limit=0.1, check="paths", memory=4.0, cache=None):
     """Read and check a table of samples.
 
     Args:
@@ -153,11 +160,15 @@ def read(source, schema, *, targets=True, on_bad="raise", bad_limit=0.1, check="
             the working directory), absolute, or URLs of any scheme that `tf.io.gfile` reads.
         schema: `Schema`, fitted or not.
         targets: False for a table without the targets' columns, to predict on.
-        on_bad: "raise": a bad cell (empty, no such file, a file that cannot be decoded) is an error; "drop": its row is
-            left out with a warning and goes into `records.ledger`, now or when the file is decoded.
-        bad_limit: largest share of the rows that may be left out, 0 to 1; beyond it, an error after all.
+        on_bad: what is done about a bad cell (empty, no such file, a file that cannot be decoded, a label that is no
+            class), now or when files are decoded. "raise": an error. "drop": its row is left out. "absent": an optional
+            input or target counts as absent, the row of any other is left out. The latter two warn, and every such
+            cell stands in `records.ledger`.
+        bad_limit: largest share of the rows that may hold bad cells, 0 to 1; beyond it, an error after all.
         check: "paths": whether the files are there; "decode": also whether they can be decoded, which takes a pass over
             all of them, with a progress bar.
+        memory: GiB of decoded values that are kept in main memory, in the whole process; further ones lie in files.
+        cache: folder of these files, which go when they are no longer needed; None: the system's for temporary files.
 
     Returns:
         `Records`.
@@ -176,61 +187,41 @@ def read(source, schema, *, targets=True, on_bad="raise", bad_limit=0.1, check="
     for option, value, known in (("on_bad", on_bad, ACTIONS), ("check", check, ("paths", "decode"))):
         if value not in known:
             raise unknown(f"value of {option}", value, known, where="read: ")
-    if isinstance(bad_limit, bool) or not isinstance(bad_limit, Real) or not 0 <= bad_limit <= 1:
-        raise InputError(f"read: expected bad_limit to be from 0 to 1, received {bad_limit!r}")
+    for option, value, most in (("bad_limit", bad_limit, 1), ("memory", memory, float("inf"))):
+        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= most:
+            raise InputError(f"read: expected {option} to be from 0 to {most}, received {value!r}")
     frame, name, folder = load(source)
     wanted = schema.parts if targets else schema.inputs
-    for part in wanted:
-        if schema.column(part) not in frame.columns:
-            raise unknown("column", schema.column(part), frame.columns, where=f"{name}: ")
+    columns = list(dict.fromkeys(column for part in wanted for column in schema.columns(part)))
+    for column in columns:
+        if column not in frame.columns:
+            raise unknown("column", column, frame.columns, where=f"{name}: ")
     if frame.empty:
         raise InputError(f"{name}: expected at least one row, found none")
-    frame = frame.assign(**{schema.column(part): cells(frame[schema.column(part)]) for part in wanted})
-    records = Records(schema, frame, name, on_bad, bad_limit)
-    files = [part for part in wanted if isinstance(schema.parts[part], (Image, Audio))]
-    bad = [cell for part in wanted for cell in _bad_cells(records, part)]
-    for part in files:
-        bad += _find_files(records, part, folder)
-    records = leave_out(records, bad)
+    frame = frame.assign(**{column: cells(frame[column]) for column in columns})
+    records = Records(schema, frame, name, on_bad, bad_limit, memory, cache)
+    records = settle(records, checks.cells_and_paths(records, wanted, folder))
     if check == "decode":
-        records = leave_out(records, [cell for part in files for cell in _undecodable(records, part)])
+        records = settle(records, [cell for part in schema.inputs for cell in checks.undecodable(records, part)])
     return records
 
 
-def _bad_cells(records, name):
-    """The empty cells of a part that has to be there, and those of a `Number` that hold none."""
-    part, bad = records.schema.parts[name], []
-    if isinstance(part, Number):
-        values = records.values(name)
-        _, number = part.encode(values)
-        wrong = np.flatnonzero(~number & (values != ""))
-        bad = [Bad(int(position), name, values[position], f"expected {part.expected}") for position in wrong]
-    if getattr(part, "optional", False):
-        return bad
-    positions = np.flatnonzero(records.values(name) == "")
-    return bad + [Bad(int(position), name, "", "expected a value, found nothing") for position in positions]
+STEPS_MEMORY = 2**26  # bytes of decoded series that a schema is fitted on, of at most 1,000 files
 
 
-def _find_files(records, name, folder):
-    """Make the paths of one column absolute; the bad ones. Every distinct file is looked up once."""
-    number, distinct = pd.factorize(records.values(name))
-    paths = [join(folder, value) if value else "" for value in distinct]
-    reasons = [decode.path_reason(path) if path else None for path in paths]
-    records.frame[records.schema.column(name)] = np.array(paths, dtype=object)[number]
-    positions = np.flatnonzero(np.array([reason is not None for reason in reasons])[number])
-    return [
-        Bad(int(position), name, distinct[number[position]], f"{reasons[number[position]]} in {folder}")
-        for position in positions
-    ]
-
-
-def _undecodable(records, name):
-    number, distinct = pd.factorize(records.values(name))
-    feature = records.schema.inputs[name]
-    bar = keras.utils.Progbar(len(distinct), unit_name=f"file of {name!r}")
-    status = np.concatenate([status for _, status in decode.in_chunks(feature, distinct, bar)])
-    positions = np.flatnonzero((status != decode.OK)[number])
-    return [
-        Bad(int(position), name, distinct[number[position]], decode.reason(feature, distinct[number[position]]))
-        for position in positions
-    ]
+def _to_fit(records, name):
+    """What the input or target `name` is fitted on, as its `fit` documents."""
+    part, values = records.schema.parts[name], records.values(name)
+    if isinstance(part, Text):
+        return decode.words(values)
+    if isinstance(part, Tabular):
+        numbers = [pd.to_numeric(column, errors="coerce").astype(float) for column in values.T[: len(part.numeric)]]
+        return [*numbers, *values.T[len(part.numeric) :]]
+    if not isinstance(part, Series):
+        return values
+    files = np.unique(values[values != ""].astype(str))
+    most = max(10, min(1000, STEPS_MEMORY // (4 * part.length * part.channels)))
+    files = files[np.linspace(0, len(files) - 1, min(len(files), most)).round().astype(int)]
+    chunks = decode.in_chunks(part, files)
+    steps = [one.values[np.arange(part.length) < one.length[:, None]] for one in chunks]
+    return np.concatenate([np.empty((0, part.channels), np.float32), *steps])

@@ -2,6 +2,7 @@
 
 import warnings
 from collections import Counter
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -9,16 +10,17 @@ import pandas as pd
 
 from mmkeras.errors import InputError
 
-ACTIONS = ("raise", "drop")
+ACTIONS = ("raise", "drop", "absent")
 
 
 class Bad(NamedTuple):
-    """One bad cell: the row's position among the records, the input or target, the value, and what is wrong."""
+    """One bad cell: the row's position among the records, the input or target, the value, what is wrong, the column."""
 
     position: int
     name: str
     value: str
     reason: str
+    column: str | None = None  # one of several, each of which may have holes; None: the only one
 
 
 class Ledger:
@@ -37,42 +39,76 @@ class Ledger:
         return pd.DataFrame(rows, columns=["row", "column", "value", "reason"])
 
 
-def leave_out(records, bad):
-    """The records without the rows of the bad cells, which go into the ledger; or the error that names the first.
+def settle(records, bad):
+    """The records after what `on_bad` says was done about their bad cells, all of which go into the ledger.
 
     Args:
-        records: `Records`, whose `on_bad` and `bad_limit` say what is done.
+        records: `Records`.
         bad: list of `Bad`.
 
+    Returns:
+        The records without the rows of these cells, or, with `on_bad="absent"`, with empty cells in optional parts.
+
     Raises:
-        InputError: with `on_bad="raise"`, or where a larger share of the rows than `bad_limit` is bad.
+        InputError: names the first one with `on_bad="raise"`, or if more of the rows are bad than `bad_limit` allows.
     """
     if not bad:
         return records
     rows = {cell.position for cell in bad}
-    first = _message(records, min(bad), bad)
+    first = _message(records, min(bad, key=lambda cell: cell[:2]), bad)
     if records.on_bad == "raise":
         raise InputError(first)
     for cell in bad:
-        records.entries.add(records.frame.index[cell.position], records.schema.column(cell.name), *cell[2:])
+        records.entries.add(records.frame.index[cell.position], _column(records, cell), cell.value, cell.reason)
     if len(rows) > records.bad_limit * len(records):
         raise InputError(
             f"{records.name}: {len(rows)} of {len(records)} rows are bad, more than bad_limit={records.bad_limit} "
             f"allows; the first: {first}"
         )
+    holes = [records.on_bad == "absent" and _may_be_empty(records, cell) for cell in bad]
+    records = _with_holes(records, [cell for cell, hole in zip(bad, holes, strict=True) if hole])
+    return _without_rows(records, [cell for cell, hole in zip(bad, holes, strict=True) if not hole])
+
+
+def _may_be_empty(records, cell):
+    return records.schema.parts[cell.name].optional or cell.column is not None
+
+
+def _with_holes(records, bad):
+    """The records with empty cells in the place of bad ones."""
+    if not bad:
+        return records
+    frame = records.frame.copy()
+    for cell in bad:
+        for column in records.schema.columns(cell.name) if cell.column is None else [cell.column]:
+            frame.iat[cell.position, frame.columns.get_loc(column)] = ""
+    warnings.warn(
+        f"{records.name}: {len(bad)} values count as absent ({_summary(bad)}); see records.ledger", stacklevel=5
+    )
+    return replace(records, frame=frame)
+
+
+def _without_rows(records, bad):
+    rows = {cell.position for cell in bad}
+    if not rows:
+        return records
     warnings.warn(
         f"{records.name}: {len(rows)} of {len(records)} rows left out ({_summary(bad)}); see records.ledger",
-        stacklevel=4,
+        stacklevel=5,
     )
     kept = np.ones(len(records), bool)
     kept[list(rows)] = False
     return records.take(kept)
 
 
+def _column(records, cell):
+    return cell.column or records.schema.column(cell.name)
+
+
 def _message(records, cell, bad):
     value = f": {cell.value!r}" if cell.value else ""
     alike = sum((other.name, other.reason) == (cell.name, cell.reason) for other in bad)
-    return f"{records.where(cell.position, cell.name)}: {cell.reason}{value} ({alike} such rows)"
+    return f"{records.where(cell.position, _column(records, cell))}: {cell.reason}{value} ({alike} such rows)"
 
 
 def _summary(bad):

@@ -1,0 +1,49 @@
+"""Cells of numbers and words to one vector of numbers a row."""
+
+import keras
+import tensorflow as tf
+
+_NUMBER = r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*"
+
+
+def _numbers(cells):
+    """Cells as float32, 0 where there is no finite number; and whether there is one."""
+    number = tf.strings.regex_full_match(cells, _NUMBER)
+    values = tf.strings.to_number(tf.strings.strip(tf.where(number, cells, "0")), tf.float64)
+    good = number & (tf.abs(values) <= tf.float32.max)
+    return tf.cast(tf.where(good, values, 0), tf.float32), good
+
+
+def no_number(cells):
+    """Whether each cell holds something else than a finite number, and is no hole: bool array like `cells` of str.
+
+    >>> no_number(["2.5", "", "-1e3", "x", "1e99"]).tolist()
+    [False, False, False, True, True]
+    """
+    cells = tf.constant(cells, tf.string)
+    return (~_numbers(cells)[1] & (tf.strings.strip(cells) != "")).numpy()
+
+
+def lookups(feature):
+    """For each categorical column of a fitted `Tabular` a Keras layer from words to their numbers."""
+    return [keras.layers.StringLookup(vocabulary=list(words), mask_token="") for words in feature.vocabularies]
+
+
+def decode_tabular(cells, feature, tables):
+    """Rows of cells.
+
+    Args:
+        cells: `(rows, columns)`, string: first the numbers, then the words.
+        feature: fitted `Tabular`.
+        tables: of `lookups`.
+
+    Returns:
+        `(rows, 2 * numeric + categorical)` float32, as `Tabular` documents; and `(rows,)` bool, False where a cell
+        that should hold a number holds something else.
+    """
+    count = len(feature.numeric)
+    values, there = _numbers(cells[:, :count])
+    words = [tf.cast(table(cells[:, count + place]), tf.float32) for place, table in enumerate(tables)]
+    vector = tf.concat([values, tf.cast(there, tf.float32), *(word[:, None] for word in words)], axis=1)
+    good = tf.reduce_all(there | (tf.strings.strip(cells[:, :count]) == ""), axis=1)
+    return tf.ensure_shape(vector, (None, *feature.shape)), good

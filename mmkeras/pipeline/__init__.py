@@ -1,0 +1,180 @@
+"""Checked rows to tf.data batches: one chain, each step with its reason.
+
+1. Every distinct file is decoded once, however many rows share it, and kept decoded (decoded.py), in memory up to a
+   limit, else on disk: the second epoch, the evaluation and every shuffled control cost no decoding at all.
+2. Row numbers are shuffled, not values: the whole table is one permutation, new in every epoch, the same for a seed.
+3. Batches are cut from the permutation and each is gathered by one op an input; with `group_by` a batch holds each
+   distinct value of that input once.
+4. Augmentation comes last, on whole batches.
+"""
+
+from numbers import Integral
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mmkeras.augment import augmenter
+from mmkeras.errors import InputError, unknown
+from mmkeras.pipeline.decoded import columns, readable, stored
+from mmkeras.pipeline.weights import labels, row_weights
+
+__all__ = ["batches", "columns", "labels", "readable", "row_weights"]
+
+
+def batches(
+    records,
+    batch_size,
+    *,
+    training=False,
+    targets=True,
+    augment=None,
+    class_weight=None,
+    group_by=None,
+    seed=0,
+):
+    """A tf.data pipeline of batches for `fit`, `evaluate` and `predict`.
+
+    Args:
+        records: `Records` with a fitted schema.
+        batch_size: rows in a batch; the last one may hold fewer.
+        training: shuffle all rows anew in every epoch.
+        targets: False: inputs alone.
+        augment: dict of input name -> options of `mmkeras.augment.augmenter`, in training only, as
+            `{"image": {"flip": True, "rotate": 10}, "audio": {"noise": 20}}`; every row is drawn anew in every epoch.
+        class_weight: in training only, for `Category` targets: dict of target -> {label: weight} (a label left out
+            weighs 1), with one target also {label: weight}; or "balanced", for all of them or as a target's value:
+            rows / (classes * rows of the class), counted among these records' rows and classes that have the target, so
+            that every class weighs alike and the mean is 1. `Labels` and `Number` are left as they are by "balanced"
+            and refused in the dict.
+        group_by: name of an input with `shared=True`: batches of rows that share its values, each of which stands in a
+            batch once, for the model of `mk.grouped`. Its rows come in a random order of the values in training.
+        seed: of shuffling and augmentation; the same seed gives the same batches.
+
+    Returns:
+        `tf.data.Dataset` of `(inputs, target)`: inputs a dict of name -> `(batch, ...)` as `schema.model_inputs` says
+        (zeros where an optional input is absent); the target one tensor, or a dict if the schema has several. If a
+        target is optional or class weights are asked for, of `(inputs, target, weights)`: weights like the target,
+        `(batch,)` float32 for every one, 0 where it is absent. With `group_by` inputs are a tuple in the order of
+        `schema.grouped_inputs`. Its cardinality is known.
+
+    Raises:
+        InputError: a file that cannot be decoded or a label that is no class, with table, row and column; augmentation
+            or class weights outside training, or of an unknown kind, target or label; `group_by` of an input that is
+            not shared, or under a distribution strategy, which would part values and rows.
+    """
+    if augment and not training:
+        raise InputError(f"batches: expected augment with training=True only, received {augment!r} without")
+    if class_weight is not None and not (training and targets):
+        raise InputError(
+            f"batches: expected class_weight with training=True and targets only, received {class_weight!r} without"
+        )
+    if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
+        raise InputError(f"batches: expected batch_size to be a whole number above 0, received {batch_size!r}")
+    records = readable(records, targets)
+    inputs = _inputs(records, training, group_by)
+    answers = _answers(records, class_weight) if targets else lambda rows: ()
+    change = augmenter(records.schema, augment, seed) if augment else lambda given, draw: given
+
+    def batch(rows, draw):
+        given = change(inputs(rows, draw), draw)
+        if group_by:
+            given = tuple(given[name] for name in records.schema.grouped_inputs(group_by))
+        return (given, *answers(rows)) if targets else given
+
+    index = None if group_by is None else columns(records)[group_by].index
+    draws = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
+    rows = _rows(len(records), batch_size, training, seed, index)
+    data = tf.data.Dataset.zip(rows, draws).map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+    return data.prefetch(tf.data.AUTOTUNE)
+
+
+def _rows(count, batch_size, training, seed, index=None):
+    """Batches of row numbers, each epoch in another order in training; rows of one `index` together."""
+    if not training and index is None:
+        return tf.data.Dataset.range(count).batch(batch_size)
+    with tf.device("CPU"):
+        group = None if index is None else tf.constant(np.unique(index, return_inverse=True)[1])
+
+    def order(draw):
+        rows = tf.range(count, dtype=tf.int64)
+        if training:
+            rows = tf.random.experimental.stateless_shuffle(rows, [draw, seed])
+        if group is None:
+            return rows
+        place = tf.range(tf.reduce_max(group) + 1)
+        if training:
+            place = tf.random.experimental.stateless_shuffle(place, [draw, seed + 1])
+        return tf.gather(rows, tf.argsort(tf.gather(place, tf.gather(group, rows)), stable=True))
+
+    draws = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).take(1)
+    batched = draws.map(order).rebatch(batch_size)
+    return batched.apply(tf.data.experimental.assert_cardinality(-(-count // batch_size)))
+
+
+def _inputs(records, training, group_by):
+    """A function from row numbers `(batch,)` and a random number to the dict of inputs, in a graph."""
+    features, decoded = records.schema.inputs, columns(records)
+    if group_by is not None:
+        _check_group(features, group_by)
+    with tf.device("CPU"):
+        index = {name: tf.constant(column.index, tf.int64) for name, column in decoded.items()}
+        length = {name: tf.constant(c.length) for name, c in decoded.items() if c.length is not None}
+
+    def gather(rows, draw):
+        given = {}
+        for place, (name, feature) in enumerate(features.items()):
+            numbers = tf.gather(index[name], rows)
+            if feature.optional:
+                given[f"{name}_present"] = numbers != len(decoded[name].values) - 1
+            if name == group_by:
+                numbers, given[f"{name}_index"] = tf.unique(numbers)
+            given[name] = decoded[name].gather(numbers)
+            if feature.padded:
+                given[f"{name}_length"] = tf.gather(length[name], numbers)
+            if stored(feature) is not feature:
+                spare = tf.gather(length[name], numbers) - feature.samples
+                given[name] = _window(given[name], feature.samples, spare, [draw, place] if training else None)
+        order = records.schema.model_inputs if group_by is None else given
+        return {name: given[name] for name in order}
+
+    return gather
+
+
+def _window(waves, samples, spare, seed):
+    """`(batch, samples)` of longer recordings `(batch, any)`: their beginnings, or with a seed any place of them.
+
+    `spare`: `(batch,)`, by how much each recording itself, without its padding, is longer than `samples`.
+    """
+    if seed is None:
+        return waves[:, :samples]
+    luck = tf.random.stateless_uniform(tf.shape(spare), seed)
+    start = tf.cast(luck * (tf.cast(tf.maximum(spare, 0), tf.float32) + 1), tf.int32)
+    place = tf.minimum(start[:, None] + tf.range(samples), tf.shape(waves)[1] - 1)
+    return tf.gather(waves, place, batch_dims=1)
+
+
+def _answers(records, class_weight):
+    """A function from row numbers `(batch,)` to the targets and, where there are any, the weights, in a graph."""
+    numbers = labels(records)
+    weights = row_weights(records, numbers, class_weight)
+    with tf.device("CPU"):
+        parts = [{name: tf.constant(value) for name, value in part.items()} for part in (numbers, weights) if part]
+
+    def gather(rows):
+        given = [{name: tf.gather(value, rows) for name, value in part.items()} for part in parts]
+        return [part if len(part) > 1 else next(iter(part.values())) for part in given]
+
+    return gather
+
+
+def _check_group(features, name):
+    if name not in features:
+        raise unknown("input", name, features, where="batches: group_by: ")
+    if not features[name].shared:
+        raise InputError(f"batches: group_by={name!r}: expected an input with shared=True, received {features[name]!r}")
+    if tf.distribute.has_strategy() or keras.distribution.distribution() is not None:
+        raise InputError(
+            f"batches: group_by={name!r} under a distribution strategy, which would part the rows from their values; "
+            "expected no group_by"
+        )

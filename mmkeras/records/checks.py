@@ -1,0 +1,94 @@
+"""Which cells of a table are bad."""
+
+import keras
+import numpy as np
+import pandas as pd
+
+from mmkeras import decode
+from mmkeras.records.ledger import Bad
+from mmkeras.records.manifest import join
+from mmkeras.schema import Number, Tabular
+
+
+def cells_and_paths(records, names, folder):
+    """The bad cells of these inputs and targets by what stands in them: empty ones, no numbers, no such file.
+
+    The paths of files become absolute in `records.frame`.
+
+    Args:
+        records: `Records`.
+        names: of inputs and targets.
+        folder: that relative paths start from.
+
+    Returns:
+        list of `Bad`.
+    """
+    bad = [cell for name in names for cell in _bad_cells(records, name)]
+    for name in names:
+        if getattr(records.schema.parts[name], "files", False):
+            bad += _find_files(records, name, folder)
+    return bad
+
+
+def _bad_cells(records, name):
+    part, values = records.schema.parts[name], records.values(name)
+    bad = []
+    if isinstance(part, Tabular):
+        bad = _no_numbers(part, name, values)
+    if isinstance(part, Number):
+        _, number = part.encode(values)
+        wrong = np.flatnonzero(~number & (values != ""))
+        bad = [Bad(int(row), name, values[row], f"expected {part.expected}") for row in wrong]
+    if getattr(part, "optional", False):
+        return bad
+    empty = np.flatnonzero(~records.there(name))
+    return bad + [Bad(int(row), name, "", "expected a value, found nothing") for row in empty]
+
+
+def _no_numbers(part, name, values):
+    return [
+        Bad(int(row), name, values[row, at], "expected a finite number", column)
+        for at, column in enumerate(part.numeric)
+        for row in np.flatnonzero(decode.no_number(values[:, at]))
+    ]
+
+
+def _find_files(records, name, folder):
+    """Make the paths of one column absolute; the bad ones. Every distinct file is looked up once."""
+    feature, column = records.schema.inputs[name], records.schema.column(name)
+    number, distinct = pd.factorize(records.values(name))
+    paths = [join(folder, value) if value else "" for value in distinct]
+    reasons = [decode.path_reason(path, feature) if path else None for path in paths]
+    records.frame[column] = np.array(paths, dtype=object)[number]
+    rows = np.flatnonzero(np.array([reason is not None for reason in reasons])[number])
+    return [Bad(int(row), name, distinct[number[row]], f"{reasons[number[row]]} in {folder}") for row in rows]
+
+
+def undecodable(records, name):
+    """The cells of an input whose files cannot be decoded: list of `Bad`. Shows a progress bar."""
+    feature = records.schema.inputs[name]
+    if not feature.files:
+        return []
+    there = np.flatnonzero(records.there(name))
+    number, distinct = pd.factorize(records.values(name)[there])
+    bar = keras.utils.Progbar(len(distinct), unit_name=f"file of {name!r}")
+    status = [decoded.status for decoded in decode.in_chunks(feature, distinct, bar)]
+    return unreadable(records, name, there, number, distinct, np.concatenate([np.zeros(0, int), *status]))
+
+
+def unreadable(records, name, rows, number, distinct, status):
+    """`Bad` for each of the rows whose value was not decoded.
+
+    Args:
+        records: `Records`.
+        name: of the input.
+        rows: positions among the records.
+        number: of each row's value in `distinct`.
+        distinct: the values.
+        status: of each of them.
+    """
+    feature, reasons = records.schema.inputs[name], {}
+    for value in np.flatnonzero(status != decode.OK):
+        reasons[value] = decode.reason(feature, distinct[value])
+    bad = np.flatnonzero((status != decode.OK)[number])
+    return [Bad(int(rows[at]), name, distinct[number[at]], reasons[number[at]]) for at in bad]
