@@ -5,7 +5,7 @@ from .evaluation import Evaluation, evaluate, predict
 from .heads import compile_args
 from .layers import Tokens
 from .model import ModelSpec, build
-from .pipeline import batches
+from .pipeline import Shards, batches, read_shards, write_shards
 from .records import Records, Splits, read
 from .schema import Audio, Category, Image, Labels, Number, Schema, Series, Tabular, Text, Video
 
@@ -21,6 +21,7 @@ __all__ = [
     "Records",
     "Schema",
     "Series",
+    "Shards",
     "Splits",
     "Tabular",
     "Text",
@@ -38,5 +39,7 @@ __all__ = [
     "layers",
     "predict",
     "read",
+    "read_shards",
     "towers",
+    "write_shards",
 ]

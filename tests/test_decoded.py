@@ -80,7 +80,10 @@ def test_files_on_disk_go_with_their_records(levels, tmp_path):
     assert len(shown(data)) == 1
     assert open_files() == 1
     assert not list((tmp_path / "cache").iterdir())  # even a killed process leaves nothing behind
-    del records, data
+    del records
+    gc.collect()
+    assert shown(data.repeat(2)) == 2 * shown(data)  # what is read from lives on
+    del data
     gc.collect()
     assert open_files() == 0
 

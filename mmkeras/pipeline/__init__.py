@@ -10,16 +10,17 @@
 
 from numbers import Integral
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from mmkeras.augment import augmenter
-from mmkeras.errors import InputError, unknown
-from mmkeras.pipeline.decoded import columns, readable, stored
+from mmkeras.errors import InputError
+from mmkeras.pipeline.decoded import columns, readable
+from mmkeras.pipeline.gather import gatherer
+from mmkeras.pipeline.shards import Shards, parser, read_shards, serialised, write_shards
 from mmkeras.pipeline.weights import labels, row_weights
 
-__all__ = ["batches", "columns", "labels", "readable", "row_weights"]
+__all__ = ["Shards", "batches", "columns", "labels", "read_shards", "readable", "row_weights", "write_shards"]
 
 
 def batches(
@@ -31,14 +32,15 @@ def batches(
     augment=None,
     class_weight=None,
     group_by=None,
+    worker=None,
     seed=0,
 ):
     """A tf.data pipeline of batches for `fit`, `evaluate` and `predict`.
 
     Args:
-        records: `Records` with a fitted schema.
+        records: `Records` with a fitted schema; or `Shards`, from which memory does not grow with the number of rows.
         batch_size: rows in a batch; the last one may hold fewer.
-        training: shuffle all rows anew in every epoch.
+        training: shuffle all rows anew in every epoch (of shards: the files, and rows among 10,000 or 128 MiB).
         targets: False: inputs alone.
         augment: dict of input name -> options of `mmkeras.augment.augmenter`, in training only, as
             `{"image": {"flip": True, "rotate": 10}, "audio": {"noise": 20}}`; every row is drawn anew in every epoch.
@@ -49,6 +51,7 @@ def batches(
             and refused in the dict.
         group_by: name of an input with `shared=True`: batches of rows that share its values, each of which stands in a
             batch once, for the model of `mk.grouped`. Its rows come in a random order of the values in training.
+        worker: with `Shards`, (number of this worker from 0, number of workers): it reads its share of the files.
         seed: of shuffling and augmentation; the same seed gives the same batches.
 
     Returns:
@@ -71,20 +74,36 @@ def batches(
         )
     if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
         raise InputError(f"batches: expected batch_size to be a whole number above 0, received {batch_size!r}")
+    if isinstance(records, Shards):
+        if group_by is not None:
+            raise InputError("batches: group_by needs Records: a shard holds every row with values of its own")
+        data = serialised(records, batch_size, training, worker, seed)
+        return _batched(data, parser(records, training, targets, class_weight), records.schema, augment, seed)
+    if worker is not None:
+        raise InputError("batches: expected worker with Shards only; take a share of Records by records.take(...)")
     records = readable(records, targets)
-    inputs = _inputs(records, training, group_by)
-    answers = _answers(records, class_weight) if targets else lambda rows: ()
-    change = augmenter(records.schema, augment, seed) if augment else lambda given, draw: given
+    inputs = gatherer(records, training, group_by)
+    answers = _answers(records, class_weight) if targets else lambda rows: []
+    index = None if group_by is None else columns(records)[group_by].index
+    rows = _rows(len(records), batch_size, training, seed, index)
+    data = _batched(
+        rows, lambda rows, draw: (inputs(rows, draw), answers(rows)), records.schema, augment, seed, group_by
+    )
+    data.decoded = columns(records)  # what lies on disk lives as long as the pipeline
+    return data
+
+
+def _batched(rows, read, schema, augment, seed, group_by=None):
+    """The pipeline from row numbers (or serialised rows) by `read`, which gives the inputs and the list of answers."""
+    change = augmenter(schema, augment, seed) if augment else lambda inputs, draw: inputs
 
     def batch(rows, draw):
-        given = change(inputs(rows, draw), draw)
-        if group_by:
-            given = tuple(given[name] for name in records.schema.grouped_inputs(group_by))
-        return (given, *answers(rows)) if targets else given
+        inputs, answers = read(rows, draw)
+        inputs = change(inputs, draw)
+        inputs = inputs if group_by is None else tuple(inputs.values())
+        return (inputs, *answers) if answers else inputs
 
-    index = None if group_by is None else columns(records)[group_by].index
     draws = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
-    rows = _rows(len(records), batch_size, training, seed, index)
     data = tf.data.Dataset.zip(rows, draws).map(batch, num_parallel_calls=tf.data.AUTOTUNE)
     return data.prefetch(tf.data.AUTOTUNE)
 
@@ -112,48 +131,6 @@ def _rows(count, batch_size, training, seed, index=None):
     return batched.apply(tf.data.experimental.assert_cardinality(-(-count // batch_size)))
 
 
-def _inputs(records, training, group_by):
-    """A function from row numbers `(batch,)` and a random number to the dict of inputs, in a graph."""
-    features, decoded = records.schema.inputs, columns(records)
-    if group_by is not None:
-        _check_group(features, group_by)
-    with tf.device("CPU"):
-        index = {name: tf.constant(column.index, tf.int64) for name, column in decoded.items()}
-        length = {name: tf.constant(c.length) for name, c in decoded.items() if c.length is not None}
-
-    def gather(rows, draw):
-        given = {}
-        for place, (name, feature) in enumerate(features.items()):
-            numbers = tf.gather(index[name], rows)
-            if feature.optional:
-                given[f"{name}_present"] = numbers != len(decoded[name].values) - 1
-            if name == group_by:
-                numbers, given[f"{name}_index"] = tf.unique(numbers)
-            given[name] = decoded[name].gather(numbers)
-            if feature.padded:
-                given[f"{name}_length"] = tf.gather(length[name], numbers)
-            if stored(feature) is not feature:
-                spare = tf.gather(length[name], numbers) - feature.samples
-                given[name] = _window(given[name], feature.samples, spare, [draw, place] if training else None)
-        order = records.schema.model_inputs if group_by is None else given
-        return {name: given[name] for name in order}
-
-    return gather
-
-
-def _window(waves, samples, spare, seed):
-    """`(batch, samples)` of longer recordings `(batch, any)`: their beginnings, or with a seed any place of them.
-
-    `spare`: `(batch,)`, by how much each recording itself, without its padding, is longer than `samples`.
-    """
-    if seed is None:
-        return waves[:, :samples]
-    luck = tf.random.stateless_uniform(tf.shape(spare), seed)
-    start = tf.cast(luck * (tf.cast(tf.maximum(spare, 0), tf.float32) + 1), tf.int32)
-    place = tf.minimum(start[:, None] + tf.range(samples), tf.shape(waves)[1] - 1)
-    return tf.gather(waves, place, batch_dims=1)
-
-
 def _answers(records, class_weight):
     """A function from row numbers `(batch,)` to the targets and, where there are any, the weights, in a graph."""
     numbers = labels(records)
@@ -166,15 +143,3 @@ def _answers(records, class_weight):
         return [part if len(part) > 1 else next(iter(part.values())) for part in given]
 
     return gather
-
-
-def _check_group(features, name):
-    if name not in features:
-        raise unknown("input", name, features, where="batches: group_by: ")
-    if not features[name].shared:
-        raise InputError(f"batches: group_by={name!r}: expected an input with shared=True, received {features[name]!r}")
-    if tf.distribute.has_strategy() or keras.distribution.distribution() is not None:
-        raise InputError(
-            f"batches: group_by={name!r} under a distribution strategy, which would part the rows from their values; "
-            "expected no group_by"
-        )

@@ -51,7 +51,8 @@ class Column:
         if not isinstance(self.values, np.memmap):
             values = tf.gather(self.values, numbers)
         else:
-            values = tf.numpy_function(lambda places: self.values[places], [numbers], self.values.dtype)
+            column = weakref.ref(self)  # TensorFlow never lets go of the function; `batches` keeps hold of the column
+            values = tf.numpy_function(lambda places: column().values[places], [numbers], self.values.dtype)
             values = tf.ensure_shape(values, (None, *self.values.shape[1:]))
         return tf.cast(values, tf.float32) / FULL_SCALE if values.dtype == tf.int16 else values
 

@@ -18,37 +18,60 @@ def labels(records):
     return {name: target.encode(records.values(name))[0] for name, target in records.schema.targets.items()}
 
 
-def _there(records, name):
-    """Whether each row has the target: `(rows,)` bool."""
-    return (records.values(name) != "") | (not records.schema.targets[name].optional)
+def there(records):
+    """Whether each row has each target: dict of name -> `(rows,)` bool."""
+    return {name: records.there(name) for name in records.schema.targets}
+
+
+def weighs(schema, class_weight=None):
+    """Whether rows have sample weights: where a target is optional, or class weights are asked for."""
+    return class_weight is not None or any(target.optional for target in schema.targets.values())
 
 
 def row_weights(records, numbers, class_weight=None):
     """Sample weights: dict of target -> `(rows,)` float32; empty where no target is optional and none are asked for.
 
     Args:
-        records: `Records`.
+        records: `Records` all of whose rows are readable.
         numbers: of the same records, from `labels`.
         class_weight: as in `batches`.
     """
-    targets = records.schema.targets
-    if class_weight is None and not any(target.optional for target in targets.values()):
+    if not weighs(records.schema, class_weight):
         return {}
-    asked = _asked_weights(targets, class_weight)
-    return {name: _row_weights(records, name, numbers[name], asked.get(name, {})) for name in targets}
+    present = there(records)
+    asked = class_weights(records.schema, class_weight, class_counts(records.schema, numbers, present))
+    return {
+        name: (rows * asked[name][numbers[name]] if name in asked else rows).astype(np.float32)
+        for name, rows in present.items()
+    }
 
 
-def _row_weights(records, name, numbers, asked):
-    there = _there(records, name)
-    if not asked:
-        return there.astype(np.float32)
-    classes = records.schema.targets[name].classes
-    if asked == "balanced":
-        count = np.bincount(numbers[there], minlength=len(classes))
-        weights = there.sum() / (np.count_nonzero(count) * np.maximum(count, 1))
-    else:
-        weights = np.array([asked.get(label, 1.0) for label in classes])
-    return np.where(there, weights[numbers], 0).astype(np.float32)
+def class_counts(schema, numbers, present):
+    """The rows of every class: dict of `Category` target -> `(classes,)` int."""
+    return {
+        name: np.bincount(numbers[name][present[name]], minlength=len(target.classes))
+        for name, target in schema.targets.items()
+        if isinstance(target, Category)
+    }
+
+
+def class_weights(schema, class_weight, counts):
+    """The weight of every class of the targets that are weighed: dict of target -> `(classes,)` float32.
+
+    Args:
+        schema: `Schema`.
+        class_weight: as in `batches`.
+        counts: from `class_counts`.
+    """
+    weights = {}
+    for name, asked in _asked_weights(schema.targets, class_weight).items():
+        if asked == "balanced":
+            count = counts[name]
+            found = count.sum() / (np.count_nonzero(count) * np.maximum(count, 1))
+        else:
+            found = [asked.get(label, 1.0) for label in schema.targets[name].classes]
+        weights[name] = np.asarray(found, np.float32)
+    return weights
 
 
 def _asked_weights(targets, class_weight):

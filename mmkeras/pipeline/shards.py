@@ -1,0 +1,321 @@
+"""TFRecord shards: decoded rows in files, for sets that outgrow memory or one machine.
+
+A folder of shards holds `shard-00000-of-00016.tfrecord` and so on, and `shards.json`, which is written last: without it
+the folder is unfinished, and writing goes on where it stopped. Each record is a tf.train.Example of one row: the bytes
+of its decoded values, row-major, in the schema's dtypes. TFRecord's own checksum guards every one of them.
+"""
+
+import hashlib
+import json
+import math
+import os
+import warnings
+from dataclasses import dataclass, replace
+from numbers import Integral
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from mmkeras.errors import InputError
+from mmkeras.pipeline.decoded import columns, readable, stored
+from mmkeras.pipeline.gather import finish
+from mmkeras.pipeline.weights import class_counts, class_weights, labels, there, weighs
+from mmkeras.records import Records
+from mmkeras.records.ledger import Ledger
+from mmkeras.schema import Category, Schema
+
+FORMAT, INDEX = 1, "shards.json"
+BUFFER = 2**27  # bytes of rows, at most 10,000 of them, among which training shuffles
+OPEN = 16  # files that training reads by turns
+
+
+@dataclass(frozen=True)
+class Shards:
+    """A finished folder of shards, for `batches`.
+
+    Attributes:
+        schema: the fitted `Schema`.
+        folder: where the files are.
+        files: dict of file name -> dict of its rows, bytes and sha256.
+        counts: dict of `Category` target -> rows of each class.
+    """
+
+    schema: Schema
+    folder: str
+    files: dict[str, dict]
+    counts: dict[str, list[int]]
+
+    def __len__(self):
+        return sum(file["rows"] for file in self.files.values())
+
+    def __repr__(self):
+        return f"<Shards {self.folder}: {len(self)} rows in {len(self.files)} files, {', '.join(self.schema.parts)}>"
+
+
+def write_shards(records, folder, *, shards, seed=0):
+    """Decode records once and write them as TFRecord files, in a random order.
+
+    Memory does not grow with the number of rows. A file is there whole or not at all; interrupted at any moment, the
+    same call goes on behind the last whole file. What is bad is dealt with as `records.on_bad` says.
+
+    Args:
+        records: `Records` with a fitted schema.
+        folder: path of a folder, new, or of an unfinished or finished earlier call with the same arguments.
+        shards: number of files; at least the number of workers that shall share them.
+        seed: of the order.
+
+    Returns:
+        `Shards`.
+
+    Raises:
+        InputError: a folder that holds shards of other records; more shards than rows; a disk that is full; bad cells.
+    """
+    if not isinstance(records, Records):
+        raise InputError(f"write_shards: expected Records (from mk.read), received {type(records).__name__}")
+    records.schema.require_fitted("write_shards")
+    if isinstance(shards, bool) or not isinstance(shards, Integral) or not 1 <= shards <= len(records):
+        raise InputError(
+            f"write_shards: expected shards to be a whole number from 1 to the {len(records)} rows, received {shards!r}"
+        )
+    folder, made_of = Path(folder), _made_of(records, shards, seed)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if _own(folder / INDEX, made_of) is None:
+            _write(records, folder, shards, seed, made_of)
+    except (OSError, tf.errors.OpError) as error:
+        raise InputError(f"write_shards: cannot write to {str(folder)!r}: {error}") from error
+    return read_shards(folder)
+
+
+def _write(records, folder, shards, seed, made_of):
+    order = np.random.default_rng(seed).permutation(len(records))
+    bar = keras.utils.Progbar(len(records), unit_name="row")
+    done, rows_seen = {}, 0
+    for number, rows in enumerate(np.array_split(order, shards)):
+        path = folder / f"shard-{number:05d}-of-{shards:05d}.tfrecord"
+        done[path] = _finished(path, made_of) or _write_shard(records.take(rows), path, made_of)
+        for entry in done[path]["bad"]:
+            records.entries.add(*entry)
+        rows_seen += len(rows)
+        bar.update(rows_seen)
+        _check_share(records, rows_seen - sum(file["rows"] for file in done.values()))
+    index = {
+        "made_of": made_of,
+        "schema": json.loads(records.schema.to_json()),
+        "counts": {
+            name: np.sum([file["counts"][name] for file in done.values()], axis=0).tolist()
+            for name, target in records.schema.targets.items()
+            if isinstance(target, Category)
+        },
+        "files": {path.name: {key: file[key] for key in ("rows", "bytes", "sha256")} for path, file in done.items()},
+    }
+    _write_whole(folder / INDEX, index)
+    for path in done:
+        _notes(path).unlink()
+    if left_out := len(records) - sum(file["rows"] for file in done.values()):
+        warnings.warn(f"{records.name}: {left_out} of {len(records)} rows left out; see records.ledger", stacklevel=4)
+
+
+def _check_share(records, left_out):
+    if left_out > records.bad_limit * len(records):
+        raise InputError(
+            f"{records.name}: {left_out} of {len(records)} rows are bad, more than bad_limit={records.bad_limit} "
+            "allows; see records.ledger"
+        )
+
+
+def _write_shard(records, path, made_of):
+    """Write one file whole or not at all, and beside it what is to be said of it, which is returned."""
+    unfinished, notes = path.with_suffix(".part"), {"made_of": made_of, "rows": 0, "counts": {}, "bad": []}
+    size = sum(math.prod(stored(feature).shape) * 4 for feature in records.schema.inputs.values())
+    chunk = max(1, min(1024, 2**26 // size))
+    with tf.io.TFRecordWriter(str(unfinished)) as writer:
+        for start in range(0, len(records), chunk):
+            # of its own ledger and without a limit: the share of bad rows is that of the whole table
+            part = replace(records.take(np.arange(start, min(start + chunk, len(records)))), entries=Ledger())
+            part = replace(part, bad_limit=1.0, memory=math.inf)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                kept = readable(part, targets=True)
+            for example in _examples(kept, notes):
+                writer.write(example)
+            notes["bad"] += part.ledger.astype({"row": object}).to_numpy().tolist()
+    with open(unfinished, "rb") as file:
+        os.fsync(file.fileno())
+        notes |= {"bytes": os.path.getsize(unfinished), "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    os.replace(unfinished, path)
+    _write_whole(_notes(path), notes)
+    return notes
+
+
+def _examples(records, notes):
+    """Each row as a serialised tf.train.Example; rows and classes are counted in `notes`."""
+    numbers, present = labels(records), there(records)
+    values = {}
+    for name, column in columns(records).items():
+        values[name] = column.gather(column.index).numpy()
+        if column.length is not None:
+            values[f"{name}_length"] = column.length[column.index]
+        if records.schema.inputs[name].optional:
+            values[f"{name}_present"] = column.index != len(column.values) - 1
+    values |= numbers | {f"{name}_present": rows.astype(np.uint8) for name, rows in present.items()}
+    notes["rows"] += len(records)
+    for name, count in class_counts(records.schema, numbers, present).items():
+        notes["counts"][name] = (np.array(notes["counts"].get(name, 0)) + count).tolist()
+    for row in range(len(records)):
+        feature = {
+            name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value[row].tobytes()]))
+            for name, value in values.items()
+        }
+        yield tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString(deterministic=True)
+
+
+def _made_of(records, shards, seed):
+    """What the shards are made of, as a hash: the schema, the rows' cells and their numbers, the arguments."""
+    names = [column for name in records.schema.parts for column in records.schema.columns(name)]
+    cells = pd.util.hash_pandas_object(records.frame[list(dict.fromkeys(names))]).to_numpy()
+    about = json.dumps([FORMAT, records.schema.to_json(), records.on_bad, int(shards), int(seed)])
+    return hashlib.sha256(about.encode() + cells.tobytes()).hexdigest()
+
+
+def _notes(path):
+    return path.with_suffix(".json")
+
+
+def _own(path, made_of):
+    """The content of an index or of a shard's notes, or None where there is none; that of other records is refused."""
+    if not path.exists():
+        return None
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if content["made_of"] != made_of:
+        raise InputError(
+            f"write_shards: {str(path.parent)!r} holds shards of other records, or of another number, seed or schema; "
+            "expected an empty folder, or the same arguments to go on"
+        )
+    return content
+
+
+def _finished(path, made_of):
+    """The notes of a shard that is whole, or None."""
+    notes = _own(_notes(path), made_of)
+    if notes is None or not path.exists():
+        return None
+    return notes if _sha256(path) == notes["sha256"] else None
+
+
+def _sha256(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_whole(path, content):
+    unfinished = path.with_suffix(".part")
+    with open(unfinished, "w", encoding="utf-8") as file:
+        json.dump(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(unfinished, path)
+
+
+def read_shards(folder, *, check=False):
+    """Open a folder that `write_shards` has finished.
+
+    Args:
+        folder: its path.
+        check: whether to read all files and compare their SHA-256 sums, too.
+
+    Returns:
+        `Shards`.
+
+    Raises:
+        InputError: no such folder, an unfinished one, a file that is missing or not the one that was written.
+    """
+    folder = Path(folder)
+    if not (folder / INDEX).exists():
+        what = "an unfinished folder: call write_shards again" if folder.is_dir() else "none"
+        raise InputError(f"read_shards: expected a folder with {INDEX}, found {what}: {str(folder)!r}")
+    index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    for name, file in index["files"].items():
+        path = folder / name
+        if not path.exists() or path.stat().st_size != file["bytes"]:
+            found = f"{path.stat().st_size} bytes" if path.exists() else "none"
+            raise InputError(f"read_shards: {str(path)!r}: expected a file of {file['bytes']} bytes, found {found}")
+        if check and _sha256(path) != file["sha256"]:
+            raise InputError(f"read_shards: {str(path)!r}: its SHA-256 sum is not the one that was written")
+    schema = Schema.from_json(json.dumps(index["schema"]))
+    return Shards(schema, str(folder), index["files"], index["counts"])
+
+
+def serialised(shards, batch_size, training, worker, seed):
+    """Batches of serialised rows: `(batch,)` string.
+
+    Args:
+        shards: `Shards`.
+        batch_size: rows in a batch.
+        training: shuffle: the files, and the rows of several files read by turns.
+        worker: (number of this worker from 0, number of workers): it reads its share of the files; None: all.
+        seed: of shuffling.
+    """
+    names = list(shards.files)[slice(*_share(shards, worker))]
+    rows = sum(shards.files[name]["rows"] for name in names)
+    files = tf.data.Dataset.from_tensor_slices([os.path.join(shards.folder, name) for name in names])
+    if training:
+        files = files.shuffle(len(names), seed=seed, reshuffle_each_iteration=True)
+    turns = {"cycle_length": min(len(names), OPEN), "num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
+    data = files.interleave(tf.data.TFRecordDataset, block_length=16, **turns if training else {"cycle_length": 1})
+    if training:
+        size = sum(math.prod(stored(feature).shape) * 4 for feature in shards.schema.inputs.values())
+        data = data.shuffle(max(batch_size, min(BUFFER // size, 10_000)), seed=seed, reshuffle_each_iteration=True)
+    return data.batch(batch_size).apply(tf.data.experimental.assert_cardinality(-(-rows // batch_size)))
+
+
+def _share(shards, worker):
+    if worker is None:
+        return None, None, 1
+    number, count = worker
+    if not 0 <= number < count <= len(shards.files):
+        raise InputError(
+            f"batches: expected worker to be (number, workers), number from 0, at most {len(shards.files)} workers for "
+            f"as many shards, received {worker!r}"
+        )
+    return number, None, count
+
+
+def parser(shards, training, targets, class_weight):
+    """A function from serialised rows `(batch,)` and a random number to the inputs and the list of answers."""
+    schema = shards.schema
+    with_weights = targets and weighs(schema, class_weight)
+    asked = class_weights(schema, class_weight, {name: np.array(count) for name, count in shards.counts.items()})
+    dtypes = {}
+    for name, feature in schema.inputs.items():
+        dtypes[name] = feature.dtype, stored(feature).shape
+        if feature.padded or stored(feature) is not feature:
+            dtypes[f"{name}_length"] = "int32", ()
+        if feature.optional:
+            dtypes[f"{name}_present"] = "uint8", ()
+    for name, target in schema.targets.items() if targets else ():
+        shape = () if isinstance(target, Category) else target.answer_shape
+        dtypes |= {name: (target.dtype, shape), f"{name}_present": ("uint8", ())}
+
+    def parse(rows, draw):
+        spec = {name: tf.io.FixedLenFeature([], tf.string) for name in dtypes}
+        values = {
+            name: tf.reshape(tf.io.decode_raw(value, dtypes[name][0]), (-1, *dtypes[name][1]))
+            for name, value in tf.io.parse_example(rows, spec).items()
+        }
+        values |= {name: value != 0 for name, value in values.items() if name.endswith("_present")}
+        given = finish(values, schema, schema.model_inputs, draw if training else None)
+        parts = [{name: values[name] for name in schema.targets}] if targets else []
+        if with_weights:
+            parts.append({name: _weights(name, values, asked) for name in schema.targets})
+        return given, [part if len(part) > 1 else next(iter(part.values())) for part in parts]
+
+    return parse
+
+
+def _weights(name, values, asked):
+    present = tf.cast(values[f"{name}_present"], tf.float32)
+    return present * tf.gather(asked[name], values[name]) if name in asked else present
