@@ -141,3 +141,25 @@ def test_too_many(hurt, keypad_schema):
 def test_refused(keypad_manifest, keypad_schema, options, message):
     with pytest.raises(InputError, match=message):
         mk.read(keypad_manifest, keypad_schema, **options)
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl"])
+def test_bytes_that_are_no_utf8_cost_their_own_row(tmp_path, name):
+    rows = [(b"caf\xc3\xa9", b"1", b"x"), (b"caf\xe9", b"2", b"y"), (b"tea", b"\xfe", b"x"), (b"tea", b"3", b"\xff")]
+    if name == "rows.csv":
+        lines = [b"t,n,a", *(b",".join(row) for row in rows)]
+    else:
+        lines = [b'{"t": "%b", "n": "%b", "a": "%b"}' % row for row in rows]
+    (tmp_path / name).write_bytes(b"\n".join(lines))
+    inputs = {"t": mk.Text(1, ["caf\u00e9", "tea"]), "n": mk.Tabular(["n"], means=[0], deviations=[1], vocabularies=[])}
+    schema = mk.Schema(inputs=inputs, targets={"a": mk.Category(["x", "y"])})
+    with pytest.raises(InputError, match=r"row 1: 't': expected UTF-8 text, found other bytes: 'caf\\\\udce9'"):
+        mk.read(tmp_path / name, schema)
+    with pytest.warns(UserWarning, match="found other bytes"):
+        records = mk.read(tmp_path / name, schema, on_bad="absent", bad_limit=1)
+    assert records.ledger[["row", "column"]].values.tolist() == [[1, "t"], [2, "n"], [3, "a"]]
+    assert set(records.ledger["reason"]) == {"expected UTF-8 text, found other bytes"}
+    records.ledger.to_json(tmp_path / "bad.jsonl", orient="records", lines=True)
+    ((inputs, _),) = mk.batches(records, 4)
+    assert inputs["t"].numpy().tolist() == [[2], [3]]
+    assert inputs["n"].numpy().tolist() == [[1, 1], [0, 0]]  # a cell of Tabular becomes a hole

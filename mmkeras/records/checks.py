@@ -32,25 +32,44 @@ def cells_and_paths(records, names, folder):
 
 def _bad_cells(records, name):
     part, values = records.schema.parts[name], records.values(name)
-    bad = []
+    bad = [
+        Bad(row, name, _shown(cells[row]), "expected UTF-8 text, found other bytes", column)
+        for cells, column in zip(values.reshape(len(values), -1).T, records.schema.columns(name), strict=True)
+        for row in _not_utf8(cells)
+    ]
     if isinstance(part, Tabular):
-        bad = _no_numbers(part, name, values)
+        bad += _no_numbers(part, name, values)
     if isinstance(part, Number):
         _, number = part.encode(values)
         wrong = np.flatnonzero(~number & (values != ""))
-        bad = [Bad(int(row), name, values[row], f"expected {part.expected}") for row in wrong]
+        bad += [Bad(int(row), name, values[row], f"expected {part.expected}") for row in wrong]
     if getattr(part, "optional", False):
         return bad
     empty = np.flatnonzero(~records.there(name))
     return bad + [Bad(int(row), name, "", "expected a value, found nothing") for row in empty]
 
 
+def _not_utf8(cells):
+    """The positions of cells that hold bytes which were no UTF-8, as `load` keeps them."""
+    try:
+        "".join(cells).encode()
+        return []
+    except UnicodeEncodeError:
+        return [row for row, cell in enumerate(cells) if _shown(cell) != cell]
+
+
+def _shown(cell):
+    return cell.encode("utf-8", "backslashreplace").decode()
+
+
 def _no_numbers(part, name, values):
-    return [
-        Bad(int(row), name, values[row, at], "expected a finite number", column)
-        for at, column in enumerate(part.numeric)
-        for row in np.flatnonzero(decode.no_number(values[:, at]))
-    ]
+    bad = []
+    for at, column in enumerate(part.numeric):
+        cells = values[:, at].copy()
+        cells[_not_utf8(cells)] = ""
+        wrong = np.flatnonzero(decode.no_number(cells))
+        bad += [Bad(int(row), name, cells[row], "expected a finite number", column) for row in wrong]
+    return bad
 
 
 def _find_files(records, name, folder):

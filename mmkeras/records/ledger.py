@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mmkeras.errors import InputError
+from mmkeras.schema import Tabular
 
 ACTIONS = ("raise", "drop", "absent")
 
@@ -20,7 +21,7 @@ class Bad(NamedTuple):
     name: str
     value: str
     reason: str
-    column: str | None = None  # one of several, each of which may have holes; None: the only one
+    column: str | None = None  # None: the first one of that name
 
 
 class Ledger:
@@ -71,7 +72,8 @@ def settle(records, bad):
 
 
 def _may_be_empty(records, cell):
-    return records.schema.parts[cell.name].optional or cell.column is not None
+    part = records.schema.parts[cell.name]
+    return part.optional or isinstance(part, Tabular)  # each of whose cells may be a hole
 
 
 def _with_holes(records, bad):

@@ -146,7 +146,9 @@ def _read_delimited(file, name, delimiters):
     delimiter, header = max(headers.items(), key=lambda item: len(item[1]))
     _check_distinct(header, name)
     # every cell is a str, and only an empty one is absent: "none", "NA" and "007" are labels like any other
-    frame = pd.read_csv(file, sep=delimiter, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    # bytes that are no UTF-8 are kept as they are, for the checks to name their row
+    text = {"encoding": "utf-8-sig", "encoding_errors": "surrogateescape"}
+    frame = pd.read_csv(file, sep=delimiter, dtype=object, keep_default_na=False, **text)
     if not isinstance(frame.index, pd.RangeIndex):  # pandas takes the cells beyond the header for an index
         expected, received = len(header), len(header) + frame.index.nlevels
         raise InputError(f"{name}: expected {expected} cells in each row, as in the header, received {received}")
@@ -160,7 +162,7 @@ def _check_distinct(columns, name):
 
 
 def _read_json(file, name):
-    lines = list(io.TextIOWrapper(file, encoding="utf-8-sig"))
+    lines = list(io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape"))
     columns, count = {}, 0
     for start in range(0, len(lines), 10_000):  # in pieces: Python's garbage collector walks all dicts that we keep
         numbered = enumerate(lines[start : start + 10_000], start + 1)
