@@ -209,7 +209,7 @@ class Text:
         return self.vocabulary is not None
 
     def fit(self, words):
-        """A copy whose vocabulary is the most frequent of `words` (an iterable of str, with repetitions)."""
+        """A copy whose vocabulary is the most frequent of `words`: str with repetitions, or a dict of their counts."""
         return replace(self, vocabulary=_most_frequent(words, self.limit))
 
 

@@ -71,7 +71,7 @@ def test_values_are_those_of_the_files(keypad_splits):
     np.testing.assert_array_equal(inputs["audio"][last], sound)
     pixels = tf.io.decode_png(tf.io.read_file(records.values("image")[last]))
     np.testing.assert_array_equal(inputs["image"][last], pixels)
-    words = decode.words(records.values("question")[-1:])
+    words = list(decode.count_words(records.values("question")[-1:], [1]))
     tokens = [schema.inputs["question"].vocabulary.index(word) + 2 for word in words]
     assert inputs["question"][last].numpy().tolist() == tokens + [0] * (16 - len(tokens))
     assert [schema.targets["answer"].classes[number] for number in target] == records.values("answer").tolist()

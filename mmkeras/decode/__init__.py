@@ -7,6 +7,7 @@ zeros with a status. Sentences and cells of numbers are read a batch at a time.
 import functools
 import math
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from mmkeras.decode.backends import backends
 from mmkeras.decode.image import decode_image
 from mmkeras.decode.series import series_file, series_reason
 from mmkeras.decode.tabular import decode_tabular, lookups, no_number
-from mmkeras.decode.text import tokenizer, words
+from mmkeras.decode.text import count_words, tokenizer
 from mmkeras.decode.video import decode_video, video_file, video_reason
 from mmkeras.schema import Audio, Image, Series, Tabular, Text, Video
 
@@ -26,13 +27,14 @@ __all__ = [
     "UNREADABLE",
     "Decoded",
     "backends",
+    "count_words",
     "decode_series",
     "decoder",
     "in_chunks",
     "no_number",
     "path_reason",
+    "plain",
     "reason",
-    "words",
 ]
 
 # The status of one value, as the served bundle answers it.
@@ -60,6 +62,10 @@ class Decoded(NamedTuple):
     length: Any = None
 
 
+# Our functions in tf.data hold no Python if or while on tensors: converting them would only cost start-up time.
+plain = tf.autograph.experimental.do_not_convert
+
+
 def _rows(decode_one, raw, shapes, dtypes):
     """Decode every row by itself: `(rows,)` strings -> tensors `(rows, *shape)`, and status `(rows,)` int32.
 
@@ -70,7 +76,7 @@ def _rows(decode_one, raw, shapes, dtypes):
     blank = tuple(tf.zeros(shape, dtype) for shape, dtype in zip(shapes, dtypes, strict=True))
     good = (
         tf.data.Dataset.zip(tf.data.Dataset.range(count), tf.data.Dataset.from_tensor_slices(raw))
-        .map(lambda row, value: (row, decode_one(value)), num_parallel_calls=tf.data.AUTOTUNE)
+        .map(plain(lambda row, value: (row, decode_one(value))), num_parallel_calls=tf.data.AUTOTUNE)
         .ignore_errors()
     )
     spare = tf.data.Dataset.from_tensors((count, blank))
@@ -183,15 +189,24 @@ def in_chunks(feature, values, progress=None):
 
     Args:
         feature: an input of a schema, fitted.
-        values: `(n,)` str: paths of files, or the texts; for `Tabular` `(n, columns)`.
+        values: `(n,)` str, array or pandas Index: paths of files, or the texts; for `Tabular` a DataFrame of columns.
         progress: `keras.utils.Progbar` to move on, or None.
     """
     decode, size = _compiled(feature), _chunk(feature)
-    for start in range(0, len(values), size):
-        decoded = decode(tf.constant(values[start : start + size], tf.string))
-        if progress is not None:
-            progress.update(min(start + size, len(values)))
-        yield Decoded(*(None if part is None else part.numpy() for part in decoded))
+
+    def chunk(start):
+        decoded = decode(tf.constant(np.asarray(values[start : start + size], dtype=object), tf.string))
+        return Decoded(*(None if part is None else part.numpy() for part in decoded))
+
+    starts = range(0, len(values), size)
+    # files are decoded on all cores at once, a chunk of cells on one
+    with ThreadPoolExecutor(1 if feature.files else os.cpu_count()) as pool:
+        for start, decoded in zip(
+            starts, map(chunk, starts) if feature.files else pool.map(chunk, starts), strict=True
+        ):
+            if progress is not None:
+                progress.update(min(start + size, len(values)))
+            yield decoded
 
 
 def path_reason(path, feature):
@@ -209,6 +224,8 @@ def reason(feature, value):
     """Why a value with the status `UNREADABLE` could not be decoded."""
     if isinstance(feature, Text):
         return f"expected {FORMATS[Text]}, cannot decode"
+    if isinstance(feature, Tabular):
+        return "expected finite numbers"
     if wrong := path_reason(value, feature):
         return wrong
     if not tf.io.gfile.isdir(value) and not tf.io.gfile.stat(value).length:

@@ -1,8 +1,12 @@
 """Sentences to numbers of words."""
 
+from collections import Counter
+
 import keras
 import numpy as np
 import tensorflow as tf
+
+CHUNK = 100_000  # texts split at a time
 
 
 def standardize(text):
@@ -19,10 +23,28 @@ def standardize(text):
     return tf.strings.regex_replace(text, r"[\p{P}\p{S}\p{Z}]+", " ")
 
 
-def words(texts):
-    """All words of a sequence of str, in order, as a flat numpy array of str."""
-    flat = tf.strings.split(standardize(tf.constant(texts, tf.string))).flat_values.numpy()
-    return np.array([word.decode() for word in flat], dtype=object)
+def count_words(texts, times):
+    """How often each word stands in texts.
+
+    Args:
+        texts: `(n,)` str, array or pandas Index.
+        times: `(n,)` int, how often each text is there.
+
+    Returns:
+        collections.Counter of str.
+
+    >>> count_words(["A cat.", "a dog"], [1, 2])
+    Counter({'a': 3, 'dog': 2, 'cat': 1})
+    """
+    counts, times = Counter(), np.asarray(times)
+    for start in range(0, len(texts), CHUNK):
+        chunk = np.asarray(texts[start : start + CHUNK], dtype=object)
+        split = tf.strings.split(standardize(tf.constant(chunk, tf.string)))
+        words, number = tf.unique(split.flat_values)
+        total = np.bincount(number, times[start : start + CHUNK][split.value_rowids()], len(words))
+        for word, count in zip(words.numpy(), total.tolist(), strict=True):
+            counts[word.decode()] += int(count)
+    return counts
 
 
 def tokenizer(feature):

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from mmkeras.augment import augmenter
+from mmkeras.decode import plain
 from mmkeras.errors import InputError
 from mmkeras.pipeline.decoded import columns, readable
 from mmkeras.pipeline.gather import gatherer
@@ -104,7 +105,7 @@ def _batched(rows, read, schema, augment, seed, group_by=None):
         return (inputs, *answers) if answers else inputs
 
     draws = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
-    data = tf.data.Dataset.zip(rows, draws).map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+    data = tf.data.Dataset.zip(rows, draws).map(plain(batch), num_parallel_calls=tf.data.AUTOTUNE)
     return data.prefetch(tf.data.AUTOTUNE)
 
 
@@ -127,7 +128,7 @@ def _rows(count, batch_size, training, seed, index=None):
         return tf.gather(rows, tf.argsort(tf.gather(place, tf.gather(group, rows)), stable=True))
 
     draws = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).take(1)
-    batched = draws.map(order).rebatch(batch_size)
+    batched = draws.map(plain(order)).rebatch(batch_size)
     return batched.apply(tf.data.experimental.assert_cardinality(-(-count // batch_size)))
 
 

@@ -8,7 +8,6 @@ import weakref
 
 import keras
 import numpy as np
-import pandas as pd
 import tensorflow as tf
 
 from mmkeras import decode
@@ -16,7 +15,7 @@ from mmkeras.errors import InputError
 from mmkeras.records import Records
 from mmkeras.records.checks import unreadable
 from mmkeras.records.ledger import Bad, settle
-from mmkeras.schema import Audio, Tabular
+from mmkeras.schema import Audio
 
 PROGRESS = 20_000  # from so many files on, decoding shows a progress bar
 FULL_SCALE = 2.0**15  # of recordings that are kept as int16
@@ -123,9 +122,7 @@ def _decode_all(records):
 def _decode(records, name):
     """The `Column` of one input, and the list of its cells that cannot be decoded."""
     feature = stored(records.schema.inputs[name])
-    there = np.flatnonzero(records.there(name)) if feature.optional else np.arange(len(records))
-    cells = records.values(name)[there]
-    number, distinct = (np.arange(len(cells)), cells) if isinstance(feature, Tabular) else pd.factorize(cells)
+    distinct, index = records.distinct(name)
     show = len(distinct) > PROGRESS and feature.files
     bar = keras.utils.Progbar(len(distinct), unit_name=f"file of {name!r}") if show else None
     store = _Store(feature, len(distinct) + feature.optional, records)
@@ -134,9 +131,9 @@ def _decode(records, name):
         store.append(part.values)
         status.append(part.status)
         lengths.append(part.length)
-    bad = unreadable(records, name, there, number, distinct, np.concatenate(status))
-    index = np.full(len(records), len(distinct))
-    index[there] = number
+    bad = unreadable(records, name, distinct, index, np.concatenate(status))
+    if feature.optional:
+        index = np.where(records.there(name), index, len(distinct))
     length = None
     if lengths[-1] is not None:
         length = np.concatenate([*lengths, np.zeros(int(feature.optional), np.int32)])

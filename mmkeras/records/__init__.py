@@ -65,8 +65,18 @@ class Records:
 
     def there(self, name):
         """Whether each row has the input or target `name`: `(rows,)` bool; False where its cells are empty."""
-        values = self.values(name)
-        return (values != "").reshape(len(values), -1).any(axis=1)
+        return np.any([(self._column(column) != "").to_numpy(bool) for column in self.schema.columns(name)], axis=0)
+
+    def distinct(self, name):
+        """The distinct cells of the input `name`, to be sliced like an array, and `(rows,)` which of them each row has.
+
+        For `Tabular` all rows count as distinct.
+        """
+        columns = list(self.schema.columns(name))
+        if isinstance(self.schema.parts[name], Tabular):
+            return self.frame[columns], np.arange(len(self))
+        number, distinct = pd.factorize(self._column(columns[0]))
+        return distinct, number
 
     def take(self, rows):
         """The Records of the given positions or boolean mask `(rows,)`, with the same schema."""
@@ -211,15 +221,18 @@ STEPS_MEMORY = 2**26  # bytes of decoded series that a schema is fitted on, of a
 
 def _to_fit(records, name):
     """What the input or target `name` is fitted on, as its `fit` documents."""
-    part, values = records.schema.parts[name], records.values(name)
-    if isinstance(part, Text):
-        return decode.words(values)
+    part = records.schema.parts[name]
     if isinstance(part, Tabular):
-        numbers = [pd.to_numeric(column, errors="coerce").astype(float) for column in values.T[: len(part.numeric)]]
-        return [*numbers, *values.T[len(part.numeric) :]]
-    if not isinstance(part, Series):
-        return values
-    files = np.unique(values[values != ""].astype(str))
+        columns = [records.frame[column] for column in part.columns]
+        count = len(part.numeric)
+        numbers = [pd.to_numeric(column, errors="coerce").to_numpy(float) for column in columns[:count]]
+        return [*numbers, *(column.to_numpy(object) for column in columns[count:])]
+    if not isinstance(part, (Text, Series)):
+        return records.values(name)
+    distinct, number = records.distinct(name)
+    if isinstance(part, Text):
+        return decode.count_words(distinct, np.bincount(number))
+    files = distinct[distinct != ""]
     most = max(10, min(1000, STEPS_MEMORY // (4 * part.length * part.channels)))
     files = files[np.linspace(0, len(files) - 1, min(len(files), most)).round().astype(int)]
     chunks = decode.in_chunks(part, files)

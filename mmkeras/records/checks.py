@@ -2,7 +2,6 @@
 
 import keras
 import numpy as np
-import pandas as pd
 
 from mmkeras import decode
 from mmkeras.records.ledger import Bad
@@ -75,7 +74,7 @@ def _no_numbers(part, name, values):
 def _find_files(records, name, folder):
     """Make the paths of one column absolute; the bad ones. Every distinct file is looked up once."""
     feature, column = records.schema.inputs[name], records.schema.column(name)
-    number, distinct = pd.factorize(records.values(name))
+    distinct, number = records.distinct(name)
     paths = [join(folder, value) if value else "" for value in distinct]
     reasons = [decode.path_reason(path, feature) if path else None for path in paths]
     records.frame[column] = np.array(paths, dtype=object)[number]
@@ -88,26 +87,25 @@ def undecodable(records, name):
     feature = records.schema.inputs[name]
     if not feature.files:
         return []
-    there = np.flatnonzero(records.there(name))
-    number, distinct = pd.factorize(records.values(name)[there])
+    distinct, number = records.distinct(name)
     bar = keras.utils.Progbar(len(distinct), unit_name=f"file of {name!r}")
     status = [decoded.status for decoded in decode.in_chunks(feature, distinct, bar)]
-    return unreadable(records, name, there, number, distinct, np.concatenate([np.zeros(0, int), *status]))
+    return unreadable(records, name, distinct, number, np.concatenate(status))
 
 
-def unreadable(records, name, rows, number, distinct, status):
-    """`Bad` for each of the rows whose value was not decoded.
+def unreadable(records, name, distinct, number, status):
+    """`Bad` for each of the rows whose value was not decoded, and is not merely absent.
 
     Args:
         records: `Records`.
         name: of the input.
-        rows: positions among the records.
-        number: of each row's value in `distinct`.
-        distinct: the values.
-        status: of each of them.
+        distinct, number: as `records.distinct` gives them.
+        status: of each distinct value.
     """
     feature, reasons = records.schema.inputs[name], {}
     for value in np.flatnonzero(status != decode.OK):
-        reasons[value] = decode.reason(feature, distinct[value])
-    bad = np.flatnonzero((status != decode.OK)[number])
-    return [Bad(int(rows[at]), name, distinct[number[at]], reasons[number[at]]) for at in bad]
+        cell = distinct[value] if distinct.ndim == 1 else ", ".join(distinct.iloc[value])
+        if cell or not feature.optional:
+            reasons[value] = cell, decode.reason(feature, cell)
+    rows = np.flatnonzero(np.isin(number, list(reasons)))
+    return [Bad(int(row), name, *reasons[number[row]]) for row in rows]
