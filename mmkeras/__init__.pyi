@@ -4,7 +4,7 @@ from .errors import InputError
 from .evaluation import Evaluation, evaluate, predict
 from .heads import compile_args
 from .layers import Tokens
-from .model import ModelSpec, build
+from .model import ModelSpec, build, grouped
 from .pipeline import Shards, batches, read_shards, write_shards
 from .records import Records, Splits, read
 from .schema import Audio, Category, Image, Labels, Number, Schema, Series, Tabular, Text, Video
@@ -35,6 +35,7 @@ __all__ = [
     "evaluate",
     "export",
     "fusion",
+    "grouped",
     "heads",
     "layers",
     "predict",

@@ -74,7 +74,7 @@ def evaluate(model, records, *, batch_size=256, permutations=5, seed=0):
     if isinstance(permutations, bool) or not isinstance(permutations, int) or permutations < 1:
         raise InputError(f"evaluate: expected permutations to be a whole number above 0, received {permutations!r}")
     check_model(model, records.schema, "evaluate")
-    records = readable(records)
+    records = readable(records, targets=True)
     metrics = model.evaluate(batches(records, batch_size), return_dict=True, verbose=0)
     subsets = pd.DataFrame(_subset_scores(model, records, batch_size, permutations, np.random.default_rng(seed)))
     return Evaluation({name: float(value) for name, value in metrics.items()}, subsets)

@@ -96,7 +96,7 @@ def build(schema, spec=None, **options):
         for name in getattr(spec, role):
             if name not in known:
                 raise unknown("input" if role == "towers" else "target", name, known, where=f"ModelSpec.{role}: ")
-    inputs = _inputs(schema)
+    inputs = _inputs(schema.model_inputs)
     parts = {}
     for name, feature in schema.inputs.items():
         parts[f"{name}_tower"] = tower(feature, spec.towers.get(name), width=spec.width, name=name)
@@ -120,10 +120,8 @@ def grouped(model, schema, by):
         by: name of the input with `shared=True` that many rows share.
 
     Returns:
-        `keras.Model` with a list of inputs in this order: `<by>_index` `(batch,)` int32, the place of each row's
-        picture; all of `schema.model_inputs` but the next ones, in order; last `by` `(pictures, ...)` and, if it is
-        padded, `<by>_length` `(pictures,)`. A batch gives them as a tuple in this order, not as a dict: Keras weighs a
-        batch's loss by the length of the first input, and of a dict that would be the first by alphabet.
+        `keras.Model` of `schema.grouped_inputs(by)`, as `batches(..., group_by=by)` gives them: a tuple in this order,
+        not a dict, as Keras weighs a batch's loss by the length of the first input, of a dict the first by alphabet.
 
     Raises:
         InputError: `by` is not an input with `shared=True`; a model that `build` did not make of the schema; more than
@@ -132,7 +130,7 @@ def grouped(model, schema, by):
     feature = schema.inputs.get(by)
     if feature is None:
         raise unknown("input", by, schema.inputs, where="grouped: ")
-    if not getattr(feature, "shared", False):
+    if not feature.shared:
         raise InputError(f"grouped: expected {by!r} to be an input with shared=True, received {feature!r}")
     _require_one_device(model)
     parts = {layer.name: layer for layer in model.layers}
@@ -142,13 +140,9 @@ def grouped(model, schema, by):
                 f"grouped: expected a model that build made of the schema, but it has no layer {name!r}; "
                 f"its layers are {', '.join(parts)}"
             )
-    inputs = _inputs(schema)
-    pictures = {name: inputs.pop(name) for name in (by, f"{by}_length") if name in inputs}
-    index = keras.Input((), dtype="int32", name=f"{by}_index")
-    given = {**inputs, **pictures, index.name: index}
-    tokens = _absent(schema, parts, _towers(schema, parts, given), given)
-    given = [index, *inputs.values(), *pictures.values()]
-    return keras.Model(given, _answers(schema, parts, tokens), name="mmkeras_grouped")
+    inputs = _inputs(schema.grouped_inputs(by))
+    tokens = _absent(schema, parts, _towers(schema, parts, inputs), inputs)
+    return keras.Model(list(inputs.values()), _answers(schema, parts, tokens), name="mmkeras_grouped")
 
 
 def _require_one_device(model):
@@ -161,9 +155,9 @@ def _require_one_device(model):
         )
 
 
-def _inputs(schema):
-    """What the model receives, by name."""
-    return {name: keras.Input(shape, dtype=dtype, name=name) for name, (shape, dtype) in schema.model_inputs.items()}
+def _inputs(given):
+    """Inputs by name, from a dict of name -> (shape, dtype)."""
+    return {name: keras.Input(shape, dtype=dtype, name=name) for name, (shape, dtype) in given.items()}
 
 
 def halves(model, schema):
@@ -181,7 +175,7 @@ def halves(model, schema):
     parts = {layer.name: layer for layer in model.layers}
     if not {"body", *_tower_names(schema)} <= parts.keys():
         return None
-    inputs = _inputs(schema)
+    inputs = _inputs(schema.model_inputs)
     tokens = _towers(schema, parts, inputs)
     front = keras.Model(list(inputs.values()), _with_present(tokens, inputs))
     tokens = {name: Tokens(*map(_like, part)) for name, part in tokens.items()}

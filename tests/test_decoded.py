@@ -196,3 +196,26 @@ def test_what_cannot_be_grouped(levels):
 
 def test_stored_is_the_longest(tmp_path):
     assert decoded.stored(mk.Audio(10, 1, longest=3)) == mk.Audio(10, 3)
+
+
+def test_a_grouped_model_learns_what_the_plain_one_does(levels):
+    """Real batches: the same rows in the same order give the same loss, metrics and weights in both views."""
+    numbers = [n % 7 for n in range(50)]
+    records = pictures(levels, numbers)
+    plain = mk.build(records.schema, width=8)
+    view = mk.grouped(plain, records.schema, "p")
+    start = plain.get_weights()
+    data = mk.batches(records, 12, group_by="p")
+    in_order = [rows for _, rows in data]
+    view.compile("sgd", **mk.compile_args(records.schema))
+    seen = view.fit(data, epochs=1, verbose=0, shuffle=False).history
+    learned = plain.get_weights()
+    plain.set_weights(start)
+    ordered = records.take(np.concatenate(in_order).astype(int))
+    plain.compile("sgd", **mk.compile_args(records.schema))
+    expected = plain.fit(mk.batches(ordered, 12), epochs=1, verbose=0, shuffle=False).history
+    assert seen.keys() == expected.keys()
+    for metric, values in seen.items():
+        assert values == pytest.approx(expected[metric], rel=1e-4)
+    for new, old in zip(learned, plain.get_weights(), strict=True):
+        np.testing.assert_allclose(new, old, atol=1e-5)

@@ -92,7 +92,7 @@ def test_doctests(module):
 PUBLIC = """
     Schema Image Text Audio Series Tabular Video Category Labels Number read Records Splits Shards
     write_shards read_shards batches towers fusion heads
-    layers Tokens build ModelSpec compile_args evaluate Evaluation predict export datasets decode InputError
+    layers Tokens build grouped ModelSpec compile_args evaluate Evaluation predict export datasets decode InputError
 """
 
 

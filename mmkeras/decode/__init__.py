@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from mmkeras.decode._backends import backends, waveform_ops
 from mmkeras.decode.audio import any_file, decode_audio
-from mmkeras.decode.backends import backends
 from mmkeras.decode.image import decode_image
 from mmkeras.decode.series import series_file, series_reason
 from mmkeras.decode.tabular import decode_tabular, lookups, no_number
@@ -109,6 +109,8 @@ def decoder(feature, files=False):
     if isinstance(feature, Image):
         return _row_decoder(feature, lambda raw: (decode_image(tf.io.read_file(raw) if files else raw, feature),))
     if isinstance(feature, Audio):
+        if feature.trim is not None or feature.fade is not None:
+            waveform_ops()  # an error here, and not from within a graph, where they are missing
         if files:
             return _row_decoder(feature, lambda path: decode_audio(tf.io.read_file(path), feature, any_file))
         return _row_decoder(feature, lambda raw: decode_audio(raw, feature))
