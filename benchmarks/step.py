@@ -51,7 +51,7 @@ def by_hand(words, classes, fusion):
     asked = layers.LSTM(WIDTH, name="question_lstm")(x)
 
     audio = keras.Input((2400,), name="audio")
-    x = layers.MelSpectrogram(fft_length=256, sequence_stride=128, sampling_rate=8000, num_mel_bins=64)(audio)
+    x = layers.MelSpectrogram(256, 128, sampling_rate=8000, num_mel_bins=64, top_db=1000.0)(audio)
     x = layers.Rescaling(1 / 50, offset=0.8)(x)
     x = layers.Reshape((*x.shape[1:], 1))(x)
     for block in range(3):

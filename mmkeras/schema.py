@@ -15,17 +15,18 @@ from mmkeras.inputs import INPUTS, Audio, Image, Series, Tabular, Text, Video
 from mmkeras.targets import TARGETS, Category, Labels, Number
 
 FORMAT = 1
-RESERVED = ("_present", "_length", "_index", "_tower", "_status")
+RESERVED = ("_present", "_length", "_index", "_tower", "_absent", "_status")
 
 
 def _check_parts(role, parts, kinds):
     if not isinstance(parts, Mapping) or not parts:
         raise InputError(f"Schema: expected {role} to be a dict with at least one entry, received {parts!r}")
     for name, part in parts.items():
-        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or name.endswith(RESERVED):
+        word = isinstance(name, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name)
+        if not word or name.endswith(RESERVED) or name == "body":
             raise InputError(
-                f"Schema: expected names of letters, digits and _ that do not end in {', '.join(RESERVED)} "
-                f"(a column of another name is given by column=...), received {name!r} in {role}"
+                f"Schema: expected names of letters, digits and _ that do not end in {', '.join(RESERVED)} and are not "
+                f"'body' (a column of another name is given by column=...), received {name!r} in {role}"
             )
         if type(part) not in kinds.values():
             raise InputError(f"Schema: expected {role}[{name!r}] to be one of {', '.join(kinds)}, received {part!r}")

@@ -126,6 +126,19 @@ def order_of_the_batch_changes_nothing(model, x):
         np.testing.assert_allclose(new, old[order], atol=1e-5)
 
 
+def rows_do_not_see_each_other(model, x):
+    """A row of zeros among others, which may be loud or bright, is answered as it is alone."""
+    x = keras.tree.map_structure(
+        lambda value: np.where(
+            np.arange(len(value)).reshape(-1, *[1] * (value.ndim - 1)) == 1, np.zeros_like(value), value
+        ),
+        x,
+    )
+    alone = outputs(model, keras.tree.map_structure(lambda value: value[1:2], x))
+    for one, all_rows in zip(alone, outputs(model, x), strict=True):
+        np.testing.assert_allclose(one[0], all_rows[1], atol=1e-5)
+
+
 def some_tokens(rows=5, width=6, seed=0):
     """Tokens of three modalities as numpy: one without mask, two padded; the last row of "text" is all padding."""
     random = np.random.default_rng(seed)

@@ -163,3 +163,14 @@ def test_bytes_that_are_no_utf8_cost_their_own_row(tmp_path, name):
     ((inputs, _),) = mk.batches(records, 4)
     assert inputs["t"].numpy().tolist() == [[2], [3]]
     assert inputs["n"].numpy().tolist() == [[1, 1], [0, 0]]  # a cell of Tabular becomes a hole
+
+
+def test_a_decompression_bomb_is_named_as_one(tmp_path):
+    Pillow = pytest.importorskip("PIL.Image")
+    Pillow.new("L", (400, 300)).save(tmp_path / "large.png")
+    frame = pd.DataFrame({"p": [tmp_path / "large.png"]})
+    schema = mk.Schema(inputs={"p": mk.Image(2, 2, 1, max_pixels=119_999)}, targets={"a": mk.Category(["x", "y"])})
+    with pytest.raises(
+        InputError, match=r"expected at most max_pixels=119,999, found 120,000 \(300 x 400\): '.*large.png'"
+    ):
+        mk.batches(mk.read(frame, schema, targets=False), 1, targets=False)

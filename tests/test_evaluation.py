@@ -104,22 +104,9 @@ def test_refused(trained):
         mk.export(model, classes, "nowhere")
 
 
-def with_present(records, batch_size, **options):
-    """The batches of a schema of words, some of them optional, with `<name>_present` beside them."""
-
-    def add(inputs, *rest):
-        for name, feature in records.schema.inputs.items():
-            if feature.optional and f"{name}_present" not in inputs:
-                inputs = {**inputs, f"{name}_present": inputs[name][:, 0] > 0}
-        return (inputs, *rest) if rest else inputs
-
-    return mk.batches(records, batch_size, **options).map(add)
-
-
 @pytest.fixture
-def hinted(request, monkeypatch):
+def hinted(request):
     """A model of a word and an optional hint, which every second row lacks; the answer is the word."""
-    monkeypatch.setattr("mmkeras.evaluation.batches", with_present)
     word = np.random.default_rng(0).choice(["red", "green", "blue", "grey"], 200)
     hint = np.where(np.arange(200) % 2, word, "")
     schema = Schema({"word": Text(1, optional=request.param), "hint": Text(1, optional=True)}, {"answer": Category()})
@@ -127,13 +114,13 @@ def hinted(request, monkeypatch):
     keras.utils.set_random_seed(0)
     model = mk.build(records.schema, width=16)
     model.compile(keras.optimizers.Adam(0.01), **mk.compile_args(records.schema))
-    model.fit(with_present(records, 50, training=True), epochs=10, verbose=0)
+    model.fit(mk.batches(records, 50, training=True), epochs=10, verbose=0)
     return model, records
 
 
 def accuracy(model, records, **present):
     """Of the model on all rows, with what is present set by hand."""
-    inputs, y = next(iter(with_present(records, len(records))))
+    inputs, y = next(iter(mk.batches(records, len(records))))
     given = {f"{name}_present": np.full(len(records), there) for name, there in present.items()}
     return model.evaluate({**inputs, **given}, y, return_dict=True, verbose=0)["accuracy"]
 

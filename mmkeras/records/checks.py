@@ -4,9 +4,10 @@ import keras
 import numpy as np
 
 from mmkeras import decode
+from mmkeras.records import headers
 from mmkeras.records.ledger import Bad
 from mmkeras.records.manifest import join
-from mmkeras.schema import Number, Tabular
+from mmkeras.schema import Image, Number, Tabular
 
 
 def cells_and_paths(records, names, folder):
@@ -106,6 +107,19 @@ def unreadable(records, name, distinct, number, status):
     for value in np.flatnonzero(status != decode.OK):
         cell = distinct[value] if distinct.ndim == 1 else ", ".join(distinct.iloc[value])
         if cell or not feature.optional:
-            reasons[value] = cell, decode.reason(feature, cell)
+            reasons[value] = cell, _too_large(feature, cell) or decode.reason(feature, cell)
     rows = np.flatnonzero(np.isin(number, list(reasons)))
     return [Bad(int(row), name, *reasons[number[row]]) for row in rows]
+
+
+def _too_large(feature, path):
+    """That a picture has more pixels than allowed, or None."""
+    if not isinstance(feature, Image):
+        return None
+    try:
+        _, height, width, _ = headers.picture(path)
+    except headers.BROKEN:
+        return None
+    if height * width <= feature.max_pixels:
+        return None
+    return f"expected at most max_pixels={feature.max_pixels:,}, found {height * width:,} ({height} x {width})"

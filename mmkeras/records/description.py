@@ -1,6 +1,5 @@
 """What a table of samples holds: the spread of its classes, sentences, files and columns."""
 
-import struct
 from dataclasses import dataclass
 from numbers import Integral
 
@@ -12,12 +11,11 @@ from mmkeras.decode.text import standardize
 from mmkeras.errors import InputError
 from mmkeras.records import drawing
 from mmkeras.records.drawing import GREY, SHOWN, column_name, columns_shown, shortened
-from mmkeras.records.headers import picture, recording, series, video
+from mmkeras.records.headers import BROKEN, picture, recording, series, video
 from mmkeras.records.manifest import cells
 from mmkeras.schema import Number, Schema
 
 CHUNK = 100_000  # texts split into words at a time
-_BROKEN = (OSError, ValueError, LookupError, struct.error, ZeroDivisionError, RuntimeError)  # the last: soundfile's
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -183,7 +181,7 @@ def _files(kind, paths):
     for path in paths:
         try:
             rows.append((path, *read(path)))
-        except _BROKEN:
+        except BROKEN:
             rows.append((path, "unreadable", *[np.nan] * (len(columns) - 1)))
     return pd.DataFrame(rows, columns=["file", *columns])
 

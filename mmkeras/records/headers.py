@@ -11,6 +11,7 @@ import soundfile
 from mmkeras.records.manifest import open_file
 
 PICTURES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
+BROKEN = (OSError, ValueError, LookupError, struct.error, ZeroDivisionError, RuntimeError)  # the last: soundfile's
 UNREAD = "unread (needs mmkeras[video])"
 _SOUNDS = {b"fLaC": "FLAC", b"OggS": "OGG", b"ID3": "MP3", b"\xff\xfb": "MP3", b"\xff\xf3": "MP3", b"FORM": "AIFF"}
 

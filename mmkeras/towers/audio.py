@@ -55,6 +55,7 @@ def spectrogram(
         sequence_stride=round(feature.rate * hop),
         sampling_rate=feature.rate,
         num_mel_bins=mels,
+        top_db=1000.0,  # Keras cuts this far below the loudest of the whole batch: rows would hear each other
         dtype="float32",
         name=f"{name}_mel",
     )(x)
