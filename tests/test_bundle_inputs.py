@@ -1,8 +1,9 @@
-"""Exported models of every kind of input: raw values give the answers of training, and absent ones are absent there too."""
+"""Exported models of every kind of input: raw values give the answers of training, and may be absent."""
 
 import subprocess
 import sys
 import wave
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -60,7 +61,7 @@ def raw(records):
             sent[name] = np.stack([np.pad(one, [[0, longest - len(one)], [0, 0]]) for one in steps])
             sent[f"{name}_length"] = np.array([len(one) for one in steps], np.int32)
         elif feature.files:
-            sent[name] = [open(cell, "rb").read() if cell else b"" for cell in cells]
+            sent[name] = [Path(cell).read_bytes() if cell else b"" for cell in cells]
         else:
             sent[name] = cells.tolist()
     return {name: tf.constant(value) for name, value in sent.items()}
@@ -86,12 +87,12 @@ def test_tensors_take_what_the_model_takes(exported):
 
 def test_no_custom_ops_are_needed(exported):
     """A process that imports TensorFlow alone answers, although recordings are trimmed by tensorflow-io."""
-    records, _, path = exported
+    _, _, path = exported
     assert "tensorflow_io" in sys.modules
     code = (
         "import sys, tensorflow as tf; s = tf.saved_model.load(sys.argv[1]).signatures['serving_default']; "
-        "i = {k: tf.zeros([2, *v.shape[1:]] if None not in v.shape[1:] else [2, 1, 2], v.dtype) if v.dtype != tf.string "
-        "else tf.fill([2, *v.shape[1:]], '') for k, v in s.structured_input_signature[1].items()}; "
+        "i = {k: tf.zeros([2, *(n or 1 for n in v.shape[1:])], v.dtype) if v.dtype != tf.string else "
+        "tf.fill([2, *v.shape[1:]], '') for k, v in s.structured_input_signature[1].items()}; "
         "print(s(**i)['status'].numpy().tolist(), 'tensorflow_io' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
@@ -100,7 +101,7 @@ def test_no_custom_ops_are_needed(exported):
 
 @pytest.mark.parametrize("name", list(INPUTS))
 def test_an_unreadable_value_costs_its_own_row(exported, name):
-    records, model, path = exported
+    records, _, path = exported
     serve = tf.saved_model.load(str(path)).signatures["serving_default"]
     sent = {key: value.numpy() for key, value in raw(records).items()}
     whole = serve(**{key: tf.constant(value) for key, value in sent.items()})

@@ -49,6 +49,12 @@ def test_order_of_the_batch(kind, name, tokens):
     contracts.order_of_the_batch_changes_nothing(contracts.small_tower(kind, name, tokens), x)
 
 
+@every_tower
+def test_rows_do_not_see_each_other(kind, name, tokens):
+    x = contracts.sample(contracts.FEATURES[name])
+    contracts.rows_do_not_see_each_other(contracts.small_tower(kind, name, tokens), x)
+
+
 PADDED = [case for case in contracts.CASES if contracts.FEATURES[case.values[1]].padded]
 
 
