@@ -1,8 +1,10 @@
 import functools
 import io
 import wave
+from collections import Counter
 
 import numpy as np
+import pandas as pd
 import PIL.Image
 import pytest
 import tensorflow as tf
@@ -56,7 +58,7 @@ everywhere = pytest.mark.parametrize("run", [eagerly, in_function, in_data])
 
 def one(feature, raw):
     """The decoded value and the status of one raw value."""
-    values, status = in_function(feature, [raw])
+    values, status, _ = in_function(feature, [raw])
     assert values.shape == (1, *feature.shape)
     assert values.dtype == feature.dtype
     return values[0].numpy(), int(status[0])
@@ -71,7 +73,7 @@ GOOD = {SEEN: [picture(FLAT[n]) for n in (0, 1)], HEARD: [wav(SOUND), wav(SOUND[
 @pytest.mark.parametrize("order", ["axbxxa", "xx", ""])
 def test_a_corrupt_row_costs_its_own_row_alone(run, feature, order):
     a, b = GOOD[feature]
-    values, status = run(feature, [{"a": a, "b": b, "x": b"corrupt"}[which] for which in order])
+    values, status, _ = run(feature, [{"a": a, "b": b, "x": b"corrupt"}[which] for which in order])
     alone = {"a": one(feature, a)[0], "b": one(feature, b)[0], "x": np.zeros(feature.shape)}
     assert status.numpy().tolist() == [int(which == "x") for which in order]
     assert values.shape == (len(order), *feature.shape)
@@ -81,7 +83,7 @@ def test_a_corrupt_row_costs_its_own_row_alone(run, feature, order):
 @pytest.mark.parametrize("feature", GOOD, ids=["image", "audio"])
 def test_paths_instead_of_bytes(tmp_path, feature):
     (tmp_path / "a").write_bytes(GOOD[feature][0])
-    values, status = decode.decoder(feature, files=True)(tf.constant([str(tmp_path / "a"), str(tmp_path / "no")]))
+    values, status, _ = decode.decoder(feature, files=True)(tf.constant([str(tmp_path / "a"), str(tmp_path / "no")]))
     assert status.numpy().tolist() == [decode.OK, decode.UNREADABLE]
     np.testing.assert_array_equal(values[0], one(feature, GOOD[feature][0])[0])
 
@@ -101,19 +103,20 @@ def test_paths_instead_of_bytes(tmp_path, feature):
     ],
 )
 def test_words(text, wanted):
-    assert decode.words([text, "end"]).tolist() == [*wanted, "end"]
+    assert decode.count_words([text, "end"], [2, 1]) == Counter([*wanted, *wanted, "end"])
     assert tf.strings.split(standardize(tf.constant(text))).numpy().tolist() == [w.encode() for w in wanted]
 
 
 def test_words_of_nothing():
-    assert decode.words([]).tolist() == []
-    assert decode.words(np.array(["b a", "a"], dtype=object)).tolist() == ["b", "a", "a"]
+    assert decode.count_words([], []) == Counter()
+    assert decode.count_words(np.array(["b a", "a"], dtype=object), [1, 3]) == {"b": 1, "a": 4}
+    assert decode.count_words(pd.Index(["b a", ""]), [1, 3]) == {"b": 1, "a": 1}
 
 
 @everywhere
 def test_token_ids(run):
     texts = ["What's it, ÉLODIE?", "", "b b b b b b", "[UNK] what s", b"\xff b", "你好 b", b"b \xc3"]
-    values, status = run(Text(4, ["whats", "élodie", "b", "你好"]), texts)
+    values, status, _ = run(Text(4, ["whats", "élodie", "b", "你好"]), texts)
     assert values.dtype == "int32"
     assert values[:4].numpy().tolist() == [[2, 1, 3, 0], [0, 0, 0, 0], [4, 4, 4, 4], [1, 1, 1, 0]]
     assert values[5].numpy().tolist() == [5, 4, 0, 0]
@@ -122,5 +125,5 @@ def test_token_ids(run):
 
 @everywhere
 def test_no_texts(run):
-    values, status = run(Text(4, ["a"]), [])
+    values, status, _ = run(Text(4, ["a"]), [])
     assert (values.shape, status.shape) == ((0, 4), (0,))
