@@ -17,6 +17,7 @@ PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 ZERO_CROSSINGS = 64  # of the sinc on either side
 KAISER = 8.0  # shape of the window: side lobes at -80 dB
 PASSBAND = 0.92  # share of the lower Nyquist frequency that passes unchanged
+WEIGHTS = 2**20  # the most that are held at once to resample
 
 
 def decode_audio(raw, feature, read=None):
@@ -33,7 +34,7 @@ def decode_audio(raw, feature, read=None):
         how many of the samples are the recording's, 0 if trimming found silence alone.
 
     Raises:
-        tf.errors.InvalidArgumentError: bytes that are no such file.
+        tf.errors.InvalidArgumentError: bytes that are no such file, or samples that are not finite.
         InputError: the feature trims or fades, and tensorflow-io is not installed.
     """
     wave, rate = (read or wav)(raw)
@@ -47,6 +48,7 @@ def decode_audio(raw, feature, read=None):
     if feature.fade is not None:
         wave = _fade(wave, feature.fade * tf.cast(rate, tf.float32))
     wave = resample(wave[:needed], rate, feature.rate, feature.samples)
+    wave = tf.debugging.check_numerics(wave, "expected samples of which sums are finite")
     wave = tf.clip_by_value(wave[: feature.samples], -1.0, 1.0)
     length = tf.size(wave)
     return tf.ensure_shape(tf.pad(wave, [[0, feature.samples - length]]), feature.shape), length
@@ -85,6 +87,8 @@ def _soundfile(raw):
         raise ValueError(str(error)) from error
     if not wave.size:
         raise ValueError("expected samples, found none")
+    if not np.isfinite(wave).all():
+        raise ValueError("expected finite samples")
     return wave, np.int32(rate)
 
 
@@ -98,7 +102,7 @@ def wav(raw):
         `(samples, channels)` float32, full scale at -1 and 1, and the rate, scalar int32, hertz.
 
     Raises:
-        tf.errors.InvalidArgumentError: bytes that are no such file.
+        tf.errors.InvalidArgumentError: bytes that are no such file, or samples that are not finite.
     """
     riff = tf.debugging.Assert(
         tf.logical_and(tf.strings.substr(raw, 0, 4) == b"RIFF", tf.strings.substr(raw, 8, 4) == b"WAVE"),
@@ -153,7 +157,8 @@ def _samples(data, kind, bits):
         return tf.cast(value - tf.where(value >= 2**23, 2**24, 0), tf.float32) / 2.0**23
 
     def floats(dtype, width):
-        return tf.cast(tf.io.decode_raw(take(width), dtype), tf.float32)
+        values = tf.cast(tf.io.decode_raw(take(width), dtype), tf.float32)
+        return tf.debugging.check_numerics(values, "expected finite samples")
 
     def refused():
         wrong = tf.debugging.Assert(
@@ -183,6 +188,10 @@ def resample(wave, rate, wanted, most=2**31 - 1):
         wanted: the rate asked for, int, hertz.
         most: samples after which nothing is worked out where the rates differ.
 
+    The filter's phases are worked out once, and the outputs are matrix products of samples and phases; for rates with
+    so little in common that these would be over `WEIGHTS` numbers (7999 and 8000), every output's filter is worked out
+    anew, some at a time: slower by one to two orders, in bounded memory too.
+
     Returns:
         `(min(round(samples * wanted / rate), most),)`, float32. Below 92 % of the lower of both Nyquist frequencies the
         error is under 1e-3 of full scale (but for the first and last milliseconds); what lies above the new one is
@@ -192,15 +201,60 @@ def resample(wave, rate, wanted, most=2**31 - 1):
 
 
 def _sinc(wave, rate, wanted, most):
-    rate = tf.cast(rate, tf.float64)
-    samples = tf.cast(tf.size(wave), tf.float64)
-    step = rate / wanted
+    step = tf.cast(rate, tf.float64) / wanted
     cutoff = tf.minimum(tf.ones_like(step), 1 / step) * (1 + PASSBAND) / 2  # in the middle of the slope
     half = tf.cast(tf.math.ceil(ZERO_CROSSINGS / cutoff), tf.int32)
-    place = tf.range(tf.minimum(tf.round(samples / step), most), dtype=tf.float64) * step
-    first = tf.cast(tf.math.floor(place), tf.int32) - half + 1
-    index = first[:, None] + tf.range(2 * half)[None]
-    distance = tf.cast(place[:, None] - tf.cast(index, tf.float64), tf.float32)
+    cutoff = tf.cast(cutoff, tf.float32)
+    count = tf.cast(tf.minimum(tf.round(tf.cast(tf.size(wave), tf.float64) / step), most), tf.int32)
+    common, _ = tf.while_loop(lambda a, b: b > 0, lambda a, b: (b, a % b), (rate, tf.constant(wanted)))
+    phases, period = wanted // common, rate // common
+    periods = -(-2 * half // period)  # a block, so that the filters of its outputs end in the next one
+    size = 2 * tf.cast(periods, tf.int64) ** 2 * tf.cast(period, tf.int64) * tf.cast(phases, tf.int64)
+    return tf.cond(
+        size <= WEIGHTS,
+        lambda: _by_phases(wave, phases, period, periods, cutoff, half, count),
+        lambda: _one_by_one(wave, step, cutoff, half, count),
+    )
+
+
+def _by_phases(wave, phases, period, periods, cutoff, half, count):
+    """The outputs, of which `periods * phases` are made of each block of `periods * period` samples and its next."""
+    block, outputs = periods * period, tf.minimum(periods * phases, count)
+    place = tf.range(tf.minimum(phases, count)) * period % phases / phases  # float64, between two samples
+    filters = _weights(place[:, None] - tf.cast(tf.range(1 - half, half + 1), tf.float64), cutoff, half)
+    output = tf.range(outputs)
+    tap = tf.range(2 * block)[:, None] - output * period // phases
+    at = output % phases * (2 * half + 2) + tf.clip_by_value(tap, -1, 2 * half) + 1
+    table = tf.gather(tf.reshape(tf.pad(filters, [[0, 0], [1, 1]]), [-1]), at)
+    blocks = -(-count // tf.maximum(outputs, 1)) + 1
+    wave = wave[: blocks * block - half + 1]
+    wave = tf.pad(wave, [[half - 1, blocks * block - half + 1 - tf.size(wave)]])
+    wave = tf.reshape(wave, (blocks, block))
+    return tf.reshape(wave[:-1] @ table[:block] + wave[1:] @ table[block:], [-1])[:count]
+
+
+def _one_by_one(wave, step, cutoff, half, count):
+    """The outputs, each by a filter of its own."""
+    block = tf.clip_by_value(count, 1, tf.maximum(WEIGHTS // (2 * half), 1))
+    samples = tf.size(wave)
+
+    def some(start):
+        place = tf.cast(start + tf.range(block), tf.float64) * step
+        middle = tf.cast(tf.math.floor(place), tf.int32)
+        near = tf.range(tf.maximum(1 - half, -middle[-1]), tf.minimum(1 + half, samples - middle[0]))  # and in the wave
+        index = middle[:, None] + near
+        weights = _weights(place[:, None] - tf.cast(index, tf.float64), cutoff, half)
+        within = tf.clip_by_value(index, 0, samples - 1)
+        return tf.einsum("ot,ot->o", tf.where(index == within, tf.gather(wave, within), 0.0), weights)
+
+    starts = tf.range(0, tf.maximum(count, 1), block)
+    found = tf.map_fn(some, starts, fn_output_signature=tf.float32, parallel_iterations=1)
+    return tf.reshape(found, [-1])[:count]
+
+
+def _weights(distance, cutoff, half):
+    """Of samples at these distances, float64, from an output."""
+    distance = tf.cast(distance, tf.float32)
     inside = 1 - tf.square(distance / tf.cast(half, tf.float32))
     beta = tf.constant(KAISER)
     window = (
@@ -208,10 +262,6 @@ def _sinc(wave, rate, wanted, most):
         * tf.exp(beta * tf.sqrt(tf.maximum(inside, 0)) - beta)
         / tf.math.bessel_i0e(beta)
     )
-    cutoff = tf.cast(cutoff, tf.float32)
     phase = 3.14159265358979 * cutoff * distance
     kernel = cutoff * tf.math.divide_no_nan(tf.sin(phase), phase) + tf.where(distance == 0, cutoff, 0.0)
-    weights = kernel * tf.where(inside > 0, window, 0.0)
-    padded = tf.pad(wave, [[half, half]])
-    values = tf.gather(padded, tf.clip_by_value(index + half, 0, tf.size(padded) - 1))
-    return tf.einsum("ot,ot->o", values, weights)
+    return kernel * tf.where(inside > 0, window, 0.0)
