@@ -69,26 +69,43 @@ plain = tf.autograph.experimental.do_not_convert
 def _rows(decode_one, raw, shapes, dtypes):
     """Decode every row by itself: `(rows,)` strings -> tensors `(rows, *shape)`, and status `(rows,)` int32.
 
+    All rows are decoded in one go, which is cheap; if one of them fails, all are decoded again one by one.
+    """
+    kinds = [tf.TensorSpec(shape, dtype) for shape, dtype in zip(shapes, dtypes, strict=True)]
+
+    def together(raw):
+        return True, tuple(tf.map_fn(decode_one, raw, fn_output_signature=tuple(kinds), parallel_iterations=16))
+
+    none = tuple(tf.zeros((0, *kind.shape), kind.dtype) for kind in kinds)
+    tried = tf.data.Dataset.from_tensors(raw).map(plain(together)).ignore_errors()
+    tried = tried.concatenate(tf.data.Dataset.from_tensors((False, none))).take(1).get_single_element()
+    all_good, values = tried
+    good = tf.fill(tf.shape(raw), OK)
+    values, status = tf.cond(all_good, lambda: (values, good), lambda: _one_by_one(decode_one, raw, kinds))
+    return [tf.ensure_shape(value, (None, *kind.shape)) for value, kind in zip(values, kinds, strict=True)], status
+
+
+def _one_by_one(decode_one, raw, kinds):
+    """The same where some rows fail, which costs more.
+
     Rows that fail are left out by `ignore_errors`, so the others are put back by their number; one spare row at the
     end keeps the data set from being empty.
     """
     count = tf.shape(raw, out_type=tf.int64)[0]
-    blank = tuple(tf.zeros(shape, dtype) for shape, dtype in zip(shapes, dtypes, strict=True))
     good = (
         tf.data.Dataset.zip(tf.data.Dataset.range(count), tf.data.Dataset.from_tensor_slices(raw))
         .map(plain(lambda row, value: (row, decode_one(value))), num_parallel_calls=tf.data.AUTOTUNE)
         .ignore_errors()
     )
-    spare = tf.data.Dataset.from_tensors((count, blank))
+    spare = tf.data.Dataset.from_tensors((count, tuple(tf.zeros(kind.shape, kind.dtype) for kind in kinds)))
     number, values = good.concatenate(spare).batch(count + 1).get_single_element()
-    number = tf.reshape(number, (-1, 1))
 
-    def put_back(value, shape):
-        sizes = tf.concat([[count + 1], tf.constant(shape, tf.int64)], axis=0)
-        return tf.ensure_shape(tf.scatter_nd(number, value, sizes)[:count], (None, *shape))
+    def put_back(value):
+        shape = tf.concat([[count + 1], tf.shape(value, tf.int64)[1:]], axis=0)
+        return tf.scatter_nd(number[:, None], value, shape)[:count]
 
-    found = tf.scatter_nd(number, tf.ones_like(number[:, 0], tf.int32), [count + 1])[:count]
-    return [put_back(*pair) for pair in zip(values, shapes, strict=True)], tf.where(found == 1, OK, UNREADABLE)
+    found = put_back(tf.ones_like(number, tf.int32))
+    return tuple(map(put_back, values)), tf.where(found == 1, OK, UNREADABLE)
 
 
 def decoder(feature, files=False):

@@ -30,16 +30,35 @@ def decode_image(raw, feature):
         tf.errors.InvalidArgumentError: bytes that are no such picture, or whose header announces more than
             `feature.max_pixels`; these are not decoded.
     """
-    side = math.isqrt(feature.max_pixels)
-
-    def otherwise():
-        return tf.cond(
-            _is_small_jpeg(raw, side), lambda: _decode(raw), lambda: _decode_with_care(raw, feature.max_pixels)
-        )
-
-    pixels = tf.cond(_is_small_png(raw, side), lambda: _decode(raw), otherwise)
+    small = _is_small_png(raw, math.isqrt(feature.max_pixels))
+    pixels = tf.cond(small, lambda: _decode(raw), lambda: _decode_other(feature.max_pixels)(raw))
     pixels.set_shape((None, None, None))
-    return bring_to_size(pixels, feature)
+    ready = tf.reduce_all(tf.shape(pixels) == feature.shape)
+    pixels = tf.cond(ready, lambda: pixels, lambda: _to_size(feature)(pixels))
+    return tf.ensure_shape(pixels, feature.shape)
+
+
+def _apart(function, *signature):
+    """A function as one operation of a graph: written into it in full, it would cost time in every branch not taken."""
+    return tf.function(function, signature, autograph=False, experimental_attributes={"_noinline": True})
+
+
+@functools.cache
+def _decode_other(limit):
+    """A function from the bytes of what is no small PNG to its pixels."""
+
+    def decode(raw):
+        usual = _is_small_jpeg(raw, math.isqrt(limit))
+        pixels = tf.cond(usual, lambda: _decode(raw), lambda: _decode_with_care(raw, limit))
+        return tf.ensure_shape(pixels, (None, None, None))
+
+    return _apart(decode, tf.TensorSpec([], tf.string))
+
+
+@functools.cache
+def _to_size(feature):
+    """`bring_to_size` of one picture."""
+    return _apart(lambda pixels: bring_to_size(pixels, feature), tf.TensorSpec([None, None, None], tf.uint8))
 
 
 def bring_to_size(pixels, feature):
@@ -138,8 +157,7 @@ def _decode_with_care(raw, limit):
 
 @functools.cache
 def _decode_checked(sizes, limit):
-    """A function from `raw` to pixels for one format, which is one operation of a graph: written into it in full it
-    would cost time even in the branch that is not taken."""
+    """A function from the bytes of one format to its pixels."""
 
     def decode(raw):
         size, raw = sizes(raw)
@@ -151,8 +169,7 @@ def _decode_checked(sizes, limit):
         pixels.set_shape((None, None, None))
         return _colours_of_bmp(raw, pixels) if sizes is _bmp else pixels
 
-    signature, apart = [tf.TensorSpec([], tf.string)], {"_noinline": True}
-    return tf.function(decode, signature, autograph=False, experimental_attributes=apart)
+    return _apart(decode, tf.TensorSpec([], tf.string))
 
 
 def _colours_of_bmp(raw, pixels):
