@@ -108,16 +108,16 @@ def test_fields_are_frozen():
 @pytest.mark.parametrize(
     ("target", "cell", "message"),
     [
-        (Number(0, 1, unit="kg"), "heavy", "expected a finite number (kg), received 'heavy'"),
-        (Number(0, 1, optional=True), "nan", "expected a finite number, received 'nan'"),
-        (Number(0, 1), "", "expected a finite number, received ''"),
+        (Number(0, 1, unit="kg"), "heavy", "expected a finite number (kg): 'heavy' (1 such rows)"),
+        (Number(0, 1, optional=True), "nan", "expected a finite number: 'nan' (1 such rows)"),
+        (Number(0, 1), "", "expected a finite number (1 such rows)"),
         (
             Labels(["a", "b"]),
             "a|c",
-            "expected some of the 2 classes a, b, joined by '|', or '|' alone for none, received",
+            "expected some of the 2 classes a, b, joined by '|', or '|' alone for none: 'a|c'",
         ),
-        (Labels(["a"]), "", "expected some of the class a, joined by '|', or '|' alone for none, received ''"),
-        (Category(["a", "b"], optional=True), "c", "expected one of the 2 classes a, b, received 'c'"),
+        (Labels(["a"]), "", "expected some of the class a, joined by '|', or '|' alone for none (1 such rows)"),
+        (Category(["a", "b"], optional=True), "c", "expected one of the 2 classes a, b: 'c' (1 such rows)"),
     ],
 )
 def test_cells_that_cannot_be_read(target, cell, message):
