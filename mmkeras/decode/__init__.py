@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from mmkeras.decode._backends import backends, waveform_ops
 from mmkeras.decode.audio import any_file, decode_audio
+from mmkeras.decode.graph import plain
 from mmkeras.decode.image import decode_image
 from mmkeras.decode.series import series_file, series_reason
 from mmkeras.decode.tabular import decode_tabular, lookups, no_number
@@ -33,7 +34,6 @@ __all__ = [
     "in_chunks",
     "no_number",
     "path_reason",
-    "plain",
     "reason",
 ]
 
@@ -60,10 +60,6 @@ class Decoded(NamedTuple):
     values: Any
     status: Any
     length: Any = None
-
-
-# Our functions in tf.data hold no Python if or while on tensors: converting them would only cost start-up time.
-plain = tf.autograph.experimental.do_not_convert
 
 
 def _rows(decode_one, raw, shapes, dtypes):

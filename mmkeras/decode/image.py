@@ -11,6 +11,8 @@ import math
 import numpy as np
 import tensorflow as tf
 
+from mmkeras.decode.graph import apart
+
 _REFUSED = 2**62  # the height of what is no picture, or none that can be decoded
 _STEPS = 4096  # most parts of a JPEG or GIF that are stepped over in search of its size
 
@@ -38,11 +40,6 @@ def decode_image(raw, feature):
     return tf.ensure_shape(pixels, feature.shape)
 
 
-def _apart(function, *signature):
-    """A function as one operation of a graph: written into it in full, it would cost time in every branch not taken."""
-    return tf.function(function, signature, autograph=False, experimental_attributes={"_noinline": True})
-
-
 @functools.cache
 def _decode_other(limit):
     """A function from the bytes of what is no small PNG to its pixels."""
@@ -52,13 +49,13 @@ def _decode_other(limit):
         pixels = tf.cond(usual, lambda: _decode(raw), lambda: _decode_with_care(raw, limit))
         return tf.ensure_shape(pixels, (None, None, None))
 
-    return _apart(decode, tf.TensorSpec([], tf.string))
+    return apart(decode, tf.TensorSpec([], tf.string))
 
 
 @functools.cache
 def _to_size(feature):
     """`bring_to_size` of one picture."""
-    return _apart(lambda pixels: bring_to_size(pixels, feature), tf.TensorSpec([None, None, None], tf.uint8))
+    return apart(lambda pixels: bring_to_size(pixels, feature), tf.TensorSpec([None, None, None], tf.uint8))
 
 
 def bring_to_size(pixels, feature):
@@ -169,7 +166,7 @@ def _decode_checked(sizes, limit):
         pixels.set_shape((None, None, None))
         return _colours_of_bmp(raw, pixels) if sizes is _bmp else pixels
 
-    return _apart(decode, tf.TensorSpec([], tf.string))
+    return apart(decode, tf.TensorSpec([], tf.string))
 
 
 def _colours_of_bmp(raw, pixels):

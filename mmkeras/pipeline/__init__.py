@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from mmkeras.augment import augmenter
-from mmkeras.decode import plain
+from mmkeras.decode.graph import plain
 from mmkeras.errors import InputError
 from mmkeras.pipeline.decoded import columns, readable
 from mmkeras.pipeline.gather import gatherer
