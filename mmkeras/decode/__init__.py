@@ -211,7 +211,8 @@ def in_chunks(feature, values, progress=None):
 
     def chunk(start):
         decoded = decode(tf.constant(np.asarray(values[start : start + size], dtype=object), tf.string))
-        return Decoded(*(None if part is None else part.numpy() for part in decoded))
+        # not .numpy(), which copies
+        return Decoded(*(None if part is None else np.asarray(memoryview(part)) for part in decoded))
 
     starts = range(0, len(values), size)
     # files are decoded on all cores at once, a chunk of cells on one

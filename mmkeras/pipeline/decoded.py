@@ -162,25 +162,37 @@ class _Store:
         return _on_disk(shape, dtype, size, self.records.cache)
 
     def append(self, values):
-        if self.values.dtype == np.int16:
-            whole = np.rint(values * FULL_SCALE)
-            if np.array_equal(whole / FULL_SCALE, values) and whole.max(initial=0) < FULL_SCALE:
-                values = whole.astype(np.int16)
-            else:  # a finer file than 16 bits, or one that was resampled
-                self._widen()
-        self.values[self.filled : self.filled + len(values)] = values
+        part = self.values[self.filled : self.filled + len(values)]
         self.filled += len(values)
+        if self.values.dtype == np.int16 and not _exactly(values, part):  # finer than 16 bits, or resampled
+            self._widen(self.filled - len(values))
+            part = self.values[self.filled - len(values) : self.filled]
+        if self.values.dtype != np.int16:
+            part[:] = values
 
-    def _widen(self):
+    def _widen(self, filled):
         narrow, self.values = self.values, self._empty(len(self.values), np.float32)
-        for start in range(0, self.filled, 1024):
-            self.values[start : start + 1024] = narrow[start : start + 1024] / np.float32(FULL_SCALE)
+        for start in range(0, filled, 1024):
+            part = slice(start, min(start + 1024, filled))
+            self.values[part] = narrow[part] / np.float32(FULL_SCALE)
 
     def finish(self):
         if isinstance(self.values, np.memmap):
             return self.values
         with tf.device("CPU"):
             return tf.constant(self.values)
+
+
+def _exactly(waves, whole):
+    """Write float32 waves `(rows, samples)` as int16 into `whole`; whether that loses nothing."""
+    for start in range(0, len(waves), 16):  # a few rows at a time stay in the processor's cache
+        scaled = waves[start : start + 16] * np.float32(FULL_SCALE)
+        part = whole[start : start + 16]
+        with np.errstate(invalid="ignore"):  # full scale itself is beyond int16, and found below
+            np.copyto(part, scaled, casting="unsafe")
+        if not np.array_equal(part, scaled):
+            return False
+    return True
 
 
 def _on_disk(shape, dtype, size, folder):
