@@ -260,13 +260,13 @@ def make(folder, rows):
         }
     )
     table.to_parquet(folder / "rows.parquet")
+    table.head(100).to_parquet(folder / "some.parquet")
     return {}
 
 
 def table(folder):
     import mmkeras as mk
 
-    start_memory = peak()
     schema = mk.Schema(
         inputs={
             "image": mk.Image(16, 16, 1),
@@ -276,7 +276,8 @@ def table(folder):
         },
         targets={"answer": mk.Category()},
     )
-    next(iter(mk.batches(mk.read(folder / "rows.parquet", schema).fit().take(range(8)), 8)))  # TensorFlow's own start
+    next(iter(mk.batches(mk.read(folder / "some.parquet", schema).fit(), 8)))  # TensorFlow's own start
+    start_memory = peak()
     clock = time.perf_counter()
     records = mk.read(folder / "rows.parquet", schema)
     read = time.perf_counter() - clock
@@ -296,7 +297,7 @@ def table(folder):
         "first batch, s": first,
         "an epoch, s": time.perf_counter() - clock,
         "peak memory, MiB": peak(),
-        "of it TensorFlow and Keras, MiB": start_memory,
+        "of it before the table is read, MiB": start_memory,
     }
 
 
