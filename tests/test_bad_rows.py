@@ -174,3 +174,13 @@ def test_a_decompression_bomb_is_named_as_one(tmp_path):
         InputError, match=r"expected at most max_pixels=119,999, found 120,000 \(300 x 400\): '.*large.png'"
     ):
         mk.batches(mk.read(frame, schema, targets=False), 1, targets=False)
+
+
+def test_every_row_left_out_before_any_file_is_decoded(tmp_path):
+    schema = mk.Schema(inputs={"p": mk.Image(2, 2, 1)}, targets={"a": mk.Category(["x", "y"])})
+    frame = pd.DataFrame({"p": [tmp_path / "none.png"], "a": ["x"]})
+    with pytest.warns(UserWarning, match="1 of 1 rows left out"):
+        records = mk.read(frame, schema, on_bad="drop", bad_limit=1, check="decode")
+    assert len(records) == 0
+    assert list(mk.batches(records, 2)) == []
+    assert len(records.ledger) == 1

@@ -91,7 +91,7 @@ def undecodable(records, name):
     distinct, number = records.distinct(name)
     bar = keras.utils.Progbar(len(distinct), unit_name=f"file of {name!r}")
     status = [decoded.status for decoded in decode.in_chunks(feature, distinct, bar)]
-    return unreadable(records, name, distinct, number, np.concatenate(status))
+    return unreadable(records, name, distinct, number, np.concatenate([np.zeros(0, np.int32), *status]))
 
 
 def unreadable(records, name, distinct, number, status):
