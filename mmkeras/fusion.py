@@ -1,14 +1,15 @@
 """Fusions: the tokens of all modalities in, one vector out.
 
-A fusion is a function `(tokens, *, width) -> (batch, width)` of a dict of name -> `Tokens` in schema order. It may have
-options of its own.
+A fusion is a function `(tokens, *, width) -> (batch, width)` of a dict of name -> `Tokens` in schema order. It may ask
+for `features`, a dict of input name -> the schema's entry, and have options of its own. A fusion of decisions gives a
+dict of name -> `(batch, width)` instead: each head then answers from every vector, and the answers are averaged.
 """
 
 import keras
 from keras import ops
 
 from mmkeras.errors import InputError
-from mmkeras.layers import Tokens, masked_mean, self_attention
+from mmkeras.layers import Tokens, check_heads, masked_mean, transformer_block
 from mmkeras.registry import arguments, choose, registrar
 
 
@@ -39,7 +40,7 @@ def attention(tokens, *, width, depth=2, heads=4, dropout=0.0):
     """Self-attention over the tokens of all modalities (Vaswani et al., 2017), then their mean.
 
     Each modality is first projected by a dense layer of its own, whose bias tells the modalities apart; then `depth`
-    times, with layer normalisation before each part: `x += self_attention(x)`, `x += W2 gelu(W1 x)`.
+    transformer layers follow (`mmkeras.layers.transformer_block`).
 
     Args:
         tokens: dict of name -> `Tokens`.
@@ -51,22 +52,10 @@ def attention(tokens, *, width, depth=2, heads=4, dropout=0.0):
     Returns:
         `(batch, width)`.
     """
-    if width % heads:
-        raise InputError(f"fusion 'attention': expected width to be a multiple of heads={heads}, received {width}")
+    check_heads(heads, width, "fusion 'attention': ")
     values, mask = _sequence(tokens, width)
     for number in range(depth):
-        name = f"attention{number}"
-        x = keras.layers.LayerNormalization(name=f"{name}_norm")(values)
-        x = self_attention(x, mask, heads=heads, name=name)
-        if dropout:
-            x = keras.layers.Dropout(dropout, name=f"{name}_dropout")(x)
-        values = keras.layers.Add(name=f"{name}_add")([values, x])
-        x = keras.layers.LayerNormalization(name=f"{name}_dense_norm")(values)
-        x = keras.layers.Dense(2 * width, activation="gelu", name=f"{name}_dense1")(x)
-        x = keras.layers.Dense(width, name=f"{name}_dense2")(x)
-        if dropout:
-            x = keras.layers.Dropout(dropout, name=f"{name}_dense_dropout")(x)
-        values = keras.layers.Add(name=f"{name}_dense_add")([values, x])
+        values = transformer_block(values, mask, heads=heads, dropout=dropout, name=f"attention{number}")
     values = keras.layers.LayerNormalization(name="attention_norm")(values)
     return masked_mean(Tokens(values, mask))
 
@@ -86,10 +75,22 @@ FUSIONS = {"concat": concat, "attention": attention}
 register = registrar("fusion", FUSIONS)
 
 
-def fuse(tokens, choice, *, width):
-    """The fused vector `(batch, width)` by the fusion that `choice` (a name, or a dict of "kind" and options) names."""
+def fuse(tokens, choice, *, width, features=None):
+    """What the fusion that `choice` (a name, or a dict of "kind" and options) names makes of the tokens.
+
+    Args:
+        tokens: dict of name -> `Tokens`.
+        choice: name of a fusion, or a dict of "kind" and options.
+        width: of the fused vector.
+        features: dict of input name -> the schema's entry, for fusions that ask for it.
+
+    Returns:
+        The fused vector `(batch, width)`; or, of a fusion of decisions, a dict of name -> vector `(batch, width)`.
+    """
     kind, build, options = choose("fusion", FUSIONS, choice, "")
-    fused = build(tokens, **arguments("fusion", kind, build, options, {"width": width}, ""))
-    if tuple(fused.shape[1:]) != (width,):
-        raise InputError(f"expected fusion {kind!r} to return (batch, {width}), received {tuple(fused.shape)}")
+    given = {"width": width, "features": features or {}}
+    fused = build(tokens, **arguments("fusion", kind, build, options, given, ""))
+    for vector in fused.values() if isinstance(fused, dict) else [fused]:
+        if tuple(vector.shape[1:]) != (width,):
+            raise InputError(f"expected fusion {kind!r} to return (batch, {width}), received {tuple(vector.shape)}")
     return fused

@@ -4,6 +4,7 @@ from numbers import Real
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 from keras import ops
 
 from mmkeras.errors import InputError, unknown
@@ -45,15 +46,16 @@ def one_token(vector):
     return Tokens(ops.expand_dims(vector, 1))
 
 
-def self_attention(x, mask, *, heads, name):
-    """Multi-head self-attention, `softmax(q k' / sqrt(width / heads)) v` in each head, then a dense layer.
+def attend(x, context, mask, *, heads, name):
+    """Multi-head attention of some tokens to others, `softmax(q k' / sqrt(width / heads)) v` in each head, then dense.
 
-    The numbers of `keras.layers.MultiHeadAttention` from Dense layers: TensorFlow's gradient of the einsums there costs
-    about ten times the multiplication itself on a CPU.
+    The numbers of `keras.layers.MultiHeadAttention` (Vaswani et al., 2017) from Dense layers: TensorFlow's gradient of
+    the einsums there costs about ten times the multiplication itself on a CPU.
 
     Args:
-        x: `(batch, tokens, width)`.
-        mask: `(batch, tokens)` bool, True for tokens that may be attended to; None: all.
+        x: `(batch, tokens, width)`, the tokens that ask; x itself as context is self-attention.
+        context: `(batch, others, any width)`, the tokens that are asked.
+        mask: `(batch, others)` bool, True for tokens that may be attended to; None: all.
         heads: number of heads; width is a multiple of it.
         name: prefix of the layers' names.
 
@@ -61,15 +63,51 @@ def self_attention(x, mask, *, heads, name):
         `(batch, tokens, width)`.
     """
     tokens, width = x.shape[1:]
-    split = (tokens, heads, width // heads)
     query, key, value = (
-        keras.layers.Reshape(split, name=f"{name}_{part}_heads")(keras.layers.Dense(width, name=f"{name}_{part}")(x))
-        for part in ("query", "key", "value")
+        keras.layers.Reshape((given.shape[1], heads, width // heads), name=f"{name}_{part}_heads")(
+            keras.layers.Dense(width, name=f"{name}_{part}")(given)
+        )
+        for part, given in (("query", x), ("key", context), ("value", context))
     )
-    attend = None if mask is None else mask[:, None, None, :]
-    x = ops.dot_product_attention(query, key, value, mask=attend)
+    there = None if mask is None else mask[:, None, None, :]
+    x = ops.dot_product_attention(query, key, value, mask=there)
     x = keras.layers.Reshape((tokens, width), name=f"{name}_joined")(x)
     return keras.layers.Dense(width, name=f"{name}_output")(x)
+
+
+def transformer_block(x, mask, *, heads, dropout=0.0, name):
+    """A transformer layer (Vaswani et al., 2017) with layer normalisation before each part (Xiong et al., 2020).
+
+    `x += attend(norm(x), norm(x))`, then `x += W2 gelu(W1 norm(x))`, twice as wide inside.
+
+    Args:
+        x: `(batch, tokens, width)`.
+        mask: `(batch, tokens)` bool, True for tokens that may be attended to; None: all.
+        heads: of the attention; width is a multiple of it.
+        dropout: share of the values dropped in training behind each of the two parts.
+        name: prefix of the layers' names.
+
+    Returns:
+        `(batch, tokens, width)`.
+    """
+    width = x.shape[-1]
+    normed = keras.layers.LayerNormalization(name=f"{name}_norm")(x)
+    part = attend(normed, normed, mask, heads=heads, name=name)
+    if dropout:
+        part = keras.layers.Dropout(dropout, name=f"{name}_dropout")(part)
+    x = keras.layers.Add(name=f"{name}_add")([x, part])
+    part = keras.layers.LayerNormalization(name=f"{name}_dense_norm")(x)
+    part = keras.layers.Dense(2 * width, activation="gelu", name=f"{name}_dense1")(part)
+    part = keras.layers.Dense(width, name=f"{name}_dense2")(part)
+    if dropout:
+        part = keras.layers.Dropout(dropout, name=f"{name}_dense_dropout")(part)
+    return keras.layers.Add(name=f"{name}_dense_add")([x, part])
+
+
+def check_heads(heads, width, where):
+    """Raise an `InputError` unless heads is a whole number above 0 that divides the width."""
+    if isinstance(heads, bool) or not isinstance(heads, int) or heads < 1 or width % heads:
+        raise InputError(f"{where}expected width to be a multiple of heads, received width={width}, heads={heads!r}")
 
 
 def check_tokens(tokens, name):
@@ -174,6 +212,55 @@ class SpecAugment(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="mmkeras")
+class SinePositions(keras.layers.Layer):
+    """Adds the place of each token, as sines and cosines (Vaswani et al., 2017), to tokens `(batch, tokens, width)`.
+
+    With a grid, half of the width tells the row and half the column (as Beyer et al., Better plain ViT baselines,
+    2022). There are no weights, so a longer input needs none.
+
+    A model that holds it is no longer made of stock Keras layers alone: `import mmkeras.layers` before
+    `keras.models.load_model` (`import mmkeras` does not load the modules behind it).
+
+    Args:
+        grid: `(rows, columns)` of which the tokens are the places, row by row; None: a sequence.
+    """
+
+    def __init__(self, grid=None, **kwargs):
+        super().__init__(**kwargs)
+        self.grid = None if grid is None else tuple(grid)
+        self.supports_masking = True  # Keras' implicit masks may come in; `compute_mask` lets none out
+
+    def call(self, x):
+        """`(batch, tokens, width)` -> the same."""
+        tokens, width = x.shape[1:]
+        if self.grid is None:
+            table = _sines(np.arange(tokens), width)
+        else:
+            rows, columns = np.divmod(np.arange(tokens), self.grid[1])
+            table = np.concatenate([_sines(rows, width - width // 2), _sines(columns, width // 2)], axis=1)
+        return x + ops.cast(table, x.dtype)
+
+    def compute_mask(self, *args, **kwargs):
+        """None: masks are explicit."""
+        return None
+
+    def compute_output_shape(self, input_shape):
+        """The shape of the tokens."""
+        return input_shape
+
+    def get_config(self):
+        """The layer's arguments."""
+        return {**super().get_config(), "grid": self.grid}
+
+
+def _sines(places, width):
+    """`(len(places), width)` float32: sines, then cosines, of wavelengths from 2 pi to 20,000 pi places."""
+    half = width - width // 2
+    angles = places[:, None] * 10_000.0 ** (-np.arange(half) / max(half, 1))
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)[:, :width].astype("float32")
+
+
+@keras.saving.register_keras_serializable(package="mmkeras")
 class AbsentToken(keras.layers.Layer):
     """Puts a learned absent token in the place of an absent modality.
 
@@ -184,12 +271,26 @@ class AbsentToken(keras.layers.Layer):
 
     Gives what a tower gives: values, or `[values, mask]`. Without a mask one token needs none; several get one.
 
+    In training a share of the rows is treated as absent although the modality is there (modality dropout, as ModDrop:
+    Neverova et al., 2015): the model learns to do without it.
+
     A model that holds it is no longer made of stock Keras layers alone: `import mmkeras.layers` before
     `keras.models.load_model` (`import mmkeras` does not load the modules behind it).
+
+    Args:
+        rate: share of the rows without the modality in training, 0 to below 1.
+        seed: of the rows drawn, a whole number; None: another one in each process.
+
+    Raises:
+        InputError: a rate outside 0 to below 1.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, rate=0.0, seed=None, **kwargs):
         super().__init__(**kwargs)
+        if isinstance(rate, bool) or not isinstance(rate, Real) or not 0 <= rate < 1:
+            raise InputError(f"AbsentToken: expected rate to be from 0 to below 1, received {rate!r}")
+        self.rate, self.seed = float(rate), seed
+        self.seed_generator = keras.random.SeedGenerator(seed) if rate else None
         self.supports_masking = True  # Keras' implicit masks may come in; `compute_mask` lets none out
 
     def build(self, values_shape, there_shape=None, present_shape=None):
@@ -198,8 +299,11 @@ class AbsentToken(keras.layers.Layer):
             shape=(values_shape[-1],), initializer=keras.initializers.RandomNormal(stddev=0.02), name="token"
         )
 
-    def call(self, values, there, present):
+    def call(self, values, there, present, training=False):
         """The values, or `[values, mask]`, with the token where present is False; `there` is the mask."""
+        if training and self.rate:
+            luck = keras.random.uniform(ops.shape(present), dtype="float32", seed=self.seed_generator)
+            present = ops.logical_and(present, luck >= self.rate)
         first = ops.equal(ops.arange(values.shape[1]), 0)
         token = ops.where(first[:, None], ops.cast(self.token, values.dtype), ops.zeros((), values.dtype))
         values = ops.where(present[:, None, None], values, token)
@@ -218,7 +322,11 @@ class AbsentToken(keras.layers.Layer):
             return tuple(values_shape)
         return [tuple(values_shape), tuple(values_shape[:2])]
 
-    def compute_output_spec(self, values, there, present):
+    def get_config(self):
+        """The layer's arguments."""
+        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+
+    def compute_output_spec(self, values, there, present, training=False):
         """Values in their own dtype; a mask is bool."""
         shapes = self.compute_output_shape(values.shape, None if there is None else there.shape)
         if isinstance(shapes, tuple):

@@ -27,11 +27,13 @@ def choose(kind, table, choice, where):
     Args:
         kind: "tower", "fusion" or "head".
         table: the catalogue.
-        choice: a name, or a dict of "kind" (the name) and options.
+        choice: a name, or a dict of "kind" (the name) and options; instead of the name also the part itself.
         where: beginning of the message, as "'image': ".
     """
     options = dict(choice) if isinstance(choice, Mapping) else {"kind": choice}
     name = options.pop("kind", None)
+    if inspect.isfunction(name):
+        return name.__name__, name, options
     if name not in table:
         raise unknown(kind, name, table, where)
     return name, table[name], options

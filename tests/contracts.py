@@ -1,5 +1,6 @@
 """Laws that every tower, fusion and head obeys, as plain functions; the tests apply them to all that is registered."""
 
+import inspect
 from dataclasses import replace
 
 import keras
@@ -11,7 +12,7 @@ from mmkeras.fusion import fuse
 from mmkeras.heads import compile_args, head
 from mmkeras.layers import Tokens
 from mmkeras.schema import Audio, Category, Image, Schema, Series, Tabular, Text, Video
-from mmkeras.towers import DEFAULTS, tower
+from mmkeras.towers import DEFAULTS, TOWERS, reads, tower
 
 WIDTH = 8
 FEATURES = {
@@ -24,8 +25,13 @@ FEATURES = {
     ),
     "film": Video(3, 8, 7, 1),
 }
-READS = [*((DEFAULTS[type(feature)], name) for name, feature in FEATURES.items()), ("lstm", "trace")]
-ONE_TOKEN = ["mlp"]  # towers without the option `tokens`
+READS = [
+    (kind, name)
+    for kind, part in TOWERS.items()
+    for name, feature in FEATURES.items()
+    if isinstance(feature, reads(part))
+]
+ONE_TOKEN = [kind for kind, part in TOWERS.items() if "tokens" not in inspect.signature(part).parameters]
 CASES = [
     pytest.param(kind, name, tokens, id=f"{kind}-{name}-{tokens}")
     for kind, name in READS

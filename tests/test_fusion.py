@@ -6,7 +6,7 @@ from keras import ops
 
 from mmkeras.errors import InputError
 from mmkeras.fusion import FUSIONS
-from mmkeras.layers import Tokens, masked_mean, self_attention
+from mmkeras.layers import Tokens, attend, masked_mean
 
 every_fusion = pytest.mark.parametrize("kind", sorted(FUSIONS))
 
@@ -89,13 +89,13 @@ def test_concat_by_hand():
     np.testing.assert_allclose(contracts.outputs(model, contracts.flat(tokens))[0], [[5.5, 0.0]])
 
 
-def test_self_attention_has_the_numbers_of_keras_multi_head_attention():
+def test_attention_has_the_numbers_of_keras_multi_head_attention():
     tokens, width, heads = 5, 8, 2
     random = np.random.default_rng(0)
     x = random.normal(size=(3, tokens, width)).astype("float32")
     mask = np.array([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 0, 0, 1, 0]], bool)
     inputs = keras.Input((tokens, width)), keras.Input((tokens,), dtype="bool")
-    ours = keras.Model(inputs, self_attention(*inputs, heads=heads, name="a"))
+    ours = keras.Model(inputs, attend(inputs[0], *inputs, heads=heads, name="a"))
     theirs = keras.layers.MultiHeadAttention(heads, width // heads)
     theirs(x, x, attention_mask=mask[:, None])
     for part, layer in (("query", theirs._query_dense), ("key", theirs._key_dense), ("value", theirs._value_dense)):
@@ -114,7 +114,7 @@ def test_self_attention_has_the_numbers_of_keras_multi_head_attention():
     [
         ("atention", "unknown fusion 'atention'; did you mean 'attention'"),
         ({"kind": "concat", "droput": 0.1}, "unknown option of fusion 'concat': 'droput'; did you mean 'dropout'"),
-        ({"kind": "attention", "heads": 3}, "expected width to be a multiple of heads=3, received 8"),
+        ({"kind": "attention", "heads": 3}, "expected width to be a multiple of heads, received width=8, heads=3"),
     ],
 )
 def test_refused(choice, message):

@@ -1,9 +1,10 @@
 """Towers: one modality in, tokens out.
 
-A tower is a function `(x, *, mask=None, width, name) -> Tokens` of `(batch, ...)` in raw units. It may ask for
-`feature`, the schema's entry of its input (the rate of a recording, the vocabulary of a text), and have options of its
-own; a tower on words or on a padded input (`Series`, `Video`) asks for `mask`, `(batch, steps)` bool, True where there
-is something.
+A tower is a function `(x, *, mask=None, feature, width, name) -> Tokens` of `(batch, ...)` in raw units. `feature` is
+the schema's entry of its input (the rate of a recording, the vocabulary of a text), and its annotation says what the
+tower reads: `feature: Text | Series`. A tower on words or on a padded input (`Series`, `Video`) asks for `mask`,
+`(batch, steps)` bool, True where there is something; one that needs neither leaves them out. It may have options of its
+own.
 
     conv          Image    (batch, height, width, channels) uint8
     lstm          Text     (batch, length) int32; Series as conv1d
@@ -12,6 +13,9 @@ is something.
     mlp           Tabular  (batch, 2 * numeric + categorical) float32
     frames        Video    (batch, frames, height, width, channels) uint8
 """
+
+import inspect
+from typing import get_args
 
 import keras
 from keras import ops
@@ -33,6 +37,25 @@ TOWERS = {
 DEFAULTS = {Image: "conv", Text: "lstm", Audio: "spectrogram", Series: "conv1d", Tabular: "mlp", Video: "frames"}
 
 register = registrar("tower", TOWERS)
+
+
+def reads(part):
+    """The kinds of input that a tower reads, by the annotation of its `feature`; None: it does not say.
+
+    >>> [kind.__name__ for kind in reads(TOWERS["lstm"])]
+    ['Text', 'Series']
+    """
+    parameter = inspect.signature(part, eval_str=True).parameters.get("feature")
+    if parameter is None or parameter.annotation is parameter.empty:
+        return None
+    return get_args(parameter.annotation) or (parameter.annotation,)
+
+
+def _require_reads(part, feature, kind, where):
+    kinds = reads(part)
+    if kinds is not None and not isinstance(feature, kinds):
+        known = " or ".join(one.__name__ for one in kinds)
+        raise InputError(f"{where}tower {kind!r} reads {known}, received {type(feature).__name__} {feature.shape}")
 
 
 def tower(feature, choice, *, width, name):
@@ -61,6 +84,7 @@ def tower(feature, choice, *, width, name):
     elif feature.padded:
         length = keras.Input((), dtype="int32", name=f"{name}_length")
         inputs, mask = [x, length], ops.less(ops.arange(feature.shape[0]), ops.expand_dims(length, 1))
+    _require_reads(build, feature, kind, where)
     given = {"mask": mask, "width": width, "name": name, "feature": feature}
     tokens = build(x, **arguments("tower", kind, build, options, given, where))
     if not isinstance(tokens, Tokens) or len(tokens.values.shape) != 3 or tokens.values.shape[-1] != width:

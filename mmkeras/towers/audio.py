@@ -12,7 +12,7 @@ from mmkeras.schema import Audio
 def spectrogram(
     x,
     *,
-    feature,
+    feature: Audio,
     width,
     name,
     mels=64,
@@ -45,10 +45,6 @@ def spectrogram(
     Returns:
         `Tokens` of `(batch, 1 or places, width)`, no mask.
     """
-    if not isinstance(feature, Audio):
-        raise InputError(
-            f"{name!r}: tower 'spectrogram' reads waves (batch, samples) float32, received {x.dtype} {tuple(x.shape)}"
-        )
     length = 1 << (round(feature.rate * window) - 1).bit_length()
     mel = keras.layers.MelSpectrogram(
         fft_length=length,

@@ -2,15 +2,16 @@
 
 import keras
 
-from mmkeras.errors import InputError
 from mmkeras.layers import conv_blocks
+from mmkeras.schema import Image
 
 
-def conv(x, *, width, name, filters=32, depth=None, dropout=0.0, tokens="one"):
+def conv(x, *, feature: Image, width, name, filters=32, depth=None, dropout=0.0, tokens="one"):
     """Convolutions over a picture (Conv2D and max-pool).
 
     Args:
         x: `(batch, height, width_px, channels)`, uint8, 0 to 255.
+        feature: `Image`.
         width: width of the tokens.
         name: of the input, prefix of the layers' names.
         filters: of the first convolution; each further one doubles them.
@@ -21,7 +22,5 @@ def conv(x, *, width, name, filters=32, depth=None, dropout=0.0, tokens="one"):
     Returns:
         `Tokens` of `(batch, 1 or places, width)`, no mask.
     """
-    if len(x.shape) != 4:
-        raise InputError(f"{name!r}: tower 'conv' reads (batch, height, width, channels), received {tuple(x.shape)}")
     x = keras.layers.Rescaling(1 / 255, name=f"{name}_rescale", dtype="float32")(x)
     return conv_blocks(x, width=width, filters=filters, depth=depth, dropout=dropout, tokens=tokens, name=name)

@@ -25,7 +25,7 @@ def standardised(x, feature, mask, name):
     return hide_padding(Tokens(normalise(x), mask)).values
 
 
-def conv1d(x, *, mask=None, feature, width, name, filters=32, kernel=5, depth=None, dropout=0.0, tokens="one"):
+def conv1d(x, *, mask=None, feature: Series, width, name, filters=32, kernel=5, depth=None, dropout=0.0, tokens="one"):
     """Convolutions over a trace, each halving its steps and doubling the filters.
 
     The steps are standardised, and zeros stand behind the end of a trace before every convolution, so a longer padding
@@ -48,11 +48,6 @@ def conv1d(x, *, mask=None, feature, width, name, filters=32, kernel=5, depth=No
     Returns:
         `Tokens` of `(batch, 1, width)` without a mask, or `(batch, steps / 2**depth, width)` with a mask, rounded up.
     """
-    if not isinstance(feature, Series):
-        raise InputError(
-            f"{name!r}: tower 'conv1d' reads traces (batch, steps, channels) float32, "
-            f"received {x.dtype} {tuple(x.shape)}"
-        )
     check_tokens(tokens, name)
     if isinstance(kernel, bool) or not isinstance(kernel, int) or kernel < 1 or kernel % 2 == 0:
         raise InputError(f"{name!r}: expected kernel to be an odd whole number above 0, received {kernel!r}")

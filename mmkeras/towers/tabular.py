@@ -9,7 +9,7 @@ from mmkeras.layers import one_token
 from mmkeras.schema import Tabular
 
 
-def mlp(x, *, feature, width, name, embedding=8, depth=2, dropout=0.0):
+def mlp(x, *, feature: Tabular, width, name, embedding=8, depth=2, dropout=0.0):
     """Dense layers over standardised numbers, which of them there are, and a vector for each word.
 
     A hole among the numbers becomes 0, which is the mean; a hole among the words has a vector of its own.
@@ -26,11 +26,6 @@ def mlp(x, *, feature, width, name, embedding=8, depth=2, dropout=0.0):
     Returns:
         `Tokens` of `(batch, 1, width)`, no mask.
     """
-    if not isinstance(feature, Tabular):
-        raise InputError(
-            f"{name!r}: tower 'mlp' reads the columns of Tabular (batch, columns) float32, "
-            f"received {x.dtype} {tuple(x.shape)}"
-        )
     if isinstance(depth, bool) or not isinstance(depth, int) or depth < 1:
         raise InputError(f"{name!r}: expected depth to be a whole number above 0, received {depth!r}")
     parts = [*_numbers(x, feature, name), *_words(x, feature, embedding, name)]

@@ -3,13 +3,12 @@
 import keras
 from keras import ops
 
-from mmkeras.errors import InputError
 from mmkeras.layers import Tokens, check_tokens, one_token
 from mmkeras.schema import Series, Text
 from mmkeras.towers.series import standardised
 
 
-def lstm(x, *, mask=None, feature, width, name, embedding=64, dropout=0.0, tokens="one"):
+def lstm(x, *, mask=None, feature: Text | Series, width, name, embedding=64, dropout=0.0, tokens="one"):
     """An LSTM (Hochreiter and Schmidhuber, 1997) over word vectors, or over the standardised steps of a trace.
 
     Args:
@@ -25,11 +24,6 @@ def lstm(x, *, mask=None, feature, width, name, embedding=64, dropout=0.0, token
     Returns:
         `Tokens` of `(batch, 1, width)` without a mask, or `(batch, length, width)` with the mask.
     """
-    if not isinstance(feature, (Text, Series)):
-        raise InputError(
-            f"{name!r}: tower 'lstm' reads token ids (batch, length) int32 or traces (batch, steps, channels) float32, "
-            f"received {x.dtype} {tuple(x.shape)}"
-        )
     check_tokens(tokens, name)
     if isinstance(feature, Text):
         x = keras.layers.Embedding(feature.tokens, embedding, name=f"{name}_embedding")(x)

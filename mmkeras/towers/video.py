@@ -3,14 +3,16 @@
 import keras
 from keras import ops
 
-from mmkeras.errors import InputError, unknown
+from mmkeras.errors import unknown
 from mmkeras.layers import Tokens, check_tokens, conv_blocks, masked_mean, one_token
 from mmkeras.schema import Video
 
 WAYS = ("mean",)
 
 
-def frames(x, *, mask=None, feature, width, name, over="mean", filters=32, depth=None, dropout=0.0, tokens="one"):
+def frames(
+    x, *, mask=None, feature: Video, width, name, over="mean", filters=32, depth=None, dropout=0.0, tokens="one"
+):
     """The convolutions of the tower 'conv' over every frame, then one token for all frames or one for each.
 
     The frames of all videos go through the convolutions as one batch of pictures.
@@ -30,11 +32,6 @@ def frames(x, *, mask=None, feature, width, name, over="mean", filters=32, depth
     Returns:
         `Tokens` of `(batch, 1, width)` without a mask, or `(batch, frames, width)` with the frames' mask.
     """
-    if not isinstance(feature, Video):
-        raise InputError(
-            f"{name!r}: tower 'frames' reads videos (batch, frames, height, width, channels) uint8, "
-            f"received {x.dtype} {tuple(x.shape)}"
-        )
     check_tokens(tokens, name)
     if over not in WAYS:
         raise unknown("value of over", over, WAYS, where=f"{name!r}: ")
