@@ -1,0 +1,24 @@
+"""Tokens and the layers and blocks that towers, fusions and heads share.
+
+A model that holds a layer of mmkeras is no longer made of stock Keras layers alone: `import mmkeras.layers` before
+`keras.models.load_model` (`import mmkeras` does not load the modules behind it).
+"""
+
+from mmkeras.layers.blocks import SinePositions, attend, check_heads, conv_blocks, transformer_block
+from mmkeras.layers.spec_augment import SpecAugment
+from mmkeras.layers.tokens import AbsentToken, Tokens, check_tokens, hide_padding, masked_mean, one_token
+
+__all__ = [
+    "AbsentToken",
+    "SinePositions",
+    "SpecAugment",
+    "Tokens",
+    "attend",
+    "check_heads",
+    "check_tokens",
+    "conv_blocks",
+    "hide_padding",
+    "masked_mean",
+    "one_token",
+    "transformer_block",
+]

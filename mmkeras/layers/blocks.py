@@ -1,0 +1,158 @@
+"""Blocks of stock Keras layers that several towers and fusions are made of."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from mmkeras.errors import InputError
+from mmkeras.layers.tokens import Tokens, check_tokens, one_token
+
+
+def conv_blocks(x, *, width, filters, depth, dropout, tokens, name, pool=True):
+    """Conv2D blocks, each halving the picture and doubling the filters, then tokens: for pictures and spectrograms.
+
+    Args:
+        x: `(batch, height, width_px, channels)`, float.
+        width: width of the tokens.
+        filters: of the first convolution.
+        depth: number of blocks; None: until the shorter side is at most 4 places, at least 1.
+        dropout: share of the flattened values dropped in training.
+        tokens: "one" (the grid flattened, then dense: keeps places apart) or "all" (one token a place of the grid).
+        name: prefix of the layers' names.
+        pool: halve by max-pooling behind each convolution; False: by its stride, at about a third of the cost.
+
+    Returns:
+        `Tokens` of `(batch, 1 or places, width)`.
+    """
+    check_tokens(tokens, name)
+    if depth is None:
+        depth = max(1, (min(x.shape[1:3]) - 1).bit_length() - 2)
+    for block in range(depth):
+        convolve = keras.layers.Conv2D(
+            filters * 2**block,
+            3,
+            strides=1 if pool else 2,
+            padding="same",
+            activation="relu",
+            name=f"{name}_conv{block}",
+        )
+        x = convolve(x)
+        if pool:
+            x = keras.layers.MaxPooling2D(2, padding="same", name=f"{name}_pool{block}")(x)
+    if tokens == "all":
+        x = keras.layers.Reshape((-1, x.shape[-1]), name=f"{name}_places")(x)
+        return Tokens(keras.layers.Dense(width, activation="relu", name=f"{name}_dense")(x))
+    x = keras.layers.Flatten(name=f"{name}_flatten")(x)
+    if dropout:
+        x = keras.layers.Dropout(dropout, name=f"{name}_dropout")(x)
+    return one_token(keras.layers.Dense(width, activation="relu", name=f"{name}_dense")(x))
+
+
+def attend(x, context, mask, *, heads, name):
+    """Multi-head attention of some tokens to others, `softmax(q k' / sqrt(width / heads)) v` in each head, then dense.
+
+    The numbers of `keras.layers.MultiHeadAttention` (Vaswani et al., 2017) from Dense layers: TensorFlow's gradient of
+    the einsums there costs about ten times the multiplication itself on a CPU.
+
+    Args:
+        x: `(batch, tokens, width)`, the tokens that ask; x itself as context is self-attention.
+        context: `(batch, others, any width)`, the tokens that are asked.
+        mask: `(batch, others)` bool, True for tokens that may be attended to; None: all.
+        heads: number of heads; width is a multiple of it.
+        name: prefix of the layers' names.
+
+    Returns:
+        `(batch, tokens, width)`.
+    """
+    tokens, width = x.shape[1:]
+    query, key, value = (
+        keras.layers.Reshape((given.shape[1], heads, width // heads), name=f"{name}_{part}_heads")(
+            keras.layers.Dense(width, name=f"{name}_{part}")(given)
+        )
+        for part, given in (("query", x), ("key", context), ("value", context))
+    )
+    there = None if mask is None else mask[:, None, None, :]
+    x = ops.dot_product_attention(query, key, value, mask=there)
+    x = keras.layers.Reshape((tokens, width), name=f"{name}_joined")(x)
+    return keras.layers.Dense(width, name=f"{name}_output")(x)
+
+
+def transformer_block(x, mask, *, heads, dropout=0.0, name):
+    """A transformer layer (Vaswani et al., 2017) with layer normalisation before each part (Xiong et al., 2020).
+
+    `x += attend(norm(x), norm(x))`, then `x += W2 gelu(W1 norm(x))`, twice as wide inside.
+
+    Args:
+        x: `(batch, tokens, width)`.
+        mask: `(batch, tokens)` bool, True for tokens that may be attended to; None: all.
+        heads: of the attention; width is a multiple of it.
+        dropout: share of the values dropped in training behind each of the two parts.
+        name: prefix of the layers' names.
+
+    Returns:
+        `(batch, tokens, width)`.
+    """
+    width = x.shape[-1]
+    normed = keras.layers.LayerNormalization(name=f"{name}_norm")(x)
+    part = attend(normed, normed, mask, heads=heads, name=name)
+    if dropout:
+        part = keras.layers.Dropout(dropout, name=f"{name}_dropout")(part)
+    x = keras.layers.Add(name=f"{name}_add")([x, part])
+    part = keras.layers.LayerNormalization(name=f"{name}_dense_norm")(x)
+    part = keras.layers.Dense(2 * width, activation="gelu", name=f"{name}_dense1")(part)
+    part = keras.layers.Dense(width, name=f"{name}_dense2")(part)
+    if dropout:
+        part = keras.layers.Dropout(dropout, name=f"{name}_dense_dropout")(part)
+    return keras.layers.Add(name=f"{name}_dense_add")([x, part])
+
+
+def check_heads(heads, width, where):
+    """Raise an `InputError` unless heads is a whole number above 0 that divides the width."""
+    if isinstance(heads, bool) or not isinstance(heads, int) or heads < 1 or width % heads:
+        raise InputError(f"{where}expected width to be a multiple of heads, received width={width}, heads={heads!r}")
+
+
+@keras.saving.register_keras_serializable(package="mmkeras")
+class SinePositions(keras.layers.Layer):
+    """Adds the place of each token, as sines and cosines (Vaswani et al., 2017), to tokens `(batch, tokens, width)`.
+
+    With a grid, half of the width tells the row and half the column (as Beyer et al., Better plain ViT baselines,
+    2022). There are no weights, so a longer input needs none.
+
+    Args:
+        grid: `(rows, columns)` of which the tokens are the places, row by row; None: a sequence.
+    """
+
+    def __init__(self, grid=None, **kwargs):
+        super().__init__(**kwargs)
+        self.grid = None if grid is None else tuple(grid)
+        self.supports_masking = True  # Keras' implicit masks may come in; `compute_mask` lets none out
+
+    def call(self, x):
+        """`(batch, tokens, width)` -> the same."""
+        tokens, width = x.shape[1:]
+        if self.grid is None:
+            table = _sines(np.arange(tokens), width)
+        else:
+            rows, columns = np.divmod(np.arange(tokens), self.grid[1])
+            table = np.concatenate([_sines(rows, width - width // 2), _sines(columns, width // 2)], axis=1)
+        return x + ops.cast(table, x.dtype)
+
+    def compute_mask(self, *args, **kwargs):
+        """None: masks are explicit."""
+        return None
+
+    def compute_output_shape(self, input_shape):
+        """The shape of the tokens."""
+        return input_shape
+
+    def get_config(self):
+        """The layer's arguments."""
+        return {**super().get_config(), "grid": self.grid}
+
+
+def _sines(places, width):
+    """`(len(places), width)` float32: sines, then cosines, of wavelengths from 2 pi to 20,000 pi places."""
+    half = width - width // 2
+    angles = places[:, None] * 10_000.0 ** (-np.arange(half) / max(half, 1))
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)[:, :width].astype("float32")
