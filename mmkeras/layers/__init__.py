@@ -5,14 +5,17 @@ A model that holds a layer of mmkeras is no longer made of stock Keras layers al
 """
 
 from mmkeras.layers.blocks import SinePositions, attend, check_heads, conv_blocks, transformer_block
+from mmkeras.layers.mixing import LearnedTokens, WeightedMean
 from mmkeras.layers.spec_augment import SpecAugment
 from mmkeras.layers.tokens import AbsentToken, Tokens, check_tokens, hide_padding, masked_mean, one_token
 
 __all__ = [
     "AbsentToken",
+    "LearnedTokens",
     "SinePositions",
     "SpecAugment",
     "Tokens",
+    "WeightedMean",
     "attend",
     "check_heads",
     "check_tokens",

@@ -1,0 +1,108 @@
+"""Layers that mix modalities by weights of their own."""
+
+import keras
+from keras import ops
+
+from mmkeras.errors import InputError
+
+
+@keras.saving.register_keras_serializable(package="mmkeras")
+class WeightedMean(keras.layers.Layer):
+    """The mean of several tensors of one shape, weighted by learned shares: `sum_i a_i x_i`, with `a = softmax(s)`.
+
+    Called on a list of tensors, one for each name. The shares begin equal, lie between 0 and 1 and add up to 1; so the
+    mean of probabilities remains one. They are the same for every row. Of a single tensor the share is 1, without a
+    weight. The layer may be called again on tensors of another shape: the shares are then common.
+
+    Args:
+        names: what the tensors are, in their order, e.g. of the modalities.
+
+    Raises:
+        InputError: names that are none or not distinct strings; as many tensors as names were not given.
+    """
+
+    def __init__(self, names, **kwargs):
+        super().__init__(**kwargs)
+        self.names = list(names) if isinstance(names, (list, tuple)) else []
+        distinct = len(set(map(str, self.names))) == len(self.names)
+        if not self.names or not distinct or not all(isinstance(name, str) for name in self.names):
+            raise InputError(f"WeightedMean: expected names to be a list of distinct strings, received {names!r}")
+        self.supports_masking = True  # Keras' implicit masks may come in; `compute_mask` lets none out
+
+    def build(self, shapes):
+        """Make the scores s, zeros: equal shares."""
+        if len(shapes) != len(self.names):
+            raise InputError(f"WeightedMean: expected {len(self.names)} tensors ({self.names}), received {len(shapes)}")
+        self.scores = None
+        if len(self.names) > 1:
+            self.scores = self.add_weight(shape=(len(self.names),), initializer="zeros", name="scores", autocast=False)
+
+    def call(self, values):
+        """List of tensors `(batch, ...)` of one shape -> the same shape. Summed in float32."""
+        if self.scores is None:
+            return values[0]
+        shares = ops.unstack(ops.softmax(ops.cast(self.scores, "float32")), num=len(self.names))
+        total = sum(share * ops.cast(x, "float32") for share, x in zip(shares, values, strict=True))
+        return ops.cast(total, values[0].dtype)
+
+    def shares(self):
+        """The share of each name, dict of name -> float."""
+        if self.scores is None:
+            return {self.names[0]: 1.0}
+        return dict(zip(self.names, ops.convert_to_numpy(ops.softmax(self.scores)).tolist(), strict=True))
+
+    def compute_mask(self, *args, **kwargs):
+        """None: masks are explicit."""
+        return None
+
+    def compute_output_shape(self, shapes):
+        """The shape of one of the tensors."""
+        return tuple(shapes[0])
+
+    def get_config(self):
+        """The layer's arguments."""
+        return {**super().get_config(), "names": self.names}
+
+
+@keras.saving.register_keras_serializable(package="mmkeras")
+class LearnedTokens(keras.layers.Layer):
+    """Learned tokens, the same for every row: `(batch, tokens, width)` -> `(batch, count, width)`.
+
+    Of what it is called on, only the size of the batch and the width count. The tokens begin normally distributed with
+    deviation 0.02.
+
+    Args:
+        count: number of tokens, from 1.
+
+    Raises:
+        InputError: a count that is not a whole number above 0.
+    """
+
+    def __init__(self, count=1, **kwargs):
+        super().__init__(**kwargs)
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise InputError(f"LearnedTokens: expected count to be a whole number above 0, received {count!r}")
+        self.count = count
+        self.supports_masking = True  # Keras' implicit masks may come in; `compute_mask` lets none out
+
+    def build(self, shape):
+        """Make the tokens."""
+        initial = keras.initializers.RandomNormal(stddev=0.02)
+        self.tokens = self.add_weight(shape=(self.count, shape[-1]), initializer=initial, name="tokens")
+
+    def call(self, values):
+        """`(batch, tokens, width)` -> `(batch, count, width)`, in the values' dtype."""
+        tokens = ops.cast(self.tokens, values.dtype)[None]
+        return ops.broadcast_to(tokens, (ops.shape(values)[0], *tokens.shape[1:]))
+
+    def compute_mask(self, *args, **kwargs):
+        """None: masks are explicit."""
+        return None
+
+    def compute_output_shape(self, shape):
+        """`(batch, count, width)`."""
+        return (shape[0], self.count, shape[-1])
+
+    def get_config(self):
+        """The layer's arguments."""
+        return {**super().get_config(), "count": self.count}
