@@ -1,0 +1,248 @@
+"""What each tower and each fusion is worth: accuracy on real data, parameters and CPU-seconds.
+
+    python benchmarks/repertoire.py run [--only PATTERN] [--seeds 3]
+    python benchmarks/repertoire.py table                             # writes benchmarks/RESULTS.md
+
+A cell is an experiment (experiments.py), a part and a seed, written as `digits_hard/gated/0`; PATTERN is of the shell's
+kind, as `digits_*/*/0`. Each cell is trained in a process of its own and leaves a small JSON file in --out. What is
+there is kept, so a stopped run goes on; a cell whose settings were changed since is done again, a failed one with
+--again. With `--seeds 3` the modality's default and the best part of each experiment (by its validation rows; of folds
+by their mean) get three seeds, the others one. The archives are looked for in --data: $MMKERAS_DATA, else shared/data
+beside the repository.
+"""
+
+import argparse
+import fnmatch
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+HERE = Path(__file__).resolve().parent
+DATA = os.environ.get("MMKERAS_DATA") or HERE.parent.parent / "shared" / "data"
+OUT = Path.home() / ".cache" / "mmkeras" / "repertoire"
+
+
+def catalogue():
+    """Dict of experiment -> (its `Experiment`, names of its parts, the default first)."""
+    from experiments import EXPERIMENTS
+
+    from mmkeras import schema, towers
+    from mmkeras.fusion import FUSIONS
+
+    kinds = {"image": schema.Image, "audio": schema.Audio, "text": schema.Text, "series": schema.Series}
+    found = {}
+    for name, experiment in EXPERIMENTS.items():
+        if experiment.varies == "fusion":
+            parts = [*FUSIONS]
+        else:
+            kind = kinds[experiment.varies]
+            first = towers.DEFAULTS[kind]
+            parts = [first, *(part for part in towers.TOWERS if part != first and kind in read_by(towers, part))]
+        found[name] = experiment, parts
+    return found
+
+
+def read_by(towers, part):
+    return towers.reads(towers.TOWERS[part]) or ()
+
+
+# one cell -----------------------------------------------------------------------------------------------------------
+
+
+def cell(experiment, part, seed, data, test):
+    """Train and measure one model, of folds one for each; what goes into the cell's file.
+
+    Args:
+        experiment: `Experiment`.
+        part: name of the tower or fusion.
+        seed: of the weights, the order of the rows and the augmentation.
+        data: folder of the archives.
+        test: False: look at the validation rows alone.
+    """
+    settings, clock = experiment.settings(part), time.perf_counter()
+    read = experiment.data if test else experiment.choosing or experiment.data
+    models = [one(splits, settings, seed, test) for splits in read(data)]
+    scores = {split: [model[split] for model in models if split in model] for split in ("val", "test")}
+    return {
+        "settings": settings,
+        **{split: statistics.mean(values) for split, values in scores.items() if values},
+        "folds": scores["test"],
+        "parameters": models[0]["parameters"],
+        "epoch": statistics.median(model["epoch"] for model in models),
+        "wall": time.perf_counter() - clock,
+        "cpu": time.process_time(),
+    }
+
+
+def one(splits, settings, seed, test):
+    """Accuracies, parameters and CPU-seconds an epoch of one model on one division of the rows."""
+    import keras
+
+    import mmkeras as mk
+
+    keras.utils.set_random_seed(seed)
+    training = settings["training"]
+    model = mk.build(splits.schema, **settings["model"])
+    by, batch, epochs = training.get("group_by"), training["batch"], training["epochs"]
+    data = mk.batches(splits["train"], batch, training=True, augment=training.get("augment"), group_by=by, seed=seed)
+    warm_up = 2 * len(data)
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0, max((epochs - 2) * len(data), 1), warmup_target=training["rate"], warmup_steps=warm_up
+    )
+    for view in (model, trained := mk.grouped(model, splits.schema, by) if by else model):
+        view.compile(keras.optimizers.AdamW(rate, weight_decay=training["decay"]), **mk.compile_args(splits.schema))
+    seconds = [time.process_time()]
+    stamp = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: seconds.append(time.process_time()))
+    trained.fit(data, epochs=epochs, verbose=2, shuffle=False, callbacks=[stamp])
+    result = {"parameters": model.count_params()}
+    result["epoch"] = statistics.median(after - before for before, after in pairwise(seconds[1:]))
+    for split in ("val", "test") if test else ("val",):
+        if split in splits:
+            scores = model.evaluate(mk.batches(splits[split], 256), return_dict=True, verbose=0)
+            target = next(iter(splits.schema.targets))
+            result[split] = scores["accuracy" if len(splits.schema.targets) == 1 else f"{target}_accuracy"]
+    return result
+
+
+# all cells ----------------------------------------------------------------------------------------------------------
+
+
+def path_of(out, name, part, seed):
+    return out / name / f"{part}.{seed}.json"
+
+
+def result_of(out, name, part, seed):
+    """What a cell's file holds; None: not done."""
+    path = path_of(out, name, part, seed)
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def run(asked):
+    """Every cell that is asked for and not there yet: first one seed of all, then the others."""
+    known = catalogue()
+    for seed in range(asked.seeds):
+        for name, (experiment, parts) in known.items():
+            for part in parts if seed == 0 else {parts[0], best(asked.out, name, parts)}:
+                if fnmatch.fnmatch(f"{name}/{part}/{seed}", asked.only):
+                    do(asked, name, experiment, part, seed)
+
+
+def do(asked, name, experiment, part, seed):
+    """One cell in a process of its own, unless it is there."""
+    path, found = path_of(asked.out, name, part, seed), result_of(asked.out, name, part, seed)
+    settings = json.loads(json.dumps(experiment.settings(part)))
+    if found and found["settings"] == settings and not (asked.again and "failed" in found):
+        return
+    command = [sys.executable, __file__, "cell", "--only", f"{name}/{part}/{seed}", "--data", asked.data]
+    command += ["--validate"] if asked.validate else []
+    path.parent.mkdir(parents=True, exist_ok=True)
+    log = path.with_suffix(".log")
+    with open(log, "w") as file:
+        done = subprocess.run(list(map(str, command)), stdout=file, stderr=subprocess.STDOUT)
+    lines = log.read_text(errors="replace").strip().splitlines() or [""]
+    if done.returncode == 0:
+        found = json.loads(lines[-1])
+    else:
+        found = {"settings": settings, "failed": lines[-1][:500] or f"exit {done.returncode}"}
+    path.with_suffix(".part").write_text(json.dumps(found, indent=1))
+    path.with_suffix(".part").replace(path)
+    shown = {key: round(found[key], 4) for key in ("val", "test", "epoch", "cpu", "wall") if key in found}
+    print(f"{name}/{part}/{seed}", found.get("failed", shown), flush=True)
+
+
+def best(out, name, parts):
+    """The part with the best validation rows with seed 0, of folds the best mean; the default if none is done."""
+    found = {part: result_of(out, name, part, 0) for part in parts}
+    scores = {part: each.get("val", each.get("test", 0)) for part, each in found.items() if each}
+    return max(scores, key=scores.get) if scores else parts[0]
+
+
+# the table ----------------------------------------------------------------------------------------------------------
+
+
+def table(asked):
+    """RESULTS.md, from the cells that are there."""
+    lines, total = [], 0.0
+    for name, (experiment, parts) in catalogue().items():
+        kind = "fusion" if experiment.varies == "fusion" else "tower"
+        lines += [f"\n## {experiment.title}\n"]
+        lines += [f"Known: {experiment.figure}.\n"] if experiment.figure else []
+        lines += [f"| {kind} | test accuracy | validation | seeds | parameters | CPU-s an epoch | epochs |"]
+        lines += ["|---|---|---|---|---|---|---|"]
+        rows = []
+        for part in parts:
+            seeds = [result_of(asked.out, name, part, seed) for seed in range(10)]
+            seeds = [each for each in seeds if each]
+            total += sum(each.get("cpu", 0) for each in seeds)
+            rows += [(part, seeds)] if seeds else []
+        lines += [row(part, seeds, default=part == parts[0]) for part, seeds in sorted(rows, key=rank)]
+    head = HEAD.format(cpu=total / 3600)
+    (HERE / "RESULTS.md").write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
+    print(HERE / "RESULTS.md")
+
+
+HEAD = """# What each tower and fusion is worth
+
+Written by `python benchmarks/repertoire.py run --seeds 3 && python benchmarks/repertoire.py table` on 2 CPU cores,
+{cpu:.1f} CPU-hours in all. Recipes: benchmarks/experiments.py; every choice was made on validation rows. Accuracy is
+the mean over the seeds and, where there are several, their standard deviation; CPU-seconds are of all threads, the
+median epoch, reading and augmentation included. The default is in bold.
+"""
+
+
+def rank(entry):
+    scores = [each["test"] for each in entry[1] if "test" in each]
+    return -statistics.mean(scores) if scores else 1.0
+
+
+def row(part, seeds, default):
+    shown = f"**{part}**" if default else part
+    done = [each for each in seeds if "failed" not in each]
+    if not done:
+        return f"| {shown} | failed: {seeds[0]['failed']} | | | | | |"
+    figures = [spread([each[split] for each in done if split in each]) for split in ("test", "val")]
+    if len(done[0]["folds"]) > 1:
+        folds = done[0]["folds"]
+        half = 2.776 * statistics.stdev(folds) / len(folds) ** 0.5  # Student's t of 4 degrees of freedom, 95 %
+        figures[0] += f" (95 % of folds: {statistics.mean(folds) - half:.3f} to {statistics.mean(folds) + half:.3f})"
+    epoch = statistics.median(each["epoch"] for each in done)
+    epochs = done[0]["settings"]["training"]["epochs"]
+    return (
+        f"| {shown} | {figures[0]} | {figures[1]} | {len(done)} | {done[0]['parameters']:,} | {epoch:.1f} | {epochs} |"
+    )
+
+
+def spread(values):
+    if not values:
+        return ""
+    more = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.3f}{more}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["run", "table", "cell"])
+    parser.add_argument("--only", default="*", help="cells, as experiment/part/seed with * and ?")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--again", action="store_true", help="failed cells too")
+    parser.add_argument("--validate", action="store_true", help="without the test rows, to choose recipes; give --out")
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--out", type=Path, default=OUT)
+    asked = parser.parse_args()
+    if asked.what == "cell":
+        name, part, seed = asked.only.split("/")
+        found = cell(catalogue()[name][0], part, int(seed), asked.data, not asked.validate)
+        print("\n" + json.dumps(found))
+    else:
+        {"run": run, "table": table}[asked.what](asked)
+
+
+if __name__ == "__main__":
+    main()
