@@ -2,16 +2,16 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 
 import keras
 from keras import ops
 
 from mmkeras.errors import InputError, unknown
 from mmkeras.fusion import fuse
-from mmkeras.heads import head
-from mmkeras.layers import AbsentToken, Tokens
-from mmkeras.schema import Schema
+from mmkeras.heads import answer
+from mmkeras.layers import AbsentToken, Tokens, masked_mean, one_token
+from mmkeras.schema import Number, Schema
 from mmkeras.towers import tower
 
 
@@ -21,9 +21,11 @@ class ModelSpec:
 
     Args:
         towers: dict of input name -> tower; inputs left out get their modality's default.
-        fusion: "concat" or "attention", or one that was registered.
+        fusion: a name of `mmkeras.fusion.FUSIONS`.
         width: width of tokens and of the fused vector.
         heads: dict of target name -> head; targets left out get their default.
+        modality_dropout: share of the rows, 0 to below 1, that get the absent token in training although the modality
+            is there: a number for every optional input, or a dict of optional input -> number.
 
     >>> spec = ModelSpec(fusion={"kind": "concat", "dropout": 0.2}, width=64)
     >>> ModelSpec.from_json(spec.to_json()) == spec
@@ -34,6 +36,7 @@ class ModelSpec:
     fusion: str | dict = "concat"
     width: int = 128
     heads: dict[str, str | dict] = field(default_factory=dict)
+    modality_dropout: float | dict[str, float] = 0.0
 
     def __post_init__(self):
         if isinstance(self.width, bool) or not isinstance(self.width, int) or self.width < 1:
@@ -45,8 +48,16 @@ class ModelSpec:
             object.__setattr__(self, role, dict(parts))
 
     def to_json(self):
-        """The spec as a JSON string."""
-        return json.dumps(asdict(self), indent=1, ensure_ascii=False)
+        """The spec as a JSON string. Raises `InputError` if a part is a function: register it, and give its name."""
+
+        def refuse(part):
+            raise InputError(
+                f"ModelSpec.to_json: expected parts by name, received {part!r}; register it, as "
+                '@mk.towers.register("mine"), and give its name'
+            )
+
+        content = {option.name: getattr(self, option.name) for option in fields(self)}
+        return json.dumps(content, indent=1, ensure_ascii=False, default=refuse)
 
     @classmethod
     def from_json(cls, text):
@@ -74,7 +85,7 @@ def build(schema, spec=None, **options):
 
     Args:
         schema: fitted `Schema`.
-        spec: `ModelSpec`; or give its options by name: towers, fusion, width, heads.
+        spec: `ModelSpec`; or give its options by name: towers, fusion, width, heads, modality_dropout.
 
     Returns:
         `keras.Model` of `schema.model_inputs`, in that order. One target: one output `(batch, ...)`; several: a dict by
@@ -96,17 +107,34 @@ def build(schema, spec=None, **options):
         for name in getattr(spec, role):
             if name not in known:
                 raise unknown("input" if role == "towers" else "target", name, known, where=f"ModelSpec.{role}: ")
+    rates = _dropout_rates(schema, spec.modality_dropout)
     inputs = _inputs(schema.model_inputs)
     parts = {}
     for name, feature in schema.inputs.items():
         parts[f"{name}_tower"] = tower(feature, spec.towers.get(name), width=spec.width, name=name)
         if feature.optional:
-            parts[f"{name}_absent"] = AbsentToken(name=f"{name}_absent")
+            parts[f"{name}_absent"] = AbsentToken(rates[name], name=f"{name}_absent")
     tokens = _absent(schema, parts, _towers(schema, parts, inputs), inputs)
     parts["body"] = _body(schema, spec, tokens)
     outputs = by_target(schema, parts["body"].output)
     parts |= {name: keras.layers.Identity(name=name, dtype=value.dtype) for name, value in outputs.items()}
     return keras.Model(list(inputs.values()), _answers(schema, parts, tokens), name="mmkeras")
+
+
+def _dropout_rates(schema, given):
+    """Rate of modality dropout of each optional input."""
+    optional = [name for name, feature in schema.inputs.items() if feature.optional]
+    if not isinstance(given, Mapping):
+        if given and not optional:
+            raise InputError(
+                f"ModelSpec: expected inputs with optional=True for modality_dropout={given!r}, but none of "
+                f"{', '.join(schema.inputs)} is"
+            )
+        return dict.fromkeys(optional, given)
+    for name in given:
+        if name not in optional:
+            raise unknown("optional input", name, optional, where="ModelSpec.modality_dropout: ")
+    return {name: given.get(name, 0.0) for name in optional}
 
 
 def grouped(model, schema, by):
@@ -265,6 +293,21 @@ def _body(schema, spec, tokens):
         name: Tokens(_like(values, f"{name}_tokens"), _like(mask, f"{name}_tokens_mask"))
         for name, (values, mask) in tokens.items()
     }
-    fused = fuse(inputs, spec.fusion, width=spec.width)
-    outputs = {name: head(fused, target, spec.heads.get(name), name=name) for name, target in schema.targets.items()}
-    return keras.Model(_flat(inputs), _one_or_all(outputs), name="body")
+    outputs, given = {}, dict(inputs)
+    for name, target in schema.targets.items():
+        if target.reads is not None:
+            outputs[name] = answer(masked_mean(inputs[target.reads]), target, spec.heads.get(name), name=name)
+            given[name] = _answer_token(outputs[name], target, spec.width, name)
+    fused = fuse(given, spec.fusion, width=spec.width, features=schema.inputs)
+    for name, target in schema.targets.items():
+        if target.reads is None:
+            outputs[name] = answer(fused, target, spec.heads.get(name), name=name)
+    return keras.Model(_flat(inputs), _one_or_all({name: outputs[name] for name in schema.targets}), name="body")
+
+
+def _answer_token(answers, target, width, name):
+    """What a head has answered, probabilities or deviations from the mean, as one token."""
+    if isinstance(target, Number):
+        answers = keras.layers.Reshape((1,), dtype="float32", name=f"{name}_column")(answers)
+        answers = (answers - target.mean) / target.deviation
+    return one_token(keras.layers.Dense(width, name=f"{name}_token")(answers))

@@ -39,11 +39,17 @@ def choose(kind, table, choice, where):
     return name, table[name], options
 
 
+def own_options(part, given):
+    """Names of the options that a part has of its own: its keyword arguments but the `given` ones."""
+    parameters = inspect.signature(part).parameters
+    return [key for key, value in parameters.items() if value.kind is value.KEYWORD_ONLY and key not in given]
+
+
 def arguments(kind, name, part, options, given, where):
     """Keyword arguments for a part: its options, checked, and those of the `given` that it asks for."""
-    parameters = inspect.signature(part).parameters
-    own = [key for key, value in parameters.items() if value.kind is value.KEYWORD_ONLY and key not in given]
+    own = own_options(part, given)
     for option in options:
         if option not in own:
             raise unknown(f"option of {kind} {name!r}:", option, own, where)
+    parameters = inspect.signature(part).parameters
     return {**options, **{key: value for key, value in given.items() if key in parameters}}

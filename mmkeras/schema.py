@@ -41,7 +41,7 @@ class Schema:
         targets: dict of name -> `Category`, `Labels` or `Number`.
 
     Raises:
-        InputError: a name that cannot be one, or a part of an unknown kind.
+        InputError: a name that cannot be one, a part of an unknown kind, a target that reads an unknown input.
 
     >>> schema = Schema(inputs={"photo": Image(32, 32)}, targets={"label": Category()})
     >>> schema.fitted
@@ -59,8 +59,19 @@ class Schema:
         both = sorted(set(self.inputs) & set(self.targets))
         if both:
             raise InputError(f"Schema: expected different names for inputs and targets, received {both[0]!r} in both")
+        self._check_reads()
         object.__setattr__(self, "inputs", dict(self.inputs))
         object.__setattr__(self, "targets", dict(self.targets))
+
+    def _check_reads(self):
+        for name, target in self.targets.items():
+            if target.reads is not None and target.reads not in self.inputs:
+                raise unknown("input", target.reads, self.inputs, where=f"Schema: {name!r}: reads: ")
+        if all(target.reads for target in self.targets.values()):
+            raise InputError(
+                "Schema: expected at least one target that reads the fused vector (reads=None), received "
+                + ", ".join(f"{name}: reads={target.reads!r}" for name, target in self.targets.items())
+            )
 
     @property
     def parts(self):

@@ -40,7 +40,12 @@ def _natural(label):
     return (math.isnan(number), 0.0 if math.isnan(number) else number, label)
 
 
-def _check_optional(target):
+def _check_options(target):
+    """Raise an `InputError` unless `optional` is True or False and `reads` a name or None."""
+    if target.reads is not None and not isinstance(target.reads, str):
+        raise InputError(
+            f"{type(target).__name__}: expected reads to be the name of an input, received {target.reads!r}"
+        )
     if not isinstance(target.optional, bool):
         raise InputError(
             f"{type(target).__name__}: expected optional to be True or False, received {target.optional!r}"
@@ -75,15 +80,18 @@ class Category:
             then words by spelling.
         column: the table's column; None: the target's own name.
         optional: whether cells may be empty; such rows count for other targets alone (their sample weight is 0).
+        reads: name of the one input that the target's head reads, instead of the fused vector (an auxiliary head); its
+            answers then join the fusion as one more token.
     """
 
     classes: tuple[str, ...] | None = None
     column: str | None = None
     optional: bool = False
+    reads: str | None = None
     dtype = "int32"
 
     def __post_init__(self):
-        _check_optional(self)
+        _check_options(self)
         classes = as_words("Category", "classes", self.classes)
         if classes is not None and len(classes) < 2:
             raise InputError(f"Category: expected at least 2 classes, received {list(classes)}")
@@ -156,16 +164,19 @@ class Labels:
         separator: between the labels of one cell.
         column: the table's column; None: the target's own name.
         optional: whether cells may be empty; such rows count for other targets alone (their sample weight is 0).
+        reads: name of the one input that the target's head reads, instead of the fused vector (an auxiliary head); its
+            answers then join the fusion as one more token.
     """
 
     classes: tuple[str, ...] | None = None
     separator: str = "|"
     column: str | None = None
     optional: bool = False
+    reads: str | None = None
     dtype = "float32"
 
     def __post_init__(self):
-        _check_optional(self)
+        _check_options(self)
         if not isinstance(self.separator, str) or not self.separator:
             raise InputError(
                 f"Labels: expected separator to be a string of at least one character, received {self.separator!r}"
@@ -259,9 +270,11 @@ class Number:
         unit: for people to read, as "kg"; it appears in messages and in the schema's file.
         column: the table's column; None: the target's own name.
         optional: whether cells may be empty; such rows count for other targets alone (their sample weight is 0).
+        reads: name of the one input that the target's head reads, instead of the fused vector (an auxiliary head); its
+            answers then join the fusion as one more token.
 
     >>> Number().fit(["1", "3", ""])
-    Number(mean=2.0, deviation=1.0, unit='', column=None, optional=False)
+    Number(mean=2.0, deviation=1.0, unit='', column=None, optional=False, reads=None)
     """
 
     mean: float | None = None
@@ -269,11 +282,12 @@ class Number:
     unit: str = ""
     column: str | None = None
     optional: bool = False
+    reads: str | None = None
     dtype = "float32"
     answer_shape = ()
 
     def __post_init__(self):
-        _check_optional(self)
+        _check_options(self)
         if not isinstance(self.unit, str):
             raise InputError(f"Number: expected unit to be a string, received {self.unit!r}")
         if (self.mean is None) != (self.deviation is None):

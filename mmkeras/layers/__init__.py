@@ -4,7 +4,8 @@ A model that holds a layer of mmkeras is no longer made of stock Keras layers al
 `keras.models.load_model` (`import mmkeras` does not load the modules behind it).
 """
 
-from mmkeras.layers.blocks import SinePositions, attend, check_heads, conv_blocks, transformer_block
+from mmkeras.layers.blocks import SinePositions, attend, check_heads, conv_blocks, grid_tokens, transformer_block
+from mmkeras.layers.loss_weight import LossWeight
 from mmkeras.layers.mixing import LearnedTokens, WeightedMean
 from mmkeras.layers.spec_augment import SpecAugment
 from mmkeras.layers.tokens import AbsentToken, Tokens, check_tokens, hide_padding, masked_mean, one_token
@@ -12,6 +13,7 @@ from mmkeras.layers.tokens import AbsentToken, Tokens, check_tokens, hide_paddin
 __all__ = [
     "AbsentToken",
     "LearnedTokens",
+    "LossWeight",
     "SinePositions",
     "SpecAugment",
     "Tokens",
@@ -20,6 +22,7 @@ __all__ = [
     "check_heads",
     "check_tokens",
     "conv_blocks",
+    "grid_tokens",
     "hide_padding",
     "masked_mean",
     "one_token",

@@ -1,0 +1,108 @@
+"""The losses of heads that Keras does not have in this form.
+
+A compiled model that holds one is no longer made of stock Keras alone: `import mmkeras.heads` before
+`keras.models.load_model`, or load with `compile=False`.
+"""
+
+import keras
+from keras import ops
+
+saved = keras.saving.register_keras_serializable(package="mmkeras")
+
+
+def pair(y_true, y_pred, dtype):
+    """Truth and answer as `(batch,)` each: (batch, 1) less (batch,) would be every truth less every answer."""
+    return [ops.reshape(ops.convert_to_tensor(y, dtype=dtype), (-1,)) for y in (y_true, y_pred)]
+
+
+@saved
+class SquaredDeviations(keras.losses.Loss):
+    """Squared error of a number in deviations: `((truth - answer) / deviation)^2`, of `(batch,)` each.
+
+    About 1 for a model that answers the mean of all rows, whatever the unit, so that heads weigh alike.
+
+    Args:
+        deviation: of the training rows, in the unit.
+        reduction, name, dtype: as in `keras.losses.Loss`.
+    """
+
+    def __init__(self, deviation, reduction="sum_over_batch_size", name="squared_deviations", dtype=None):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.deviation = deviation
+
+    def call(self, y_true, y_pred):
+        """`(batch,)` and `(batch,)`, in the unit -> `(batch,)`."""
+        truth, answer = pair(y_true, y_pred, self.dtype)
+        return ops.square((truth - answer) / self.deviation)
+
+    def get_config(self):
+        """The loss's arguments."""
+        return {**super().get_config(), "deviation": self.deviation}
+
+
+@saved
+class Crossentropy(keras.losses.Loss):
+    """Crossentropy of class numbers `(batch,)` and probabilities `(batch, classes)`, smoothed or focal.
+
+    `-sum_c q_c (1 - p_c)^focal log p_c` with `q = (1 - label_smoothing) one_hot + label_smoothing / classes`
+    (label smoothing: Szegedy et al., Rethinking the Inception architecture, 2016; focal loss: Lin et al., 2017).
+
+    Args:
+        label_smoothing: 0 to below 1.
+        focal: exponent, 0 or more: how much less a row counts that is answered well already.
+        reduction, name, dtype: as in `keras.losses.Loss`.
+    """
+
+    def __init__(
+        self, label_smoothing=0.0, focal=0.0, reduction="sum_over_batch_size", name="crossentropy", dtype=None
+    ):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.label_smoothing, self.focal = label_smoothing, focal
+
+    def call(self, y_true, y_pred):
+        """`(batch,)` and `(batch, classes)` -> `(batch,)`."""
+        truth = ops.reshape(ops.cast(y_true, "int32"), (-1,))
+        one_hot = ops.one_hot(truth, y_pred.shape[-1], dtype=y_pred.dtype)
+        options = {"alpha": 1.0, "gamma": self.focal, "label_smoothing": self.label_smoothing}
+        return keras.losses.categorical_focal_crossentropy(one_hot, y_pred, **options)
+
+    def get_config(self):
+        """The loss's arguments."""
+        return {**super().get_config(), "label_smoothing": self.label_smoothing, "focal": self.focal}
+
+
+@saved
+class WeightedLoss(keras.losses.Loss):
+    """A loss times the weight that a `mmkeras.layers.LossWeight` learns.
+
+    Args:
+        loss: `keras.losses.Loss`.
+        log_variance: the layer's weight s, or a number.
+        half: whether to halve the loss: of squared errors, as the paper does.
+        reduction, name, dtype: as in `keras.losses.Loss`.
+    """
+
+    def __init__(
+        self, loss, log_variance, half=False, reduction="sum_over_batch_size", name="weighted_loss", dtype=None
+    ):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.loss, self.log_variance, self.half = loss, log_variance, half
+
+    def call(self, y_true, y_pred):
+        """As the loss's own `call`, times `exp(-s)`."""
+        weight = ops.exp(-ops.convert_to_tensor(self.log_variance, "float32"))
+        return self.loss.call(y_true, y_pred) * (weight / 2 if self.half else weight)
+
+    def get_config(self):
+        """The loss's arguments, s as a number."""
+        own = {
+            "loss": keras.saving.serialize_keras_object(self.loss),
+            "log_variance": float(self.log_variance),
+            "half": self.half,
+        }
+        return {**super().get_config(), **own}
+
+    @classmethod
+    def from_config(cls, config):
+        """The loss of `get_config`."""
+        return cls(**{**config, "loss": keras.saving.deserialize_keras_object(config["loss"])})

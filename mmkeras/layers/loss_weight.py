@@ -1,0 +1,27 @@
+"""How much the loss of one target weighs beside the others, learned."""
+
+import keras
+
+
+@keras.saving.register_keras_serializable(package="mmkeras")
+class LossWeight(keras.layers.Layer):
+    """Learns how much its target's loss weighs, by the uncertainty of the task (Kendall, Gal and Cipolla, 2018).
+
+    The answers `(batch, ...)` pass as they are. The model's loss is the sum over such targets of `exp(-s) L + s / 2`,
+    with a learned s, the logarithm of the task's variance, which is 0 at first; of squared deviations half of L.
+
+    A loaded compiled model goes on with the weights as they were learned; compile it anew to go on learning them.
+    """
+
+    def build(self, input_shape):
+        """Make s, a scalar."""
+        self.log_variance = self.add_weight(shape=(), initializer="zeros", dtype="float32", name="log_variance")
+
+    def call(self, answers):
+        """The answers; `s / 2` joins the model's loss."""
+        self.add_loss(self.log_variance / 2)
+        return answers
+
+    def compute_output_shape(self, input_shape):
+        """The shape of the answers."""
+        return input_shape
