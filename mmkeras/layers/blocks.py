@@ -39,6 +39,22 @@ def conv_blocks(x, *, width, filters, depth, dropout, tokens, name, pool=True):
         x = convolve(x)
         if pool:
             x = keras.layers.MaxPooling2D(2, padding="same", name=f"{name}_pool{block}")(x)
+    return grid_tokens(x, width=width, dropout=dropout, tokens=tokens, name=name)
+
+
+def grid_tokens(x, *, width, dropout, tokens, name):
+    """Tokens of a grid: one by flatten and dense, which keeps places apart, or one a place.
+
+    Args:
+        x: `(batch, rows, columns, channels)`, float.
+        width: width of the tokens.
+        dropout: share of the flattened values dropped in training.
+        tokens: "one" (the grid flattened, then dense) or "all" (one token a place, row by row).
+        name: prefix of the layers' names.
+
+    Returns:
+        `Tokens` of `(batch, 1 or places, width)`, no mask.
+    """
     if tokens == "all":
         x = keras.layers.Reshape((-1, x.shape[-1]), name=f"{name}_places")(x)
         return Tokens(keras.layers.Dense(width, activation="relu", name=f"{name}_dense")(x))
@@ -77,16 +93,19 @@ def attend(x, context, mask, *, heads, name):
     return keras.layers.Dense(width, name=f"{name}_output")(x)
 
 
-def transformer_block(x, mask, *, heads, dropout=0.0, name):
+def transformer_block(x, mask, *, heads, dropout=0.0, context=None, name):
     """A transformer layer (Vaswani et al., 2017) with layer normalisation before each part (Xiong et al., 2020).
 
-    `x += attend(norm(x), norm(x))`, then `x += W2 gelu(W1 norm(x))`, twice as wide inside.
+    `x += attend(norm(x), norm(x))`, or `attend(norm(x), norm(context))`, then `x += W2 gelu(W1 norm(x))`, twice as
+    wide inside.
 
     Args:
         x: `(batch, tokens, width)`.
-        mask: `(batch, tokens)` bool, True for tokens that may be attended to; None: all.
+        mask: `(batch, tokens)`, of the context if there is one, bool, True for tokens that may be attended to; None:
+            all.
         heads: of the attention; width is a multiple of it.
         dropout: share of the values dropped in training behind each of the two parts.
+        context: `(batch, others, any width)`, other tokens to attend to; None: x itself.
         name: prefix of the layers' names.
 
     Returns:
@@ -94,7 +113,8 @@ def transformer_block(x, mask, *, heads, dropout=0.0, name):
     """
     width = x.shape[-1]
     normed = keras.layers.LayerNormalization(name=f"{name}_norm")(x)
-    part = attend(normed, normed, mask, heads=heads, name=name)
+    asked = normed if context is None else keras.layers.LayerNormalization(name=f"{name}_context_norm")(context)
+    part = attend(normed, asked, mask, heads=heads, name=name)
     if dropout:
         part = keras.layers.Dropout(dropout, name=f"{name}_dropout")(part)
     x = keras.layers.Add(name=f"{name}_add")([x, part])
