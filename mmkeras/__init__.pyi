@@ -2,6 +2,7 @@ from . import datasets, decode, fusion, heads, layers, towers
 from .bundle import export
 from .errors import InputError
 from .evaluation import Evaluation, evaluate, predict
+from .fusion import fusion_shares
 from .heads import compile_args
 from .layers import Tokens
 from .model import ModelSpec, build, grouped
@@ -35,6 +36,7 @@ __all__ = [
     "evaluate",
     "export",
     "fusion",
+    "fusion_shares",
     "grouped",
     "heads",
     "layers",

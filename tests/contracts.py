@@ -106,9 +106,9 @@ def outputs(model, x):
 def gradients_reach_every_weight(model, x):
     """One step of plain gradient descent on a sum of squares changes every trainable weight."""
     before = [ops.convert_to_numpy(weight) for weight in model.trainable_weights]
-    values = keras.layers.Lambda(lambda value: ops.sum(ops.square(value), axis=tuple(range(1, len(value.shape)))))
-    flat = keras.tree.flatten(model.outputs)
-    probe = keras.Model(model.inputs, keras.layers.Reshape((1,))(values(flat[0])))
+    squares = keras.layers.Lambda(lambda value: ops.sum(ops.square(value), axis=tuple(range(1, len(value.shape)))))
+    values = [squares(value) for value in model.outputs if keras.backend.is_float_dtype(value.dtype)]
+    probe = keras.Model(model.inputs, keras.layers.Reshape((1,))(sum(values)))
     probe.compile(keras.optimizers.SGD(0.1), "mse")
     rows = len(keras.tree.flatten(x)[0])
     probe.train_on_batch(x, np.full((rows, 1), 3.0))
@@ -167,12 +167,12 @@ def flat(tokens):
 
 
 def fusion_model(choice, tokens, width=WIDTH):
-    """A model around one fusion, for tokens of any number."""
+    """A model around one fusion, for tokens of any number; a fusion of decisions gives it one output a modality."""
     inputs = {}
     for name, (values, mask) in tokens.items():
         mask = None if mask is None else keras.Input(mask.shape[1:], dtype="bool", name=f"{name}_mask")
         inputs[name] = Tokens(keras.Input(values.shape[1:], name=name), mask)
-    return keras.Model(flat(inputs), fuse(inputs, choice, width=width))
+    return keras.Model(flat(inputs), keras.tree.flatten(fuse(inputs, choice, width=width)))
 
 
 def head_model(choice, target, width=WIDTH):

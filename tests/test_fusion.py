@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import contracts
 import keras
 import numpy as np
@@ -11,26 +14,46 @@ from mmkeras.layers import Tokens, attend, masked_mean
 every_fusion = pytest.mark.parametrize("kind", sorted(FUSIONS))
 
 
-@every_fusion
-def test_shape_and_dtype(kind):
-    tokens = contracts.some_tokens()
-    (fused,) = contracts.outputs(contracts.fusion_model(kind, tokens), contracts.flat(tokens))
-    assert fused.shape == (5, contracts.WIDTH)
-    assert fused.dtype == np.float32
-    assert np.isfinite(fused).all()
+NEED_TWO = ("cross_attention", "film")
+
+
+def answers(model, tokens):
+    """The fused vector; of a fusion of decisions all vectors side by side."""
+    return np.concatenate(contracts.outputs(model, contracts.flat(tokens)), axis=-1)
+
+
+def single_tokens():
+    """One token a modality, without masks, of three widths."""
+    random = np.random.default_rng(1)
+    widths = {"image": 3, "text": 7, "sound": contracts.WIDTH}
+    return {name: Tokens(random.normal(size=(5, 1, width)).astype("float32")) for name, width in widths.items()}
 
 
 @every_fusion
+@pytest.mark.parametrize("make", [contracts.some_tokens, single_tokens])
+def test_shape_and_dtype(kind, make):
+    tokens = make()
+    fused = contracts.outputs(contracts.fusion_model(kind, tokens), contracts.flat(tokens))
+    assert len(fused) == (len(tokens) if kind == "late" else 1)
+    for vector in fused:
+        assert vector.shape == (5, contracts.WIDTH)
+        assert vector.dtype == np.float32
+        assert np.isfinite(vector).all()
+
+
+@pytest.mark.parametrize("kind", sorted(set(FUSIONS) - set(NEED_TWO)))
 def test_one_modality_is_enough(kind):
     tokens = {"text": contracts.some_tokens()["text"]}
-    (fused,) = contracts.outputs(contracts.fusion_model(kind, tokens), contracts.flat(tokens))
-    assert fused.shape == (5, contracts.WIDTH)
+    model = contracts.fusion_model(kind, tokens)
+    assert answers(model, tokens).shape == (5, contracts.WIDTH)
+    assert np.isfinite(answers(model, tokens)).all()
 
 
 @every_fusion
-def test_gradients_reach_every_weight(kind):
+@pytest.mark.parametrize("make", [contracts.some_tokens, single_tokens])
+def test_gradients_reach_every_weight(kind, make):
     keras.utils.set_random_seed(0)
-    tokens = contracts.some_tokens()
+    tokens = make()
     contracts.gradients_reach_every_weight(contracts.fusion_model(kind, tokens), contracts.flat(tokens))
 
 
@@ -42,9 +65,12 @@ def test_round_trip(kind, tmp_path):
 
 
 @every_fusion
-def test_order_of_the_batch(kind):
+def test_rows_do_not_see_each_other(kind):
     tokens = contracts.some_tokens()
-    contracts.order_of_the_batch_changes_nothing(contracts.fusion_model(kind, tokens), contracts.flat(tokens))
+    model = contracts.fusion_model(kind, tokens)
+    contracts.order_of_the_batch_changes_nothing(model, contracts.flat(tokens))
+    alone = {name: Tokens(*(None if value is None else value[:1] for value in part)) for name, part in tokens.items()}
+    np.testing.assert_allclose(answers(model, alone), answers(model, tokens)[:1], atol=1e-5)
 
 
 @every_fusion
@@ -55,19 +81,81 @@ def test_padding_changes_nothing(kind):
     longer["text"] = Tokens(np.pad(values, [[0, 0], [0, 3], [0, 0]]), np.pad(mask, [[0, 0], [0, 3]]))
     small, large = contracts.fusion_model(kind, tokens), contracts.fusion_model(kind, longer)
     large.set_weights(small.get_weights())
-    (old,), (new,) = contracts.outputs(small, contracts.flat(tokens)), contracts.outputs(large, contracts.flat(longer))
-    np.testing.assert_allclose(new, old, atol=1e-6)
+    np.testing.assert_allclose(answers(large, longer), answers(small, tokens), atol=1e-6)
+
+
+@every_fusion
+def test_a_row_without_any_token_is_finite(kind):
+    """Forward and backward: every weight stays a number."""
+    tokens = contracts.some_tokens()
+    nothing = {
+        name: Tokens(values * (np.arange(5) != 1)[:, None, None], np.ones(values.shape[:2], bool))
+        for name, (values, _) in tokens.items()
+    }
+    for part in nothing.values():
+        part.mask[1] = False
+    model = contracts.fusion_model(kind, nothing)
+    contracts.gradients_reach_every_weight(model, contracts.flat(nothing))
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+    assert np.isfinite(answers(model, nothing)).all()
 
 
 @every_fusion
 def test_every_modality_counts(kind):
     tokens = contracts.some_tokens()
     model = contracts.fusion_model(kind, tokens)
-    (old,) = contracts.outputs(model, contracts.flat(tokens))
+    old = answers(model, tokens)
     for name, (values, mask) in tokens.items():
         changed = {**tokens, name: Tokens(values + (1 if mask is None else mask[..., None]), mask)}
-        (new,) = contracts.outputs(model, contracts.flat(changed))
-        assert np.abs(new - old)[:4].max(axis=1).min() > 1e-4, name
+        assert np.abs(answers(model, changed) - old)[:4].max(axis=1).min() > 1e-4, name
+
+
+@every_fusion
+def test_mixed_bfloat16(kind):
+    tokens = contracts.some_tokens()
+    plain = contracts.fusion_model(kind, tokens)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = contracts.fusion_model(kind, tokens)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    model.set_weights(plain.get_weights())
+    assert {output.dtype for output in model.outputs} == {"bfloat16"}
+    fused = np.concatenate([x.astype("float32") for x in contracts.outputs(model, contracts.flat(tokens))], axis=-1)
+    np.testing.assert_allclose(fused, answers(plain, tokens), atol=0.1)
+    contracts.gradients_reach_every_weight(model, contracts.flat(tokens))
+
+
+JAX = """
+import sys
+import keras, numpy as np
+import mmkeras.layers
+assert keras.backend.backend() == "jax"
+for kind in sys.argv[2:]:
+    model = keras.models.load_model(f"{sys.argv[1]}/{kind}.keras")
+    given = np.load(f"{sys.argv[1]}/{kind}.npz")
+    x = [given[f"x{number}"] for number in range(len(model.inputs))]
+    answers = [np.asarray(y) for y in keras.tree.flatten(model(x))]
+    np.testing.assert_allclose(np.concatenate(answers, axis=-1), given["y"], atol=1e-4, err_msg=kind)
+    model.compile("sgd", loss=["mse"] * len(answers))
+    model.train_on_batch(x, answers)
+"""
+
+
+def test_on_jax(tmp_path):
+    """Every fusion answers the same and trains one step, in a fresh process on the JAX backend."""
+    pytest.importorskip("jax", reason="pip install jax")
+    tokens = contracts.some_tokens()
+    x = contracts.flat(tokens)
+    for kind in FUSIONS:
+        model = contracts.fusion_model(kind, tokens)
+        model.save(tmp_path / f"{kind}.keras")
+        given = {f"x{number}": value for number, value in enumerate(x)}
+        np.savez(tmp_path / f"{kind}.npz", y=answers(model, tokens), **given)
+    environment = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    command = [sys.executable, "-c", JAX, str(tmp_path), *FUSIONS]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_masked_mean_by_hand():
@@ -115,8 +203,34 @@ def test_attention_has_the_numbers_of_keras_multi_head_attention():
         ("atention", "unknown fusion 'atention'; did you mean 'attention'"),
         ({"kind": "concat", "droput": 0.1}, "unknown option of fusion 'concat': 'droput'; did you mean 'dropout'"),
         ({"kind": "attention", "heads": 3}, "expected width to be a multiple of heads, received width=8, heads=3"),
+        ({"kind": "concat", "depth": 0}, "fusion 'concat': expected depth to be a whole number from 1, received 0"),
+        (
+            {"kind": "weighted", "depth": -1},
+            "fusion 'weighted': expected depth to be a whole number from 0, received -1",
+        ),
+        ({"kind": "late", "depth": True}, "fusion 'late': expected depth to be a whole number from 1, received True"),
+        ({"kind": "gated", "variant": "exq"}, "fusion 'gated': unknown value of variant 'exq'; did you mean 'exp'"),
+        ({"kind": "multiply", "activation": "tan"}, "unknown value of activation 'tan'; did you mean 'tanh'"),
+        ({"kind": "film", "by": "txt"}, "fusion 'film': unknown modality in by: 'txt'; did you mean 'text'"),
+        ({"kind": "film", "depth": 0}, "fusion 'film': expected depth to be a whole number from 1, received 0"),
+        ({"kind": "attention", "depth": 0}, "fusion 'attention': expected depth .* from 1, received 0"),
+        ({"kind": "cross_attention", "heads": 0}, "fusion 'cross_attention': expected width to be a multiple of heads"),
+        ({"kind": "bottleneck", "depth": 1}, "fusion 'bottleneck': expected depth .* from 2, received 1"),
+        ({"kind": "bottleneck", "bottlenecks": 0}, "fusion 'bottleneck': expected bottlenecks .* from 1, received 0"),
+        (
+            {"kind": "tensor", "size": 21},
+            r"at most 10000 entries .*, received .* = 22\^3 = 10648; choose a smaller",
+        ),
+        ({"kind": "tensor", "size": 1.5}, "fusion 'tensor': expected size to be a whole number from 1, received 1.5"),
+        ({"kind": "low_rank", "rank": 0}, "fusion 'low_rank': expected rank to be a whole number from 1, received 0"),
     ],
 )
 def test_refused(choice, message):
     with pytest.raises(InputError, match=message):
         contracts.fusion_model(choice, contracts.some_tokens())
+
+
+@pytest.mark.parametrize("kind", NEED_TWO)
+def test_at_least_two_modalities(kind):
+    with pytest.raises(InputError, match=f"fusion '{kind}': expected at least two modalities, received text"):
+        contracts.fusion_model(kind, {"text": contracts.some_tokens()["text"]})

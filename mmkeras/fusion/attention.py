@@ -1,0 +1,149 @@
+"""Fusions by attention between the tokens of the modalities: of all to all, of pairs, and through a bottleneck."""
+
+import keras
+from keras import ops
+
+from mmkeras.fusion.checks import check_two, check_whole
+from mmkeras.fusion.vectors import dense_layers, side_by_side
+from mmkeras.layers import LearnedTokens, Tokens, check_heads, masked_mean, transformer_block
+
+
+def attention(tokens, *, width, depth=2, heads=4, dropout=0.0):
+    """Self-attention over the tokens of all modalities, then their mean.
+
+    `h = norm(mean(x))` of one sequence x of all tokens, after `depth` transformer layers
+    (`mmkeras.layers.transformer_block`). Each modality is first projected by a dense layer of its own, whose bias is
+    the modality's embedding: it is added to each of its tokens and tells the modalities apart. Worth it where tokens
+    of one modality belong to certain tokens of another (a word and a place), with towers that give `tokens="all"`;
+    over single tokens it costs more than `concat` and says little more. Source: Vaswani et al., 2017; as one stream of
+    all modalities: Chen et al., UNITER, 2020.
+
+    Args:
+        tokens: dict of name -> `Tokens`.
+        width: width of the result; a multiple of heads.
+        depth: number of transformer layers, from 1.
+        heads: of the attention.
+        dropout: share of the values dropped in training behind each of the two parts.
+
+    Returns:
+        `(batch, width)`.
+
+    Raises:
+        InputError: a width that is not a multiple of heads, a depth below 1.
+    """
+    _check("attention", width, heads, depth)
+    values = ops.concatenate(list(_projected(tokens, width, "attention").values()), axis=1)
+    mask = _joined_mask(tokens.values())
+    for number in range(depth):
+        values = transformer_block(values, mask, heads=heads, dropout=dropout, name=f"attention{number}")
+    values = keras.layers.LayerNormalization(name="attention_norm")(values)
+    return masked_mean(Tokens(values, mask))
+
+
+def cross_attention(tokens, *, width, depth=1, heads=4, dropout=0.0):
+    """Every modality asks every other one: cross-attention in both directions of each pair, then dense.
+
+    For each pair i <- j, the tokens x of modality i go through `depth` transformer layers that attend to those of j,
+
+        x += attend(norm(x), norm([o_j; y_j])),    x += W2 gelu(W1 norm(x)),
+
+    x and y_j being projections of the tokens; then `h = relu(W [m_12; m_13; ...; m_n,n-1] + b)` of the means m_ij of
+    the tokens. o_j is a learned token that stands for "nothing fits": without it the softmax over a modality of one
+    token would be 1 whatever the question, and over one that is all padding it would be the mean of the padding. Worth
+    it where modalities must be aligned, at different rates or without common times; n (n - 1) streams make it the
+    dearest fusion. Source: Tsai et al., Multimodal Transformer for Unaligned Multimodal Language Sequences, 2019 (with
+    self-attention behind each modality's streams, which is left out here).
+
+    Args:
+        tokens: dict of name -> `Tokens`, of at least two modalities.
+        width: width of the result and of the tokens; a multiple of heads.
+        depth: number of layers of each pair, from 1.
+        heads: of the attention.
+        dropout: share of the values dropped in training behind each of the two parts.
+
+    Returns:
+        `(batch, width)`.
+
+    Raises:
+        InputError: fewer than two modalities, a width that is not a multiple of heads, a depth below 1.
+    """
+    check_two("cross_attention", tokens)
+    _check("cross_attention", width, heads, depth)
+    values = _projected(tokens, width, "cross_attention")
+    contexts = {}
+    for name, x in values.items():
+        nothing = LearnedTokens(name=f"cross_attention_{name}_nothing")(x)
+        contexts[name] = (ops.concatenate([nothing, x], axis=1), _joined_mask([Tokens(nothing), tokens[name]]))
+    vectors = []
+    for name, part in tokens.items():
+        for other, (context, mask) in contexts.items():
+            if other != name:
+                x = values[name]
+                for number in range(depth):
+                    layer = f"cross_attention_{name}_from_{other}_{number}"
+                    x = transformer_block(x, mask, context=context, heads=heads, dropout=dropout, name=layer)
+                vectors.append(masked_mean(Tokens(x, part.mask)))
+    return dense_layers(side_by_side(vectors), width, 1, 0, "cross_attention")
+
+
+def bottleneck(tokens, *, width, depth=2, bottlenecks=4, heads=4, dropout=0.0):
+    """Attention within each modality and a few learned tokens, through which alone the modalities meet.
+
+    In each of `depth` layers every modality has a transformer layer of its own over its tokens and the bottleneck,
+
+        [x_i; b_i] = transformer_i([x_i; b]),    b = mean_i b_i,
+
+    and `h = norm(mean_i m_i)` of the means m_i of the modalities' tokens: what a bottleneck has gathered in one layer
+    the tokens read in the next, so the modalities meet from depth 2 on. Worth it with many tokens (long recordings,
+    videos), where attention of all to all is dear and most tokens need not know of each other. Source: Nagrani et al.,
+    Attention Bottlenecks for Multimodal Fusion, 2021 (there the mean is of one class token a modality).
+
+    Args:
+        tokens: dict of name -> `Tokens`.
+        width: width of the result and of the tokens; a multiple of heads.
+        depth: number of layers, from 2.
+        bottlenecks: number of learned tokens, from 1.
+        heads: of the attention.
+        dropout: share of the values dropped in training behind each of the two parts.
+
+    Returns:
+        `(batch, width)`.
+
+    Raises:
+        InputError: a width that is not a multiple of heads, a depth below 2, bottlenecks below 1.
+    """
+    _check("bottleneck", width, heads, depth, least=2)
+    check_whole("bottleneck", 1, bottlenecks=bottlenecks)
+    values = _projected(tokens, width, "bottleneck")
+    shared = LearnedTokens(bottlenecks, name="bottleneck_tokens")(next(iter(values.values())))
+    for number in range(depth):
+        seen = []
+        for name, part in tokens.items():
+            x, mask = ops.concatenate([shared, values[name]], axis=1), _joined_mask([Tokens(shared), part])
+            x = transformer_block(x, mask, heads=heads, dropout=dropout, name=f"bottleneck_{name}_{number}")
+            values[name] = x[:, bottlenecks:]
+            seen.append(x[:, :bottlenecks])
+        shared = sum(seen) / len(seen)
+    means = [masked_mean(part._replace(values=values[name])) for name, part in tokens.items()]
+    return keras.layers.LayerNormalization(name="bottleneck_norm")(sum(means) / len(means))
+
+
+def _check(fusion, width, heads, depth, least=1):
+    check_heads(heads, width, f"fusion {fusion!r}: ")
+    check_whole(fusion, least, depth=depth)
+
+
+def _projected(tokens, width, fusion):
+    """Each modality's tokens projected to `width` by a dense layer of its own: dict of name -> values."""
+    return {
+        name: keras.layers.Dense(width, name=f"{fusion}_{name}_project")(part.values) for name, part in tokens.items()
+    }
+
+
+def _joined_mask(parts):
+    """The mask of several `Tokens` one behind the other; None if none of them has one."""
+    parts = list(parts)
+    if all(part.mask is None for part in parts):
+        return None
+    masks = [ops.ones_like(p.values[..., 0], dtype="bool") if p.mask is None else p.mask for p in parts]
+    return ops.concatenate(masks, axis=1)
