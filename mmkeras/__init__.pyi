@@ -1,7 +1,7 @@
 from . import datasets, decode, fusion, heads, layers, towers
 from .bundle import export
 from .errors import InputError
-from .evaluation import Evaluation, evaluate, predict
+from .evaluation import Evaluation, absence_curve, evaluate, predict
 from .fusion import fusion_shares
 from .heads import compile_args
 from .layers import Tokens
@@ -9,6 +9,7 @@ from .model import ModelSpec, build, grouped
 from .pipeline import Shards, batches, read_shards, write_shards
 from .records import Records, Splits, read
 from .schema import Audio, Category, Image, Labels, Number, Schema, Series, Tabular, Text, Video
+from .word_vectors import WordVectors, read_word_vectors
 
 __all__ = [
     "Audio",
@@ -28,6 +29,8 @@ __all__ = [
     "Text",
     "Tokens",
     "Video",
+    "WordVectors",
+    "absence_curve",
     "batches",
     "build",
     "compile_args",
@@ -43,6 +46,7 @@ __all__ = [
     "predict",
     "read",
     "read_shards",
+    "read_word_vectors",
     "towers",
     "write_shards",
 ]

@@ -1,7 +1,7 @@
 """How good a model is, and which of its modalities it owes that to."""
 
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pandas as pd
@@ -101,21 +101,14 @@ def check_model(model, schema, purpose):
 
 def _subset_scores(model, records, batch_size, permutations, random):
     features = records.schema.inputs
-    stage, values = _last_stage(model, records, batch_size)
-    truth = labels(records)
-    weights = row_weights(records, truth)
+    values, score = _scorer(model, records, batch_size)
 
     def scores(absent, shuffled):
-        inputs = []
-        for name in features:
-            tensors = values[name]
-            if name in absent:
-                tensors = [*tensors[:-1], np.zeros_like(tensors[-1])]
-            elif name in shuffled:
-                rows = random.permutation(len(records))
-                tensors = [tensor[rows] for tensor in tensors]
-            inputs += tensors
-        return _scores(records.schema, truth, weights, stage.predict(inputs, batch_size=batch_size, verbose=0))
+        changed = {name: _without(values[name], slice(None)) for name in absent}
+        for name in sorted(shuffled, key=list(features).index):
+            rows = random.permutation(len(records))
+            changed[name] = [tensor[rows] for tensor in values[name]]
+        return score(values | changed)
 
     for size in range(len(features), -1, -1):
         for kept in combinations(features, size):
@@ -134,6 +127,73 @@ def _subset_scores(model, records, batch_size, permutations, random):
                     "spread": float(np.std(values_found)),
                     "permutations": runs,
                 }
+
+
+def _scorer(model, records, batch_size):
+    """What the last stage of a model reads, as of `_last_stage`, and a function from values like these to scores."""
+    stage, values = _last_stage(model, records, batch_size)
+    truth = labels(records)
+    weights = row_weights(records, truth)
+
+    def score(values):
+        inputs = [tensor for name in records.schema.inputs for tensor in values[name]]
+        return _scores(records.schema, truth, weights, stage.predict(inputs, batch_size=batch_size, verbose=0))
+
+    return values, score
+
+
+def _without(tensors, rows):
+    """An optional input's tensors with nothing present in some rows."""
+    present = tensors[-1].copy()
+    present[rows] = False
+    return [*tensors[:-1], present]
+
+
+def absence_curve(model, records, shares=(0.0, 0.25, 0.5, 0.75, 1.0), *, repeats=3, batch_size=256, seed=0):
+    """The score of a model against the share of rows in which a modality is absent.
+
+    Rows are drawn in which the model gets the absent token although the modality is there: of each optional input in
+    turn, and of all of them at once, each in rows of its own. If the model was made by `build`, its towers run once.
+
+    Args:
+        model: `keras.Model` whose inputs are the schema's.
+        records: `Records` with a fitted schema of at least one input with `optional=True`.
+        shares: of the rows, 0 to 1.
+        repeats: number of draws that each score is the mean of; all and none need one.
+        batch_size: rows at a time.
+        seed: of the draws.
+
+    Returns:
+        DataFrame, one row for each input (or "all"), share and target: "modality", "share", "target", "metric",
+        "score" (the target's first metric) and "spread" (standard deviation over the draws).
+
+    Raises:
+        InputError: no optional input, shares outside 0 to 1.
+    """
+    check_model(model, records.schema, "absence_curve")
+    optional = [name for name, feature in records.schema.inputs.items() if feature.optional]
+    if not optional:
+        raise InputError(
+            f"absence_curve: expected an input with optional=True, received {', '.join(records.schema.inputs)}"
+        )
+    if not len(shares) or not all(0 <= share <= 1 for share in shares):
+        raise InputError(f"absence_curve: expected shares from 0 to 1, received {shares!r}")
+    records = readable(records, targets=True)
+    values, score = _scorer(model, records, batch_size)
+    random, count = np.random.default_rng(seed), len(records)
+
+    def scores(names, share):
+        rows = {name: random.permutation(count)[: round(share * count)] for name in names}
+        return score(values | {name: _without(values[name], rows[name]) for name in names})
+
+    table = []
+    cases = {name: [name] for name in optional} | ({"all": optional} if len(optional) > 1 else {})
+    for (case, names), share in product(cases.items(), shares):
+        found = [scores(names, share) for _ in range(repeats if 0 < share < 1 else 1)]
+        for target, (metric, _) in found[0].items():
+            drawn = [run[target][1] for run in found]
+            table.append((case, share, target, metric, float(np.mean(drawn)), float(np.std(drawn))))
+    return pd.DataFrame(table, columns=["modality", "share", "target", "metric", "score", "spread"])
 
 
 def _last_stage(model, records, batch_size):

@@ -153,6 +153,29 @@ def test_nothing_is_shuffled_if_all_is_optional(hinted):
     assert "the others replaced by their absent tokens:" in repr(found)
 
 
+@pytest.mark.parametrize("hinted", [True], indirect=True)
+def test_absence_curve(hinted):
+    model, records = hinted
+    curve = mk.absence_curve(model, records, [0, 0.5, 1], repeats=4).set_index(["modality", "share"])
+    assert list(curve.index) == [(name, share) for name in ("word", "hint", "all") for share in (0, 0.5, 1)]
+    assert set(curve["target"]) == {"answer"}
+    assert set(curve["metric"]) == {"accuracy"}
+    score = curve["score"]
+    for name in ("word", "hint", "all"):
+        assert score[name, 0] == pytest.approx(accuracy(model, records))
+    assert score["word", 1] == pytest.approx(accuracy(model, records, word=False))
+    assert score["all", 1] == pytest.approx(accuracy(model, records, word=False, hint=False))
+    assert score["word", 1] < score["word", 0.5] < score["word", 0]
+    assert curve["spread"]["all", 0.5] > 0
+    assert set(curve["spread"].xs(1, level="share")) == {0}
+
+
+def test_absence_curve_refused(trained):
+    model, records = trained
+    with pytest.raises(InputError, match="absence_curve: expected an input with optional=True, received word, noise"):
+        mk.absence_curve(model, records)
+
+
 def test_a_model_without_the_side_inputs_is_refused(trained):
     model, records = trained
     optional = Schema(

@@ -28,7 +28,8 @@ MAY_IMPORT = {
     "pipeline": "augment decode errors records schema",
     "registry": "errors",
     "layers": "errors schema",
-    "towers": "errors layers registry schema",
+    "word_vectors": "errors schema",
+    "towers": "errors layers registry schema word_vectors",
     "fusion": "errors layers registry schema",
     "heads": "errors layers registry schema",
     "model": "errors fusion heads layers schema towers",
@@ -43,6 +44,7 @@ WITHOUT_TENSORFLOW = [
     "inputs",
     "schema",
     "layers",
+    "word_vectors",
     "towers",
     "fusion",
     "heads",
@@ -92,7 +94,8 @@ def test_doctests(module):
 PUBLIC = """
     Schema Image Text Audio Series Tabular Video Category Labels Number read Records Splits Shards
     write_shards read_shards batches towers fusion fusion_shares heads
-    layers Tokens build grouped ModelSpec compile_args evaluate Evaluation predict export datasets decode InputError
+    layers Tokens build grouped ModelSpec compile_args absence_curve evaluate Evaluation predict export datasets decode InputError
+    WordVectors read_word_vectors
 """
 
 
