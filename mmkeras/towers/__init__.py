@@ -6,12 +6,16 @@ tower reads: `feature: Text | Series`. A tower on words or on a padded input (`S
 `(batch, steps)` bool, True where there is something; one that needs neither leaves them out. It may have options of its
 own.
 
-    conv          Image    (batch, height, width, channels) uint8
-    lstm          Text     (batch, length) int32; Series as conv1d
-    spectrogram   Audio    (batch, samples) float32
-    conv1d        Series   (batch, length, channels) float32
-    mlp           Tabular  (batch, 2 * numeric + categorical) float32
-    frames        Video    (batch, frames, height, width, channels) uint8
+    Image      (batch, height, width, channels) uint8                conv residual mobile vit
+    Text       (batch, length) int32                                 bag lstm gru conv1d transformer
+    Audio      (batch, samples) float32                              spectrogram spectrogram_lstm
+                                                                     spectrogram_transformer waveform
+                                                                     lstm gru conv1d transformer
+    Series     (batch, length, channels) float32                     conv1d lstm gru transformer
+    Tabular    (batch, 2 * numeric + categorical) float32            mlp feature_tokens
+    Video      (batch, frames, height, width, channels) uint8        frames
+
+`from_model` makes a tower of any keras.Model.
 """
 
 import inspect
@@ -24,14 +28,27 @@ from mmkeras.errors import InputError
 from mmkeras.layers import Tokens, hide_padding
 from mmkeras.registry import arguments, choose, registrar
 from mmkeras.schema import Audio, Image, Series, Tabular, Text, Video
-from mmkeras.towers import audio, image, series, tabular, text, video
+from mmkeras.towers import audio, image, sequence, tabular, text, video
+from mmkeras.towers.pretrained import from_model
+
+__all__ = ["DEFAULTS", "TOWERS", "from_model", "reads", "register", "require_reads", "tower"]
 
 TOWERS = {
     "conv": image.conv,
-    "lstm": text.lstm,
+    "residual": image.residual,
+    "mobile": image.mobile,
+    "vit": image.vit,
+    "bag": text.bag,
+    "lstm": sequence.lstm,
+    "gru": sequence.gru,
+    "conv1d": sequence.conv1d,
+    "transformer": sequence.transformer,
     "spectrogram": audio.spectrogram,
-    "conv1d": series.conv1d,
+    "spectrogram_lstm": audio.spectrogram_lstm,
+    "spectrogram_transformer": audio.spectrogram_transformer,
+    "waveform": audio.waveform,
     "mlp": tabular.mlp,
+    "feature_tokens": tabular.feature_tokens,
     "frames": video.frames,
 }
 DEFAULTS = {Image: "conv", Text: "lstm", Audio: "spectrogram", Series: "conv1d", Tabular: "mlp", Video: "frames"}
@@ -43,7 +60,7 @@ def reads(part):
     """The kinds of input that a tower reads, by the annotation of its `feature`; None: it does not say.
 
     >>> [kind.__name__ for kind in reads(TOWERS["lstm"])]
-    ['Text', 'Series']
+    ['Text', 'Series', 'Audio']
     """
     parameter = inspect.signature(part, eval_str=True).parameters.get("feature")
     if parameter is None or parameter.annotation is parameter.empty:
@@ -51,7 +68,8 @@ def reads(part):
     return get_args(parameter.annotation) or (parameter.annotation,)
 
 
-def _require_reads(part, feature, kind, where):
+def require_reads(part, feature, kind, where):
+    """Raise an `InputError` unless the tower reads this kind of input."""
     kinds = reads(part)
     if kinds is not None and not isinstance(feature, kinds):
         known = " or ".join(one.__name__ for one in kinds)
@@ -84,7 +102,7 @@ def tower(feature, choice, *, width, name):
     elif feature.padded:
         length = keras.Input((), dtype="int32", name=f"{name}_length")
         inputs, mask = [x, length], ops.less(ops.arange(feature.shape[0]), ops.expand_dims(length, 1))
-    _require_reads(build, feature, kind, where)
+    require_reads(build, feature, kind, where)
     given = {"mask": mask, "width": width, "name": name, "feature": feature}
     tokens = build(x, **arguments("tower", kind, build, options, given, where))
     if not isinstance(tokens, Tokens) or len(tokens.values.shape) != 3 or tokens.values.shape[-1] != width:

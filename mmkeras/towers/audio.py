@@ -3,10 +3,49 @@
 from collections.abc import Mapping
 
 import keras
+from keras import ops
 
 from mmkeras.errors import InputError, unknown
-from mmkeras.layers import SpecAugment, conv_blocks
+from mmkeras.layers import SpecAugment, Tokens, check_tokens, conv_blocks, one_token
+from mmkeras.layers.sequences import check_counts, encode, placed, recurrent
 from mmkeras.schema import Audio
+
+
+def log_mel(x, feature, name, *, mels=64, window=0.032, hop=0.016, spec_augment=None):
+    """The log-mel spectrogram of a recording, `(batch, mels, frames)`, float32, about -1.2 (silence) to 1.6.
+
+    Args:
+        x: `(batch, samples)`, float32 in [-1, 1].
+        feature: `Audio`, for its rate.
+        name: of the input, prefix of the layers' names.
+        mels: number of mel bands from 20 Hz to half the rate.
+        window: length of a frame, seconds; rounded up to a power of two of samples.
+        hop: time from frame to frame, seconds.
+        spec_augment: hides bands of mels and frames in training: a dict of the options of `mmkeras.layers.SpecAugment`,
+            as {"frequency": 0.2, "time": 0.2}. None: no such layer. With it, `import mmkeras.layers` before
+            `keras.models.load_model`: the model is no longer made of stock Keras layers alone.
+
+    Raises:
+        InputError: wrong options of spec_augment.
+    """
+    length = 1 << (round(feature.rate * window) - 1).bit_length()
+    mel = keras.layers.MelSpectrogram(
+        fft_length=length,
+        sequence_stride=round(feature.rate * hop),
+        sampling_rate=feature.rate,
+        num_mel_bins=mels,
+        top_db=1000.0,  # Keras cuts this far below the loudest of the whole batch: rows would hear each other
+        dtype="float32",
+        name=f"{name}_mel",
+    )(x)
+    # decibels from about -100 to 40 become about -1.2 to 1.6: float32 until here, whatever the policy
+    mel = keras.layers.Rescaling(1 / 50, offset=0.8, dtype="float32", name=f"{name}_decibels")(mel)
+    return mel if spec_augment is None else _spec_augment(spec_augment, name)(mel)
+
+
+def _picture(mel, name):
+    """The spectrogram as a picture of one channel, `(batch, mels, frames, 1)`."""
+    return keras.layers.Reshape((*mel.shape[1:], 1), name=f"{name}_picture")(mel)
 
 
 def spectrogram(
@@ -31,38 +70,158 @@ def spectrogram(
         feature: `Audio`, for its rate.
         width: width of the tokens.
         name: of the input, prefix of the layers' names.
-        mels: number of mel bands from 20 Hz to half the rate.
-        window: length of a frame, seconds; rounded up to a power of two of samples.
-        hop: time from frame to frame, seconds.
+        mels, window, hop, spec_augment: of the spectrogram, see `log_mel`.
         filters: of the first convolution; each further one doubles them.
         depth: number of Conv2D layers of stride 2; None: until the shorter side is at most 4 places, at least 1.
         dropout: share of the flattened values dropped in training.
         tokens: "one" (flatten and dense) or "all" (one token a place of the last grid).
-        spec_augment: hides bands of mels and frames in training: a dict of the options of `mmkeras.layers.SpecAugment`,
-            as {"frequency": 0.2, "time": 0.2}. None: no such layer. With it, `import mmkeras.layers` before
-            `keras.models.load_model`: the model is no longer made of stock Keras layers alone.
 
     Returns:
         `Tokens` of `(batch, 1 or places, width)`, no mask.
     """
-    length = 1 << (round(feature.rate * window) - 1).bit_length()
-    mel = keras.layers.MelSpectrogram(
-        fft_length=length,
-        sequence_stride=round(feature.rate * hop),
-        sampling_rate=feature.rate,
-        num_mel_bins=mels,
-        top_db=1000.0,  # Keras cuts this far below the loudest of the whole batch: rows would hear each other
-        dtype="float32",
-        name=f"{name}_mel",
-    )(x)
-    # decibels from about -100 to 40 become about -1.2 to 1.6: float32 until here, whatever the policy
-    mel = keras.layers.Rescaling(1 / 50, offset=0.8, dtype="float32", name=f"{name}_decibels")(mel)
-    if spec_augment is not None:
-        mel = _spec_augment(spec_augment, name)(mel)
-    mel = keras.layers.Reshape((*mel.shape[1:], 1), name=f"{name}_picture")(mel)
-    return conv_blocks(
-        mel, width=width, filters=filters, depth=depth, dropout=dropout, tokens=tokens, name=name, pool=False
-    )
+    mel = log_mel(x, feature, name, mels=mels, window=window, hop=hop, spec_augment=spec_augment)
+    own = {"filters": filters, "depth": depth, "dropout": dropout, "tokens": tokens}
+    return conv_blocks(_picture(mel, name), width=width, **own, name=name, pool=False)
+
+
+def spectrogram_lstm(
+    x,
+    *,
+    feature: Audio,
+    width,
+    name,
+    mels=64,
+    window=0.032,
+    hop=0.016,
+    filters=32,
+    depth=2,
+    layers=1,
+    bidirectional=False,
+    dropout=0.0,
+    tokens="one",
+    spec_augment=None,
+):
+    """Convolutions over the log-mel spectrogram, then LSTMs over time (Choi et al., Convolutional recurrent, 2017).
+
+    The convolutions halve mels and frames by their stride; what they find in all mels of a frame is one step of the
+    LSTMs (the paper has max-pooling, batch normalisation and GRUs).
+
+    Args:
+        x: `(batch, samples)`, float32 in [-1, 1].
+        feature: `Audio`, for its rate.
+        width: width of the tokens and of each LSTM, both directions together.
+        name: of the input, prefix of the layers' names.
+        mels, window, hop, spec_augment: of the spectrogram, see `log_mel`.
+        filters: of the first convolution; each further one doubles them.
+        depth: number of Conv2D layers of stride 2.
+        layers: number of LSTMs, one upon the other.
+        bidirectional: half of each LSTM's width reads from the end to the beginning.
+        dropout: share of the values dropped in training before each LSTM.
+        tokens: "one" (the state at the end) or "all" (the state at every step of `hop * 2**depth` seconds).
+
+    Returns:
+        `Tokens` of `(batch, 1, width)` or `(batch, frames / 2**depth, width)`, rounded up, no mask.
+    """
+    check_counts(name, filters=filters, depth=depth)
+    mel = log_mel(x, feature, name, mels=mels, window=window, hop=hop, spec_augment=spec_augment)
+    # frames first: so the mels of a frame and their channels lie side by side at the end
+    x = _picture(keras.layers.Permute((2, 1), dtype="float32", name=f"{name}_frames")(mel), name)
+    for block in range(depth):
+        options = {"strides": 2, "padding": "same", "activation": "relu", "name": f"{name}_conv{block}"}
+        x = keras.layers.Conv2D(filters * 2**block, 3, **options)(x)
+    x = keras.layers.Reshape((x.shape[1], x.shape[2] * x.shape[3]), name=f"{name}_steps")(x)
+    read = {"layers": layers, "bidirectional": bidirectional, "dropout": dropout, "tokens": tokens}
+    return recurrent(x, None, cell="lstm", width=width, name=name, **read)
+
+
+def spectrogram_transformer(
+    x,
+    *,
+    feature: Audio,
+    width,
+    name,
+    mels=64,
+    window=0.032,
+    hop=0.016,
+    patch=8,
+    depth=2,
+    heads=4,
+    dropout=0.0,
+    tokens="one",
+    spec_augment=None,
+):
+    """A transformer over square patches of the log-mel spectrogram (AST: Gong et al., 2021).
+
+    The patches do not overlap, and sines tell their band and time (the paper's overlap by 6 of 16 and learn their
+    places). What a patch lacks at the edges is the loudness of -40 dB.
+
+    Args:
+        x: `(batch, samples)`, float32 in [-1, 1].
+        feature: `Audio`, for its rate.
+        width: width of the tokens.
+        name: of the input, prefix of the layers' names.
+        mels, window, hop, spec_augment: of the spectrogram, see `log_mel`.
+        patch: mels and frames of a patch.
+        depth: number of transformer layers.
+        heads: of their attention; width is a multiple of it.
+        dropout: share of the values dropped in training behind each part of a layer.
+        tokens: "one" (the mean of the patches) or "all" (one token a patch).
+
+    Returns:
+        `Tokens` of `(batch, 1 or patches, width)`, no mask.
+    """
+    check_counts(name, patch=patch)
+    mel = log_mel(x, feature, name, mels=mels, window=window, hop=hop, spec_augment=spec_augment)
+    edges = tuple((0, -size % patch) for size in mel.shape[1:])
+    x = keras.layers.ZeroPadding2D(edges, name=f"{name}_pad")(_picture(mel, name))
+    rows, columns = (size // patch for size in x.shape[1:3])
+    x = keras.layers.Reshape((rows, patch, columns, patch), name=f"{name}_cut")(x)
+    x = keras.layers.Permute((1, 3, 2, 4), name=f"{name}_sorted")(x)
+    x = keras.layers.Reshape((rows * columns, patch * patch), name=f"{name}_patches")(x)
+    x = placed(x, width, name, grid=(rows, columns))
+    return encode(x, None, depth=depth, heads=heads, dropout=dropout, tokens=tokens, name=name)
+
+
+def waveform(x, *, feature: Audio, width, name, window=0.01, filters=32, depth=None, dropout=0.0, tokens="one"):
+    """Convolutions on the samples themselves (Dai et al., Very deep networks for raw waveforms, 2017).
+
+    A first convolution as long as `window`, then convolutions of 9 steps, each quartering the steps and doubling the
+    filters, all with layer normalisation (the paper has batch normalisation, and max-pooling in the place of strides).
+    One token is made of the mean and the maximum of each filter over time.
+
+    Args:
+        x: `(batch, samples)`, float32 in [-1, 1].
+        feature: `Audio`, for its rate.
+        width: width of the tokens.
+        name: of the input, prefix of the layers' names.
+        window: length of the first convolution, seconds; its stride is an eighth of it.
+        filters: of the first convolution.
+        depth: number of further convolutions; None: until at most 16 steps are left, at least 1.
+        dropout: share of the values dropped in training before the last dense layer.
+        tokens: "one" (mean and maximum, then dense) or "all" (one token a step of the last convolution).
+
+    Returns:
+        `Tokens` of `(batch, 1 or steps, width)`, no mask.
+    """
+    check_tokens(tokens, name)
+    kernel = max(8, round(feature.rate * window))
+    x = keras.layers.Reshape((feature.samples, 1), name=f"{name}_channel")(x)
+    x = _normed_conv(x, filters, kernel, kernel // 8, f"{name}_conv0")
+    if depth is None:
+        depth = max(1, ((x.shape[1] - 1) // 16).bit_length() + 1 >> 1)
+    check_counts(name, filters=filters, depth=depth)
+    for block in range(1, depth + 1):
+        x = _normed_conv(x, filters * 2**block, 9, 4, f"{name}_conv{block}")
+    dense = keras.layers.Dense(width, activation="relu", name=f"{name}_dense")
+    drop = keras.layers.Dropout(dropout, name=f"{name}_dropout") if dropout else lambda value: value
+    if tokens == "all":
+        return Tokens(dense(drop(x)))
+    return one_token(dense(drop(ops.concatenate([ops.mean(x, axis=1), ops.max(x, axis=1)], axis=-1))))
+
+
+def _normed_conv(x, filters, kernel, stride, name):
+    x = keras.layers.Conv1D(filters, kernel, strides=stride, padding="same", name=name)(x)
+    return keras.layers.ReLU(name=f"{name}_relu")(keras.layers.LayerNormalization(name=f"{name}_norm")(x))
 
 
 def _spec_augment(options, name):

@@ -4,8 +4,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from mmkeras.errors import InputError
 from mmkeras.layers import one_token
+from mmkeras.layers.columns import NumberTokens
+from mmkeras.layers.sequences import check_counts, encode
 from mmkeras.schema import Tabular
 
 
@@ -26,8 +27,7 @@ def mlp(x, *, feature: Tabular, width, name, embedding=8, depth=2, dropout=0.0):
     Returns:
         `Tokens` of `(batch, 1, width)`, no mask.
     """
-    if isinstance(depth, bool) or not isinstance(depth, int) or depth < 1:
-        raise InputError(f"{name!r}: expected depth to be a whole number above 0, received {depth!r}")
+    check_counts(name, depth=depth)
     parts = [*_numbers(x, feature, name), *_words(x, feature, embedding, name)]
     x = keras.layers.Concatenate(name=f"{name}_columns")(parts) if len(parts) > 1 else parts[0]
     for number in range(depth):
@@ -35,6 +35,36 @@ def mlp(x, *, feature: Tabular, width, name, embedding=8, depth=2, dropout=0.0):
             x = keras.layers.Dropout(dropout, name=f"{name}_dropout{number}")(x)
         x = keras.layers.Dense(width, activation="relu", name=f"{name}_dense{number}")(x)
     return one_token(x)
+
+
+def feature_tokens(x, *, feature: Tabular, width, name, depth=2, heads=4, dropout=0.0, tokens="one"):
+    """A transformer over one token for each column: FT-Transformer (Gorishniy et al., 2021).
+
+    A number becomes `x * w + b`, standardised and with weights of its column's own, a word its vector, and a hole has a
+    vector of its column's own. One token is the mean of the columns' (the paper's is one more token that attends).
+
+    Args:
+        x: `(batch, 2 * numeric + categorical)`, float32: numbers, 1 where there is one, numbers of words.
+        feature: fitted `Tabular`, for its means, deviations and vocabularies.
+        width: width of the tokens.
+        name: of the input, prefix of the layers' names.
+        depth: number of transformer layers.
+        heads: of their attention; width is a multiple of it.
+        dropout: share of the values dropped in training behind each part of a layer.
+        tokens: "one" (the mean of the columns) or "all" (one token a column, numbers first).
+
+    Returns:
+        `Tokens` of `(batch, 1 or columns, width)`, no mask.
+    """
+    parts, numbers = [], _numbers(x, feature, name)
+    if numbers:
+        parts.append(NumberTokens(width, name=f"{name}_numbers")(*numbers))
+    if feature.categorical:
+        sizes = [len(words) + 2 for words in feature.vocabularies]
+        codes = ops.cast(x[:, 2 * len(feature.numeric) :], "int32") + np.cumsum([0, *sizes[:-1]]).astype("int32")
+        parts.append(keras.layers.Embedding(sum(sizes), width, name=f"{name}_words")(codes))
+    x = ops.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
+    return encode(x, None, depth=depth, heads=heads, dropout=dropout, tokens=tokens, name=name)
 
 
 def _numbers(x, feature, name):

@@ -1,41 +1,120 @@
-"""Towers for sentences, and for other sequences that are read step by step."""
+"""Word vectors, and towers that read them in no order."""
+
+import warnings
+from functools import lru_cache
+from pathlib import Path
 
 import keras
 from keras import ops
 
-from mmkeras.layers import Tokens, check_tokens, one_token
-from mmkeras.schema import Series, Text
-from mmkeras.towers.series import standardised
+from mmkeras.errors import InputError
+from mmkeras.layers import Tokens, hide_padding, masked_mean, one_token
+from mmkeras.layers.sequences import check_counts
+from mmkeras.schema import Text
+from mmkeras.word_vectors import read_word_vectors
+
+FEW = 0.5  # a smaller share of the vocabulary in the file is warned of
 
 
-def lstm(x, *, mask=None, feature: Text | Series, width, name, embedding=64, dropout=0.0, tokens="one"):
-    """An LSTM (Hochreiter and Schmidhuber, 1997) over word vectors, or over the standardised steps of a trace.
+def word_vectors(x, mask, feature, name, *, embedding=None, vectors=None, train_vectors=True):
+    """A vector for each word, and zeros behind the mask.
 
     Args:
-        x: `(batch, length)`, int32 token ids; or `(batch, length, channels)`, float32, in the sensors' units.
-        mask: `(batch, length)`, bool, True where there is a word or a step.
-        feature: fitted `Text`, for the size of its vocabulary; or fitted `Series`, for its means and deviations.
-        width: width of the tokens and of the LSTM.
-        name: of the input, prefix of the layers' names.
-        embedding: width of the word vectors; a trace has none.
-        dropout: share of the values dropped in training before the LSTM.
-        tokens: "one" (the state after the last word or step) or "all" (the state after every one).
+        x: `(batch, length)`, int32 token ids.
+        mask: `(batch, length)`, bool, True where there is a word; None: everywhere.
+        feature: fitted `Text`, for its vocabulary.
+        name: of the input.
+        embedding: width of the vectors; None: that of the file, or 64.
+        vectors: path of a file of GloVe or word2vec vectors to begin with (see `read_word_vectors`), read when the
+            model is built; a saved model needs it no more. None: they begin at random.
+        train_vectors: whether training changes the vectors of the file.
 
     Returns:
-        `Tokens` of `(batch, 1, width)` without a mask, or `(batch, length, width)` with the mask.
+        `(batch, length, embedding)`.
+
+    Raises:
+        InputError: a file that is not one of vectors or holds none of the words; another width than the file's;
+            `train_vectors=False` without a file.
     """
-    check_tokens(tokens, name)
-    if isinstance(feature, Text):
-        x = keras.layers.Embedding(feature.tokens, embedding, name=f"{name}_embedding")(x)
-    else:
-        x = standardised(x, feature, mask, name)
-    if dropout:
-        x = keras.layers.Dropout(dropout, name=f"{name}_dropout")(x)
-    # cuDNN refuses rows without any step: of those the first is read, and its state dropped again
-    read = None if mask is None else ops.logical_or(mask, ops.equal(ops.arange(x.shape[1]), 0))
-    states = keras.layers.LSTM(width, return_sequences=tokens == "all", name=f"{name}_lstm")(x, mask=read)
-    if tokens == "all":
-        return Tokens(states, mask)
-    if mask is not None:
-        states = ops.where(ops.any(mask, axis=1, keepdims=True), states, ops.zeros_like(states))
-    return one_token(states)
+    if not isinstance(train_vectors, bool) or (vectors is None and not train_vectors):
+        raise InputError(f"{name!r}: expected train_vectors to be False only with vectors, received {train_vectors!r}")
+    options = {"name": f"{name}_embedding"}
+    if vectors is not None:
+        read = _read(vectors, feature.vocabulary, name)
+        options |= {"weights": [read.values], "trainable": train_vectors}
+        if embedding not in (None, read.values.shape[1]):
+            raise InputError(f"{name!r}: {vectors} has vectors of {read.values.shape[1]} numbers, not {embedding!r}")
+        embedding = read.values.shape[1]
+    embedding = 64 if embedding is None else embedding
+    check_counts(name, embedding=embedding)
+    return hide_padding(Tokens(keras.layers.Embedding(feature.tokens, embedding, **options)(x), mask)).values
+
+
+def _read(path, vocabulary, name):
+    """The file's vectors of these words; with a warning where they are few."""
+    if not isinstance(path, str):
+        raise InputError(f"{name!r}: expected vectors to be a path, received {path!r}")
+    file = Path(path)
+    read = _read_once(path, vocabulary, file.stat().st_mtime_ns if file.exists() else None)
+    if read.share < FEW:
+        warnings.warn(f"{name!r}: {path} holds few of its words: {read!r}", stacklevel=2)
+    return read
+
+
+@lru_cache(maxsize=2)
+def _read_once(path, vocabulary, _changed):
+    """A search builds many models of one file, which may have gigabytes: the words' vectors are kept."""
+    return read_word_vectors(path, vocabulary)
+
+
+def bag(
+    x,
+    *,
+    mask=None,
+    feature: Text,
+    width,
+    name,
+    depth=2,
+    word_dropout=0.3,
+    dropout=0.0,
+    embedding=None,
+    vectors=None,
+    train_vectors=True,
+):
+    """Mean and maximum of the word vectors, then dense layers: a deep averaging network (Iyyer et al., 2015).
+
+    The order of the words changes nothing. The maximum stands beside the paper's mean, which fades in long texts.
+
+    Args:
+        x: `(batch, length)`, int32 token ids.
+        mask: `(batch, length)`, bool, True where there is a word.
+        feature: fitted `Text`, for its vocabulary.
+        width: width of the token and of every dense layer.
+        name: of the input, prefix of the layers' names.
+        depth: number of dense layers.
+        word_dropout: share of the words that are left out in training, as in the paper.
+        dropout: share of the values dropped in training before each dense layer.
+        embedding, vectors, train_vectors: see `word_vectors`.
+
+    Returns:
+        `Tokens` of `(batch, 1, width)`, no mask.
+    """
+    check_counts(name, depth=depth)
+    front = {"embedding": embedding, "vectors": vectors, "train_vectors": train_vectors}
+    x = word_vectors(x, mask, feature, name, **front)
+    there = ops.ones_like(x[..., 0], dtype="float32") if mask is None else ops.cast(mask, "float32")
+    if word_dropout:
+        there = keras.layers.Dropout(word_dropout, dtype="float32", name=f"{name}_word_dropout")(there)
+    there = ops.greater(there, 0)
+    x = ops.concatenate([masked_mean(Tokens(x, there)), _masked_max(x, there)], axis=-1)
+    for number in range(depth):
+        if dropout:
+            x = keras.layers.Dropout(dropout, name=f"{name}_dropout{number}")(x)
+        x = keras.layers.Dense(width, activation="relu", name=f"{name}_dense{number}")(x)
+    return one_token(x)
+
+
+def _masked_max(x, mask):
+    """Maximum of the tokens that are there, `(batch, width)`; zeros where none is."""
+    highest = ops.max(ops.where(mask[..., None], x, ops.full_like(x, -1e30)), axis=1)
+    return ops.where(ops.any(mask, axis=1, keepdims=True), highest, ops.zeros_like(highest))

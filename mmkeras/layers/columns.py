@@ -1,0 +1,45 @@
+"""A token for each number of a table."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="mmkeras")
+class NumberTokens(keras.layers.Layer):
+    """Numbers as tokens, each `x * w + b` with weights of its own (Gorishniy et al., 2021); a hole has its vector.
+
+    Called as `layer(x, flags)`: x `(batch, columns)` float, flags the same shape, above 0 where there is a number. What
+    x is at a hole, NaN too, changes neither the tokens nor any gradient. Gives `(batch, columns, width)`.
+
+    Args:
+        width: width of the tokens.
+    """
+
+    def __init__(self, width, **kwargs):
+        super().__init__(**kwargs)
+        self.width = width
+
+    def build(self, x_shape, flags_shape=None):
+        """Make slopes, offsets and holes, each `(columns, width)`, uniform within 1 / sqrt(width) as in the paper."""
+        columns, limit = x_shape[-1], self.width**-0.5
+        self.slope, self.offset, self.hole = (
+            self.add_weight(
+                shape=(columns, self.width), initializer=keras.initializers.RandomUniform(-limit, limit), name=name
+            )
+            for name in ("slope", "offset", "hole")
+        )
+
+    def call(self, x, flags):
+        """`(batch, columns)` twice -> `(batch, columns, width)`."""
+        there = ops.greater(flags, 0)
+        x = ops.cast(ops.where(there, x, ops.zeros_like(x)), self.compute_dtype)[..., None]
+        slope, offset, hole = (ops.cast(weight, x.dtype) for weight in (self.slope, self.offset, self.hole))
+        return ops.where(there[..., None], x * slope + offset, hole)
+
+    def compute_output_shape(self, x_shape, flags_shape=None):
+        """`(batch, columns, width)`."""
+        return (*x_shape, self.width)
+
+    def get_config(self):
+        """The layer's arguments."""
+        return {**super().get_config(), "width": self.width}
