@@ -94,7 +94,10 @@ def samples(schema, rows=5, seed=0):
 
 
 def small_tower(kind, name, tokens="one", width=WIDTH, feature=None, **options):
-    choice = {"kind": kind, **options} | ({} if kind in ONE_TOKEN else {"tokens": tokens})
+    """A tower of one layer, where it has a number of them by default."""
+    depth = inspect.signature(TOWERS[kind]).parameters.get("depth")
+    small = {"depth": 1} if depth is not None and depth.default is not None else {}
+    choice = {"kind": kind, **small, **options} | ({} if kind in ONE_TOKEN else {"tokens": tokens})
     return tower(feature or FEATURES[name], choice, width=width, name=name)
 
 
@@ -109,7 +112,7 @@ def gradients_reach_every_weight(model, x):
     squares = keras.layers.Lambda(lambda value: ops.sum(ops.square(value), axis=tuple(range(1, len(value.shape)))))
     values = [squares(value) for value in model.outputs if keras.backend.is_float_dtype(value.dtype)]
     probe = keras.Model(model.inputs, keras.layers.Reshape((1,))(sum(values)))
-    probe.compile(keras.optimizers.SGD(0.1), "mse")
+    probe.compile(keras.optimizers.SGD(0.1), "mse", run_eagerly=True)  # tracing costs more than the one step
     rows = len(keras.tree.flatten(x)[0])
     probe.train_on_batch(x, np.full((rows, 1), 3.0))
     after = [ops.convert_to_numpy(weight) for weight in model.trainable_weights]
@@ -172,7 +175,8 @@ def fusion_model(choice, tokens, width=WIDTH):
     for name, (values, mask) in tokens.items():
         mask = None if mask is None else keras.Input(mask.shape[1:], dtype="bool", name=f"{name}_mask")
         inputs[name] = Tokens(keras.Input(values.shape[1:], name=name), mask)
-    return keras.Model(flat(inputs), keras.tree.flatten(fuse(inputs, choice, width=width)))
+    fused = fuse(inputs, choice, width=width)
+    return keras.Model(flat(inputs), list(fused.values()) if isinstance(fused, dict) else fused)
 
 
 def head_model(choice, target, width=WIDTH):
