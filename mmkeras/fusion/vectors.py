@@ -37,8 +37,9 @@ def weighted(tokens, *, width, depth=1, dropout=0.0):
     `h = sum_i a_i norm(W_i m_i + b_i)`, `a = softmax(s)`, with m_i the mean of the tokens of modality i that are there
     and norm to mean 0 and deviation 1 over the features: without it a projection could grow while its share shrinks,
     and the shares would say nothing. They begin equal and are the same for every row; `fusion_shares(model)` shows what
-    was learned. Few weights, and worth it to see what a model relies on; where the modality to trust changes from row
-    to row, `gated` can follow and this cannot. Source: Vielzeuf et al., CentralNet, 2018 (its weighted sums, without
+    was learned. Few weights, and worth it to see what each modality weighs; that is not yet its use, as the layers
+    behind can ignore features (for that, see `mk.evaluate` without it). Where the modality to trust changes from row to
+    row, `gated` can follow and this cannot. Source: Vielzeuf et al., CentralNet, 2018 (its weighted sums, without
     the softmax), of one layer.
 
     Args:

@@ -68,7 +68,8 @@ def attend(x, context, mask, *, heads, name):
     """Multi-head attention of some tokens to others, `softmax(q k' / sqrt(width / heads)) v` in each head, then dense.
 
     The numbers of `keras.layers.MultiHeadAttention` (Vaswani et al., 2017) from Dense layers: TensorFlow's gradient of
-    the einsums there costs about ten times the multiplication itself on a CPU.
+    the einsums there costs about ten times the multiplication itself on a CPU. The keys have no bias: it would add the
+    same to every score of a query, which softmax takes away again, so no gradient would ever reach it.
 
     Args:
         x: `(batch, tokens, width)`, the tokens that ask; x itself as context is self-attention.
@@ -83,7 +84,7 @@ def attend(x, context, mask, *, heads, name):
     tokens, width = x.shape[1:]
     query, key, value = (
         keras.layers.Reshape((given.shape[1], heads, width // heads), name=f"{name}_{part}_heads")(
-            keras.layers.Dense(width, name=f"{name}_{part}")(given)
+            keras.layers.Dense(width, use_bias=part != "key", name=f"{name}_{part}")(given)
         )
         for part, given in (("query", x), ("key", context), ("value", context))
     )
