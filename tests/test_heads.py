@@ -5,7 +5,7 @@ import pytest
 
 import mmkeras as mk
 from mmkeras.errors import InputError
-from mmkeras.heads import HEADS, R2, AbsoluteError, SquaredDeviations
+from mmkeras.heads import HEADS, R2, AbsoluteError, Crossentropy, SquaredDeviations
 from mmkeras.schema import Category, Labels, Number
 
 TARGET = Category(classes=["a", "b", "c"])
@@ -147,10 +147,110 @@ def test_a_compiled_number_model_comes_back_whole(tmp_path):
     assert set(before) == {"loss", "mae", "r2"}
 
 
-@pytest.mark.parametrize("part", [SquaredDeviations(3.0), AbsoluteError(), R2(1.0, 2.0)])
+@pytest.mark.parametrize("part", [SquaredDeviations(3.0), Crossentropy(0.1, 2.0), AbsoluteError(), R2(1.0, 2.0)])
 def test_configs_come_back(part):
     again = type(part).from_config(part.get_config())
     assert again.get_config() == part.get_config()
+
+
+def smoothed(classes, truth, share):
+    return np.eye(classes)[truth] * (1 - share) + share / classes
+
+
+def test_label_smoothing_and_focal_loss_by_hand():
+    truth = np.array([0, 2])
+    probabilities = np.array([[0.5, 0.25, 0.25], [0.7, 0.2, 0.1]], "float32")
+    q = smoothed(3, truth, 0.1)
+    expected = -(q * np.log(probabilities)).sum(axis=1).mean()
+    assert loss_of({"kind": "softmax", "label_smoothing": 0.1}, truth, probabilities) == pytest.approx(
+        expected, rel=1e-5
+    )
+    right = probabilities[[0, 1], truth]
+    expected = (-((1 - right) ** 2) * np.log(right)).mean()
+    assert loss_of({"kind": "softmax", "focal": 2.0}, truth, probabilities) == pytest.approx(expected, rel=1e-5)
+    expected = -(q * (1 - probabilities) ** 2 * np.log(probabilities)).sum(axis=1).mean()
+    both = {"kind": "softmax", "focal": 2.0, "label_smoothing": 0.1}
+    assert loss_of(both, truth, probabilities) == pytest.approx(expected, rel=1e-5)
+
+
+def test_label_smoothing_and_focal_loss_of_labels_by_hand():
+    truth, p = np.array([[1, 0, 1]], "float32"), np.array([[0.5, 0.25, 0.9]], "float32")
+    right = np.where(truth == 1, p, 1 - p)
+    focal = loss_of({"kind": "sigmoid", "focal": 2.0}, truth, p, LABELS)
+    assert focal == pytest.approx((-((1 - right) ** 2) * np.log(right)).mean(), rel=1e-4)
+    q = truth * 0.8 + 0.1
+    smooth = loss_of({"kind": "sigmoid", "label_smoothing": 0.2}, truth, p, LABELS)
+    assert smooth == pytest.approx(-(q * np.log(p) + (1 - q) * np.log(1 - p)).mean(), rel=1e-4)
+
+
+def loss_of(choice, truth, prediction, target=TARGET):
+    arguments = mk.compile_args(contracts.small_schema(answer=target), {"answer": choice})
+    return float(arguments["loss"](truth, prediction))
+
+
+def test_weights_of_losses():
+    schema = contracts.small_schema(answer=TARGET, colour=Category(classes=["red", "blue"]), size=NUMBER)
+    heads = {"colour": {"kind": "softmax", "weight": 0.5}}
+    weights = mk.compile_args(schema, heads)["loss_weights"]
+    assert weights == {"answer": 1, "colour": 0.5, "size": 1}
+    assert "loss_weights" not in mk.compile_args(schema)
+    model = mk.build(schema, heads=heads, width=8)
+    model.compile("sgd", **mk.compile_args(schema, heads))
+    truth = {"answer": np.zeros(5), "colour": np.ones(5), "size": np.full(5, 1010.0)}
+    found = model.evaluate(contracts.samples(schema), truth, return_dict=True, verbose=0)
+    expected = found["answer_loss"] + 0.5 * found["colour_loss"] + found["size_loss"]
+    assert found["loss"] == pytest.approx(expected, rel=1e-5)
+    one = mk.compile_args(contracts.small_schema(answer=TARGET), {"answer": {"kind": "softmax", "weight": 3}})
+    model = contracts.head_model("softmax", TARGET)
+    found = []
+    for arguments in (one, {**one, "loss_weights": None}):
+        model.compile("sgd", **arguments)
+        found.append(model.evaluate(X, np.zeros(6), return_dict=True, verbose=0)["loss"])
+    assert found[0] == pytest.approx(3 * found[1])
+
+
+def test_weights_learned_by_uncertainty(tmp_path):
+    """Kendall et al.: the sum of exp(-s) L + s / 2, half of L for a number; s falls where a task is certain."""
+    schema = contracts.small_schema({"question": contracts.FEATURES["question"]}, answer=TARGET, size=NUMBER)
+    heads = {"answer": {"kind": "softmax", "weight": "learned"}, "size": {"kind": "linear", "weight": "learned"}}
+    model = mk.build(schema, heads=heads, width=8)
+    assert [layer.name for layer in model.get_layer("body").layers if "loss_weight" in layer.name] == [
+        "answer_loss_weight",
+        "size_loss_weight",
+    ]
+    plain = mk.compile_args(schema)
+    arguments = mk.compile_args(schema, heads, model)
+    assert "loss_weights" not in arguments
+    model.compile(keras.optimizers.SGD(0.5), **arguments)
+    x = contracts.samples(schema)
+    answers = model.predict(x, verbose=0)
+    truth = {"answer": np.arange(5) % 3, "size": np.full(5, 1060.0, "float32")}
+    body = model.get_layer("body")
+    layers = {name: body.get_layer(f"{name}_loss_weight") for name in schema.targets}
+    layers["answer"].log_variance.assign(0.4)
+    losses = {name: float(plain["loss"][name](truth[name], answers[name])) for name in truth}
+    s = {"answer": 0.4, "size": 0.0}
+    expected = np.exp(-0.4) * losses["answer"] + losses["size"] / 2 + sum(s.values()) / 2
+    assert model.evaluate(x, truth, return_dict=True, verbose=0)["loss"] == pytest.approx(expected, rel=1e-5)
+    gradient = {"answer": 0.5 - np.exp(-0.4) * losses["answer"], "size": 0.5 - losses["size"] / 2}
+    model.train_on_batch(x, truth)
+    for name, layer in layers.items():
+        assert float(layer.log_variance) == pytest.approx(s[name] - 0.5 * gradient[name], rel=1e-4)
+    model.save(tmp_path / "model.keras")
+    before = model.evaluate(x, truth, return_dict=True, verbose=0)
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.evaluate(x, truth, return_dict=True, verbose=0) == pytest.approx(before, rel=1e-5)
+
+
+def test_a_weight_to_be_learned_needs_its_model():
+    schema = contracts.small_schema({"question": contracts.FEATURES["question"]})
+    heads = {"answer": {"kind": "softmax", "weight": "learned"}}
+    with pytest.raises(InputError, match=r"'answer' has weight='learned', so expected model= .*, received none"):
+        mk.compile_args(schema, heads)
+    with pytest.raises(InputError, match="received one without the layer 'answer_loss_weight'"):
+        mk.compile_args(schema, heads, mk.build(schema, width=8))
+    with pytest.raises(InputError, match="compile_args: unknown target 'anwser'; did you mean 'answer'"):
+        mk.compile_args(schema, {"anwser": "softmax"})
 
 
 def test_compile_args_of_several_targets():
@@ -165,6 +265,10 @@ def test_compile_args_of_several_targets():
         ("sofmax", "'answer': unknown head 'sofmax'; did you mean 'softmax'"),
         ("linear", r"'answer': expected a head for Category \(softmax\), received 'linear', which is for Number"),
         ({"kind": "softmax", "dropot": 0.1}, "unknown option of head 'softmax': 'dropot'; did you mean 'dropout'"),
+        ({"kind": "softmax", "wieght": 1}, "unknown option of head 'softmax': 'wieght'; did you mean 'weight'"),
+        ({"kind": "softmax", "weight": 0}, "'answer': expected weight to be a number above 0 or 'learned', received 0"),
+        ({"kind": "softmax", "focal": -1}, "'answer': expected focal to be a number from 0, received -1"),
+        ({"kind": "softmax", "label_smoothing": 1}, "expected label_smoothing to be from 0 to below 1, received 1"),
     ],
 )
 def test_refused(choice, message):

@@ -7,7 +7,7 @@ import pytest
 from keras import ops
 
 import mmkeras as mk
-from mmkeras.layers import AbsentToken
+from mmkeras.layers import AbsentToken, SinePositions
 
 PRESENT = np.array([True, False, True, False, True])
 
@@ -162,3 +162,34 @@ def test_mixed_bfloat16_trains():
     finally:
         keras.config.set_dtype_policy("float32")
     assert np.isfinite(history["loss"]).all()
+
+
+def test_modality_dropout_by_its_effect():
+    """In training a share of the rows gets the token, others than those in which nothing is present; else none does."""
+    layer = AbsentToken(rate=0.3, seed=1)
+    values, present = np.ones((2000, 1, 3), "float32"), np.arange(2000) % 2 == 0
+    trained = ops.convert_to_numpy(layer(values, None, present, training=True))
+    kept = (trained[:, 0] == 1).all(axis=1)
+    assert not kept[~present].any()
+    assert kept[present].mean() == pytest.approx(0.7, abs=0.05)
+    (token,) = layer.get_weights()[:1]
+    np.testing.assert_array_equal(trained[~kept][:, 0], np.broadcast_to(token, (2000 - kept.sum(), 3)))
+    again = ops.convert_to_numpy(layer(values, None, present, training=True))
+    assert not np.array_equal(again, trained), "expected other rows in another batch"
+    for training in (False, None):
+        found = ops.convert_to_numpy(layer(values, None, present, training=training))
+        np.testing.assert_array_equal((found[:, 0] == 1).all(axis=1), present)
+    assert AbsentToken.from_config(layer.get_config()).rate == 0.3
+
+
+def test_sine_positions_by_hand():
+    x = np.zeros((1, 3, 4), "float32")
+    found = ops.convert_to_numpy(SinePositions()(x))[0]
+    places = np.arange(3)
+    expected = np.stack([np.sin(places), np.sin(places / 100), np.cos(places), np.cos(places / 100)], axis=1)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    grid = ops.convert_to_numpy(SinePositions(grid=(2, 3))(np.zeros((1, 6, 8), "float32")))[0]
+    np.testing.assert_allclose(grid[:3, 4:], expected, atol=1e-6)  # the columns of the first row
+    np.testing.assert_allclose(grid[3:, 4:], expected, atol=1e-6)
+    np.testing.assert_allclose(grid[::3, :4], expected[:2], atol=1e-6)
+    assert SinePositions.from_config(SinePositions(grid=(2, 3)).get_config()).grid == (2, 3)

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 
 import contracts
 import keras
@@ -8,7 +9,9 @@ import pytest
 
 import mmkeras as mk
 from mmkeras.errors import InputError
-from mmkeras.schema import Category, Image, Schema, Text
+from mmkeras.fusion import FUSIONS
+from mmkeras.layers import Tokens
+from mmkeras.schema import Category, Image, Labels, Number, Schema, Text
 
 fusions = pytest.mark.parametrize("fusion", ["concat", "attention"])
 EVERY_TOKEN = contracts.every_token(contracts.small_schema())
@@ -62,6 +65,112 @@ def test_several_targets_are_a_dict():
     assert sorted(history) == ["answer_accuracy", "answer_loss", "colour_accuracy", "colour_loss", "loss"]
     answers = model.predict(x, verbose=0)
     assert {name: value.shape for name, value in answers.items()} == {"answer": (5, 2), "colour": (5, 3)}
+
+
+def digits_schema():
+    """The answer is asked of both; the digit of the picture alone; the size of the question."""
+    return contracts.small_schema(
+        {name: contracts.FEATURES[name] for name in ("image", "question")},
+        answer=Category(classes=["a", "b"]),
+        digit=Category(classes=["0", "1", "2"], reads="image"),
+        size=Number(mean=50, deviation=5, reads="question"),
+    )
+
+
+def test_a_target_reads_one_tower():
+    schema = digits_schema()
+    model = mk.build(schema, width=8)
+    x = contracts.samples(schema)
+    answers = model.predict(x, verbose=0)
+    assert {name: value.shape for name, value in answers.items()} == {"answer": (5, 2), "digit": (5, 3), "size": (5,)}
+    other = {**x, "question": x["question"][::-1]}
+    changed = model.predict(other, verbose=0)
+    np.testing.assert_allclose(changed["digit"], answers["digit"], atol=1e-6)
+    assert not np.allclose(changed["size"], answers["size"])
+    assert not np.allclose(changed["answer"], answers["answer"])
+
+
+def test_what_it_answers_joins_the_fusion():
+    """Probabilities, and deviations from the mean, as one token each."""
+    schema = digits_schema()
+    body = mk.build(schema, width=8).get_layer("body")
+    tokens = keras.Model(body.inputs, [body.get_layer(f"{name}_token").output for name in ("digit", "size")])
+    x = [np.random.default_rng(0).normal(size=(5, 1, 8)).astype("float32") for _ in body.inputs]
+    answers = body.predict(x, verbose=0)
+    for name, found in zip(("digit", "size"), tokens.predict(x, verbose=0), strict=True):
+        kernel, bias = body.get_layer(f"{name}_token").get_weights()
+        given = answers[name] if name == "digit" else (answers[name][:, None] - 50) / 5
+        np.testing.assert_allclose(found, given @ kernel + bias, atol=1e-5)
+    before = body.predict(x, verbose=0)["answer"]
+    body.get_layer("digit_token").bias.assign(np.ones(8))
+    assert not np.allclose(body.predict(x, verbose=0)["answer"], before)
+
+
+@pytest.mark.parametrize("fusion", sorted(FUSIONS))
+def test_every_fusion_serves_targets_of_every_kind(fusion, tmp_path):
+    schema = contracts.small_schema(
+        {name: contracts.FEATURES[name] for name in ("image", "question")},
+        answer=Category(classes=["a", "b"]),
+        tags=Labels(classes=["x", "y", "z"]),
+        digit=Category(classes=["0", "1", "2"], reads="image"),
+        size=Number(mean=50, deviation=5),
+    )
+    keras.utils.set_random_seed(0)
+    model = mk.build(schema, fusion=fusion, width=8)
+    x = contracts.samples(schema, rows=16)
+    assert list(model.output) == ["answer", "tags", "digit", "size"]
+    contracts.order_of_the_batch_changes_nothing(model, x)
+    contracts.round_trip_is_equal(model, x, tmp_path / "model.keras")
+    model.compile("adam", **mk.compile_args(schema))
+    truth = {
+        "answer": np.arange(16) % 2,
+        "tags": np.ones((16, 3)),
+        "digit": np.arange(16) % 3,
+        "size": np.full(16, 50.0),
+    }
+    assert np.isfinite(model.train_on_batch(x, truth, return_dict=True)["loss"])
+
+
+def test_late_decisions_are_averaged_with_learned_weights():
+    schema = contracts.small_schema({name: contracts.FEATURES[name] for name in ("image", "question")})
+    model = mk.build(schema, fusion="late", width=8)
+    body = model.get_layer("body")
+    body.get_layer("answer").scores.assign([np.log(3.0), 0.0])
+    assert mk.fusion_shares(model) == {"image": pytest.approx(0.75), "question": pytest.approx(0.25)}
+    each = keras.Model(body.inputs, [body.get_layer(f"answer_{name}").output for name in schema.inputs])
+    x = [np.random.default_rng(0).normal(size=(5, 1, 8)).astype("float32") for _ in body.inputs]
+    image, question = each.predict(x, verbose=0)
+    np.testing.assert_allclose(body.predict(x, verbose=0), 0.75 * image + 0.25 * question, atol=1e-6)
+
+
+def test_modality_dropout():
+    features = {name: replace(contracts.FEATURES[name], optional=True) for name in ("image", "question")}
+    schema = contracts.small_schema({**features, "table": contracts.FEATURES["table"]})
+    rates = {"image": 0.75}
+    model = mk.build(schema, width=8, modality_dropout=rates)
+    assert [model.get_layer(f"{name}_absent").rate for name in features] == [0.75, 0]
+    everywhere = mk.build(schema, width=8, modality_dropout=0.5)
+    assert [everywhere.get_layer(f"{name}_absent").rate for name in features] == [0.5, 0.5]
+    assert mk.ModelSpec.from_json(mk.ModelSpec(modality_dropout=rates).to_json()).modality_dropout == rates
+
+
+@pytest.mark.parametrize(
+    ("features", "rate", "message"),
+    [
+        (
+            contracts.FEATURES,
+            0.5,
+            "expected inputs with optional=True for modality_dropout=0.5, but none of image, que",
+        ),
+        (contracts.optional(), {"imag": 0.5}, "modality_dropout: unknown optional input 'imag'; did you mean 'image'"),
+        (contracts.FEATURES, {"image": 0.5}, "modality_dropout: unknown optional input 'image'; Known: none"),
+        (contracts.optional(), {"image": 1}, "expected rate to be from 0 to below 1, received 1"),
+        (contracts.optional(), True, "expected rate to be from 0 to below 1, received True"),
+    ],
+)
+def test_modality_dropout_refused(features, rate, message):
+    with pytest.raises(InputError, match=message):
+        mk.build(contracts.small_schema(features), modality_dropout=rate, width=4)
 
 
 def test_sample_weights_reach_loss_and_accuracy():
@@ -142,6 +251,19 @@ def test_trains_on_jax_from_arrays(fusion, names, tmp_path):
         [sys.executable, "-c", JAX, *files], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_a_spec_of_functions_has_no_json():
+    def thumbnail(x, *, width, name):
+        return Tokens(keras.layers.Dense(width)(keras.layers.Flatten()(x))[:, None])
+
+    schema = contracts.small_schema({"image": contracts.FEATURES["image"]})
+    spec = mk.ModelSpec(towers={"image": thumbnail}, width=4)
+    assert mk.build(schema, spec).get_layer("image_tower").count_params() == 121 * 4
+    with pytest.raises(
+        InputError, match=r"to_json: expected parts by name, received <function .*thumbnail.*register it"
+    ):
+        spec.to_json()
 
 
 def test_spec_round_trip_and_errors():

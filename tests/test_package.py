@@ -94,8 +94,8 @@ def test_doctests(module):
 PUBLIC = """
     Schema Image Text Audio Series Tabular Video Category Labels Number read Records Splits Shards
     write_shards read_shards batches towers fusion fusion_shares heads
-    layers Tokens build grouped ModelSpec compile_args absence_curve evaluate Evaluation predict export datasets decode InputError
-    WordVectors read_word_vectors
+    layers Tokens build grouped ModelSpec compile_args absence_curve evaluate Evaluation predict export
+    datasets decode InputError WordVectors read_word_vectors
 """
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmkeras.errors import InputError
-from mmkeras.schema import Audio, Category, Image, Schema, Text
+from mmkeras.schema import Audio, Category, Image, Number, Schema, Text
 
 
 def full():
@@ -229,3 +229,15 @@ def test_require_fitted():
         small().require_fitted("decoding")
     with pytest.raises(InputError, match=r"export needs a fitted schema, but the vocabulary, .* of 'a' are"):
         small(inputs={"i": Image(2, 2)}).require_fitted("export")
+
+
+def test_targets_that_read_one_input():
+    inputs = {"image": Image(4, 4), "note": Text(2)}
+    schema = Schema(inputs, {"answer": Category(), "digit": Category(reads="image")})
+    assert Schema.from_json(schema.to_json()) == schema
+    with pytest.raises(InputError, match="Schema: 'digit': reads: unknown input 'imag'; did you mean 'image'"):
+        Schema(inputs, {"answer": Category(), "digit": Category(reads="imag")})
+    with pytest.raises(InputError, match=r"at least one target that reads the fused vector .* digit: reads='image'"):
+        Schema(inputs, {"digit": Category(reads="image")})
+    with pytest.raises(InputError, match="Number: expected reads to be the name of an input, received 3"):
+        Number(reads=3)

@@ -183,7 +183,7 @@ def _choose(target, choice, name):
         if option in ("label_smoothing", "dropout") and not (_is_number(value, least=0) and value < 1):
             raise InputError(f"{where}expected {option} to be from 0 to below 1, received {value!r}")
     taken = [{option: options[option] for option in known if option in options} for known in (own, of_loss)]
-    return Choice(part, *taken, weight)
+    return Choice(part, *taken, weight if weight == "learned" else float(weight))
 
 
 def _is_number(value, least, above=False):
