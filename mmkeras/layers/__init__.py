@@ -5,6 +5,7 @@ A model that holds a layer of mmkeras is no longer made of stock Keras layers al
 """
 
 from mmkeras.layers.blocks import SinePositions, attend, check_heads, conv_blocks, grid_tokens, transformer_block
+from mmkeras.layers.frozen import Frozen
 from mmkeras.layers.loss_weight import LossWeight
 from mmkeras.layers.mixing import LearnedTokens, WeightedMean
 from mmkeras.layers.spec_augment import SpecAugment
@@ -12,6 +13,7 @@ from mmkeras.layers.tokens import AbsentToken, Tokens, check_tokens, hide_paddin
 
 __all__ = [
     "AbsentToken",
+    "Frozen",
     "LearnedTokens",
     "LossWeight",
     "SinePositions",

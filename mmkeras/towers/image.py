@@ -1,9 +1,23 @@
 """Towers for pictures."""
 
+import math
+from pathlib import Path
+
 import keras
 
-from mmkeras.layers import conv_blocks
+from mmkeras.errors import InputError, unknown
+from mmkeras.layers import SinePositions, check_tokens, conv_blocks, grid_tokens
+from mmkeras.layers.sequences import check_counts, encode
 from mmkeras.schema import Image
+from mmkeras.towers.pretrained import as_picture, read_with
+
+SIZES = ("small", "large")
+SMALLEST = 32  # pixels along a side, the least that MobileNetV3 takes
+PATCHES = 8  # along the longer side of a picture, at most, by default
+
+
+def _rescaled(x, name):
+    return keras.layers.Rescaling(1 / 255, name=f"{name}_rescale", dtype="float32")(x)
 
 
 def conv(x, *, feature: Image, width, name, filters=32, depth=None, dropout=0.0, tokens="one"):
@@ -22,5 +36,172 @@ def conv(x, *, feature: Image, width, name, filters=32, depth=None, dropout=0.0,
     Returns:
         `Tokens` of `(batch, 1 or places, width)`, no mask.
     """
-    x = keras.layers.Rescaling(1 / 255, name=f"{name}_rescale", dtype="float32")(x)
+    x = _rescaled(x, name)
     return conv_blocks(x, width=width, filters=filters, depth=depth, dropout=dropout, tokens=tokens, name=name)
+
+
+def residual(x, *, feature: Image, width, name, filters=32, depth=None, dropout=0.0, tokens="one"):
+    """A small residual network (He et al., Identity mappings in deep residual networks, 2016).
+
+    A convolution, then blocks of `x' = S a(x) + C2 a(C1 a(x))`, with `a(x) = relu(norm(x))` and S a convolution of one
+    pixel; C1 and S halve the picture. The norm is group normalisation (Wu and He, 2018) in 8 groups, fewer where
+    filters is no multiple of 8: unlike batch normalisation it knows one row only. It costs about a quarter of the
+    tower; all of it costs about twice what 'conv' costs.
+
+    Args:
+        x: `(batch, height, width_px, channels)`, uint8, 0 to 255.
+        feature: `Image`.
+        width: width of the tokens.
+        name: of the input, prefix of the layers' names.
+        filters: of the first convolution and block; each further block doubles them.
+        depth: number of blocks; None: until the shorter side is at most 4 places, at least 1.
+        dropout: share of the flattened values dropped in training.
+        tokens: "one" (flatten and dense) or "all" (one token a place of the last grid).
+
+    Returns:
+        `Tokens` of `(batch, 1 or places, width)`, no mask.
+    """
+    check_tokens(tokens, name)
+    if depth is None:
+        depth = max(1, (min(x.shape[1:3]) - 1).bit_length() - 2)
+    check_counts(name, filters=filters, depth=depth)
+    x = _convolution(_rescaled(x, name), filters, f"{name}_conv")
+    for block in range(depth):
+        label, wide = f"{name}_block{block}", filters * 2**block
+        x = _normalised(x, label)
+        shortcut = _convolution(x, wide, f"{label}_shortcut", kernel=1, strides=2)
+        x = _convolution(x, wide, f"{label}_conv0", strides=2)
+        x = _convolution(_normalised(x, f"{label}_middle"), wide, f"{label}_conv1")
+        x = keras.layers.Add(name=f"{label}_add")([shortcut, x])
+    return grid_tokens(_normalised(x, name), width=width, dropout=dropout, tokens=tokens, name=name)
+
+
+def _convolution(x, filters, name, kernel=3, strides=1):
+    return keras.layers.Conv2D(filters, kernel, strides=strides, padding="same", name=name)(x)
+
+
+def _normalised(x, name):
+    """`relu(norm(x))`."""
+    x = keras.layers.GroupNormalization(math.gcd(x.shape[-1], 8), name=f"{name}_norm")(x)
+    return keras.layers.Activation("relu", name=f"{name}_relu")(x)
+
+
+def mobile(
+    x,
+    *,
+    feature: Image,
+    width,
+    name,
+    size="small",
+    weights=None,
+    trainable=True,
+    alpha=1.0,
+    min_side=SMALLEST,
+    dropout=0.0,
+    tokens="one",
+):
+    """MobileNetV3 (Howard et al., 2019) of keras.applications without its last layers, then dense.
+
+    The network halves a picture five times, so of one of 32 x 32 a single place is left: `min_side` keeps more. It has
+    batch normalisation: at inference rows do not see each other, but in training they do, and for an input with
+    optional=True the placeholders of absent pictures are among them; 'conv', 'residual' and 'vit' have none, and with
+    trainable=False it rests.
+
+    Args:
+        x: `(batch, height, width_px, channels)`, uint8, 0 to 255; a grey picture is repeated to three channels.
+        feature: `Image`.
+        width: width of the tokens.
+        name: of the input, prefix of the layers' names.
+        size: "small" or "large".
+        weights: None (random), "imagenet" (which keras.applications downloads once), or the path of a weights file
+            of this network without its top, as `model.save_weights` of
+            `keras.applications.MobileNetV3Small(include_top=False)` makes it.
+        trainable: False: the network's weights are frozen and it always behaves as at inference.
+        alpha: filters as a multiple of the original's; for "imagenet" 0.75 or 1.
+        min_side: pictures whose shorter side has fewer pixels are resized up to it (bilinear); at least 32.
+        dropout: share of the flattened values dropped in training.
+        tokens: "one" (flatten and dense) or "all" (one token a place of the last grid).
+
+    Returns:
+        `Tokens` of `(batch, 1 or places, width)`, no mask.
+
+    Raises:
+        InputError: an unknown size, weights that cannot be had or do not fit, min_side below 32.
+    """
+    check_tokens(tokens, name)
+    where = f"{name!r}: "
+    if size not in SIZES:
+        raise unknown("value of size", size, SIZES, where)
+    if isinstance(min_side, bool) or not isinstance(min_side, int) or min_side < SMALLEST:
+        raise InputError(f"{where}expected min_side to be a whole number from {SMALLEST}, received {min_side!r}")
+    larger = max(1, min_side / min(feature.height, feature.width))
+    shape = round(feature.height * larger), round(feature.width * larger)
+    x = as_picture(x, feature, (*shape, 3), where)
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1, name=f"{name}_rescale", dtype="float32")(x)
+    network = _mobile_network(size, weights, alpha, (*shape, 3), name)
+    return read_with(network, x, None, width=width, name=name, trainable=trainable, dropout=dropout, tokens=tokens)
+
+
+def _mobile_network(size, weights, alpha, shape, name):
+    """MobileNetV3 without top and without its rescaling, which ours does in float32 whatever the policy."""
+    network = {"small": keras.applications.MobileNetV3Small, "large": keras.applications.MobileNetV3Large}[size]
+    options = {"input_shape": shape, "alpha": alpha, "include_top": False, "include_preprocessing": False}
+    options["name"] = f"{name}_backbone"
+    if weights == "imagenet":
+        try:
+            return network(weights="imagenet", **options)
+        except Exception as error:  # Keras raises a plain Exception where it cannot download
+            raise InputError(
+                f"{name!r}: weights='imagenet' could not be had ({error}). Without a network give weights= the path of "
+                f"a file: on a machine with one, save keras.applications.MobileNetV3{size.capitalize()}"
+                "(weights='imagenet', include_top=False) with model.save_weights('x.weights.h5')"
+            ) from error
+    model = network(weights=None, **options)
+    if weights is not None:
+        _load(model, weights, f"{name!r}: ")
+    return model
+
+
+def _load(model, weights, where):
+    if not Path(weights).is_file():
+        raise InputError(f"{where}expected weights to be None, 'imagenet' or a file, no such file {str(weights)!r}")
+    try:
+        model.load_weights(weights)
+    except (ValueError, OSError, KeyError) as error:
+        raise InputError(f"{where}weights {str(weights)!r} do not fit {model.name!r}: {error}") from error
+
+
+def vit(x, *, feature: Image, width, name, patch=None, depth=2, heads=4, dropout=0.0, tokens="one"):
+    """A vision transformer (Dosovitskiy et al., 2021): patches of the picture as tokens of a transformer.
+
+    Each patch is projected (a convolution whose stride is the patch) and normalised, its place is added as sines, and
+    a transformer encoder follows (`mmkeras.layers.sequences.encode`). A picture that is no multiple of the patch gets
+    black edges, half of what is missing on either side.
+
+    Args:
+        x: `(batch, height, width_px, channels)`, uint8, 0 to 255.
+        feature: `Image`.
+        width: width of the tokens and of the transformer; a multiple of heads.
+        name: of the input, prefix of the layers' names.
+        patch: side of a square patch, pixels; None: the least with at most 8 patches along the longer side.
+        depth: number of transformer layers.
+        heads: of the attention.
+        dropout: share of the values dropped in training behind each part of a transformer layer.
+        tokens: "one" (the mean of the patches, which know their places) or "all" (one token a patch, row by row).
+
+    Returns:
+        `Tokens` of `(batch, 1 or patches, width)`, no mask.
+    """
+    longer = max(x.shape[1:3])
+    if patch is None:
+        patch = math.ceil(longer / PATCHES)
+    if isinstance(patch, bool) or not isinstance(patch, int) or not 1 <= patch <= longer:
+        raise InputError(f"{name!r}: expected patch to be a whole number from 1 to {longer}, received {patch!r}")
+    project = keras.layers.Conv2D(width, patch, strides=patch, padding="same", name=f"{name}_patches")
+    x = project(_rescaled(x, name))
+    grid = x.shape[1:3]
+    x = keras.layers.Reshape((-1, width), name=f"{name}_sequence")(x)
+    # normalised so that what a patch is and where it is weigh alike
+    x = keras.layers.LayerNormalization(name=f"{name}_patch_norm")(x)
+    x = SinePositions(grid, name=f"{name}_positions")(x)
+    return encode(x, None, depth=depth, heads=heads, dropout=dropout, tokens=tokens, name=name)

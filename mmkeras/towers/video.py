@@ -1,21 +1,36 @@
 """Towers for videos."""
 
-import keras
+import inspect
+
 from keras import ops
 
 from mmkeras.errors import unknown
-from mmkeras.layers import Tokens, check_tokens, conv_blocks, masked_mean, one_token
-from mmkeras.schema import Video
+from mmkeras.layers import Tokens, check_tokens, hide_padding, masked_mean, one_token
+from mmkeras.layers.sequences import encode, placed, recurrent
+from mmkeras.registry import arguments, choose
+from mmkeras.schema import Image, Video
 
-WAYS = ("mean",)
+WAYS = ("mean", "lstm", "transformer")
 
 
 def frames(
-    x, *, mask=None, feature: Video, width, name, over="mean", filters=32, depth=None, dropout=0.0, tokens="one"
+    x,
+    *,
+    mask=None,
+    feature: Video,
+    width,
+    name,
+    over="mean",
+    tower="conv",
+    depth=1,
+    heads=4,
+    dropout=0.0,
+    tokens="one",
 ):
-    """The convolutions of the tower 'conv' over every frame, then one token for all frames or one for each.
+    """A tower for pictures over every frame, then one token for all frames or one for each.
 
-    The frames of all videos go through the convolutions as one batch of pictures.
+    The frames of all videos go through the pictures' tower as one batch, those behind the end of a video too: batch
+    normalisation in that tower (as in 'mobile') sees them in training. Longer padding changes nothing.
 
     Args:
         x: `(batch, frames, height, width_px, channels)`, uint8, 0 to 255.
@@ -23,11 +38,14 @@ def frames(
         feature: `Video`.
         width: width of the tokens.
         name: of the input, prefix of the layers' names.
-        over: how one token is made of the frames' vectors: "mean" (of the frames that are there).
-        filters: of the first convolution; each further one doubles them.
-        depth: number of Conv2D and max-pool blocks; None: until the shorter side is at most 4 places, at least 1.
-        dropout: share of a frame's flattened values dropped in training.
-        tokens: "one" (the frames brought together by `over`) or "all" (one token a frame).
+        over: how the vectors of the frames are brought together: "mean" (of the frames that are there), "lstm"
+            (Hochreiter and Schmidhuber, 1997) or "transformer" (Vaswani et al., 2017; frames are placed by sines).
+        tower: the pictures' tower: a name, or a dict of "kind" and options.
+        depth: number of layers of the LSTM or the transformer over the frames.
+        heads: of the transformer's attention; width is a multiple of it.
+        dropout: share of the values dropped in training before each LSTM, or behind each part of a transformer layer.
+        tokens: "one" (all frames brought together) or "all" (one token a frame, which with "lstm" knows the frames
+            before it and with "transformer" all others).
 
     Returns:
         `Tokens` of `(batch, 1, width)` without a mask, or `(batch, frames, width)` with the frames' mask.
@@ -35,9 +53,26 @@ def frames(
     check_tokens(tokens, name)
     if over not in WAYS:
         raise unknown("value of over", over, WAYS, where=f"{name!r}: ")
-    count = x.shape[1]
-    x = ops.reshape(x, (-1, *x.shape[2:]))
-    x = keras.layers.Rescaling(1 / 255, name=f"{name}_rescale", dtype="float32")(x)
-    pictures = conv_blocks(x, width=width, filters=filters, depth=depth, dropout=dropout, tokens="one", name=name)
-    values = ops.reshape(pictures.values, (-1, count, width))
-    return Tokens(values, mask) if tokens == "all" else one_token(masked_mean(Tokens(values, mask)))
+    vectors = hide_padding(Tokens(_each_frame(x, tower, feature, width, name), mask)).values
+    read = {"dropout": dropout, "tokens": tokens, "name": f"{name}_over"}
+    if over == "lstm":
+        return recurrent(vectors, mask, cell="lstm", width=width, layers=depth, **read)
+    if over == "transformer":
+        return encode(placed(vectors, width, f"{name}_over"), mask, depth=depth, heads=heads, **read)
+    return Tokens(vectors, mask) if tokens == "all" else one_token(masked_mean(Tokens(vectors, mask)))
+
+
+def _each_frame(x, choice, feature, width, name):
+    """What the pictures' tower makes of each frame: `(batch, frames, width)`."""
+    from mmkeras.towers import TOWERS, require_reads  # the catalogue holds this tower too
+
+    where = f"{name!r}: "
+    picture = Image(*feature.shape[1:])
+    kind, build, options = choose("tower", TOWERS, choice, where)
+    require_reads(build, picture, kind, where)
+    if "tokens" in inspect.signature(build).parameters:
+        options = {"tokens": "one", **options}
+    given = {"mask": None, "width": width, "name": name, "feature": picture}
+    flat = ops.reshape(x, (-1, *picture.shape))
+    values = build(flat, **arguments("tower", kind, build, options, given, where)).values
+    return ops.reshape(masked_mean(Tokens(values)), (-1, feature.frames, width))

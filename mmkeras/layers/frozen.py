@@ -1,0 +1,23 @@
+"""A model that is used as it is."""
+
+import keras
+
+
+@keras.saving.register_keras_serializable(package="mmkeras")
+class Frozen(keras.layers.Wrapper):
+    """A model, or layer, that always behaves as at inference, and whose weights are not trained.
+
+    Keras forgets `model(x, training=False)` in a functional model that is called with training=True, so dropout would
+    come back in `fit`.
+
+    Args:
+        layer: the model.
+    """
+
+    def __init__(self, layer, **kwargs):
+        super().__init__(layer, **kwargs)
+        self.trainable = False
+
+    def call(self, inputs):
+        """What the model makes of its inputs at inference."""
+        return self.layer(inputs, training=False)
