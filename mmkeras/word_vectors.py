@@ -171,10 +171,10 @@ def _binary(file, header, collected):
     file.readline()
     buffer, start, offset = b"", 0, file.tell()  # offset: where the buffer begins in the file
     for number in range(1, count + 1):
-        while (space := buffer.find(b" ", start)) < 0 or len(buffer) <= space + 4 * size:
-            word = buffer[start : space if space >= 0 else None]
-            if len(word) > LONGEST:
-                raise InputError(f"{collected.path} byte {offset + start}: expected a word, received {word[:40]!r}")
+        while (space := buffer.find(b" ", start, start + LONGEST)) < 0 or len(buffer) <= space + 4 * size:
+            if space < 0 and len(buffer) >= start + LONGEST:
+                word = buffer[start : start + 40]
+                raise InputError(f"{collected.path} byte {offset + start}: expected a word, received {word!r}")
             more = file.read(max(CHUNK, 4 * size))
             if not more:
                 raise InputError(
