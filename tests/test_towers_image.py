@@ -121,7 +121,7 @@ def test_imagenet_without_a_network(monkeypatch):
 
     monkeypatch.setattr(keras.applications, "MobileNetV3Small", offline)
     with pytest.raises(
-        InputError, match=r"'image': weights='imagenet' could not .*URL fetch failure.* with model.save_weights"
+        InputError, match=r"'image': weights='imagenet' could .*URL fetch failure.* with model.save_weights"
     ):
         image({"kind": "mobile", "weights": "imagenet"})
 
