@@ -131,29 +131,27 @@ import sys
 import keras, numpy as np
 import mmkeras.layers
 assert keras.backend.backend() == "jax"
-for kind in sys.argv[2:]:
-    model = keras.models.load_model(f"{sys.argv[1]}/{kind}.keras")
-    given = np.load(f"{sys.argv[1]}/{kind}.npz")
-    x = [given[f"x{number}"] for number in range(len(model.inputs))]
-    answers = [np.asarray(y) for y in keras.tree.flatten(model(x))]
-    np.testing.assert_allclose(np.concatenate(answers, axis=-1), given["y"], atol=1e-4, err_msg=kind)
-    model.compile("sgd", loss=["mse"] * len(answers))
-    model.train_on_batch(x, answers)
+model = keras.models.load_model(sys.argv[1])
+given = np.load(sys.argv[2])
+x = [given[f"x{number}"] for number in range(len(model.inputs))]
+answers = model.predict(x, verbose=0)
+np.testing.assert_allclose(np.concatenate(answers, axis=-1), given["y"], atol=1e-4)
 """
 
 
 def test_on_jax(tmp_path):
-    """Every fusion answers the same and trains one step, in a fresh process on the JAX backend."""
+    """All fusions in one model answer the same, in a fresh process on the JAX backend."""
     pytest.importorskip("jax", reason="pip install jax")
     tokens = contracts.some_tokens()
     x = contracts.flat(tokens)
-    for kind in FUSIONS:
-        model = contracts.fusion_model(kind, tokens)
-        model.save(tmp_path / f"{kind}.keras")
-        given = {f"x{number}": value for number, value in enumerate(x)}
-        np.savez(tmp_path / f"{kind}.npz", y=answers(model, tokens), **given)
+    models = [contracts.fusion_model(kind, tokens) for kind in FUSIONS]
+    inputs = models[0].inputs
+    model = keras.Model(inputs, keras.tree.flatten([part(inputs) for part in models]))
+    model.save(tmp_path / "model.keras")
+    np.savez(tmp_path / "x.npz", y=answers(model, tokens), **{f"x{number}": value for number, value in enumerate(x)})
     environment = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
-    command = [sys.executable, "-c", JAX, str(tmp_path), *FUSIONS]
+    environment["XLA_FLAGS"] = "--xla_backend_optimization_level=0"  # compiling costs more than running
+    command = [sys.executable, "-c", JAX, str(tmp_path / "model.keras"), str(tmp_path / "x.npz")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
 
