@@ -93,12 +93,15 @@ def samples(schema, rows=5, seed=0):
     return given
 
 
-def small_tower(kind, name, tokens="one", width=WIDTH, feature=None, **options):
+def choice(kind, tokens="one", **options):
     """A tower of one layer, where it has a number of them by default."""
     depth = inspect.signature(TOWERS[kind]).parameters.get("depth")
     small = {"depth": 1} if depth is not None and depth.default is not None else {}
-    choice = {"kind": kind, **small, **options} | ({} if kind in ONE_TOKEN else {"tokens": tokens})
-    return tower(feature or FEATURES[name], choice, width=width, name=name)
+    return {"kind": kind, **small, **options} | ({} if kind in ONE_TOKEN else {"tokens": tokens})
+
+
+def small_tower(kind, name, tokens="one", width=WIDTH, feature=None, **options):
+    return tower(feature or FEATURES[name], choice(kind, tokens, **options), width=width, name=name)
 
 
 def outputs(model, x):
@@ -106,15 +109,20 @@ def outputs(model, x):
     return [ops.convert_to_numpy(value) for value in keras.tree.flatten(model(x, training=False))]
 
 
-def gradients_reach_every_weight(model, x):
-    """One step of plain gradient descent on a sum of squares changes every trainable weight."""
-    before = [ops.convert_to_numpy(weight) for weight in model.trainable_weights]
+def one_step(model, x):
+    """One step of plain gradient descent on the sum of squares of the outputs."""
     squares = keras.layers.Lambda(lambda value: ops.sum(ops.square(value), axis=tuple(range(1, len(value.shape)))))
     values = [squares(value) for value in model.outputs if keras.backend.is_float_dtype(value.dtype)]
     probe = keras.Model(model.inputs, keras.layers.Reshape((1,))(sum(values)))
     probe.compile(keras.optimizers.SGD(0.1), "mse", run_eagerly=True)  # tracing costs more than the one step
     rows = len(keras.tree.flatten(x)[0])
     probe.train_on_batch(x, np.full((rows, 1), 3.0))
+
+
+def gradients_reach_every_weight(model, x):
+    """One step changes every trainable weight."""
+    before = [ops.convert_to_numpy(weight) for weight in model.trainable_weights]
+    one_step(model, x)
     after = [ops.convert_to_numpy(weight) for weight in model.trainable_weights]
     changed = [not np.array_equal(new, old) for new, old in zip(after, before, strict=True)]
     still = [weight.path for weight, moved in zip(model.trainable_weights, changed, strict=True) if not moved]

@@ -42,6 +42,20 @@ def test_round_trip(kind, name, tokens, tmp_path):
     contracts.round_trip_is_equal(contracts.small_tower(kind, name, tokens), x, tmp_path / "tower.keras")
 
 
+@pytest.mark.parametrize(("kind", "name"), contracts.READS)
+def test_mixed_bfloat16_trains(kind, name):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = contracts.small_tower(kind, name)
+        x = contracts.sample(contracts.FEATURES[name])
+        contracts.one_step(model, x)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert model.outputs[0].dtype == "bfloat16"
+    assert all(np.isfinite(np.array(value, "float32")).all() for value in contracts.outputs(model, x))
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
 @every_tower
 def test_order_of_the_batch(kind, name, tokens):
     x = contracts.sample(contracts.FEATURES[name])

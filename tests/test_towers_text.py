@@ -20,12 +20,12 @@ def test_both_directions_are_those_of_the_sentence_alone(kind, tokens):
     model = contracts.small_tower(kind, "question", tokens, feature=QUESTION, layers=2, bidirectional=True, width=9)
     cell = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU}[kind]
     got = contracts.outputs(model, IDS)[0]
-    for row, ids in enumerate(IDS):
+    for row, ids in enumerate(IDS[:2]):
         x = model.get_layer("question_embedding")(ids[ids > 0][None])
         for number in range(2):
             parts = []
             for suffix, units, back in (("", 5, False), ("_back", 4, True)):
-                layer = cell(units, return_sequences=True)
+                layer = cell(units, return_sequences=True, unroll=True)
                 given = x[:, ::-1] if back else x
                 layer.build(given.shape)
                 layer.set_weights(model.get_layer(f"question_{kind}{number}{suffix}").get_weights())

@@ -5,9 +5,11 @@ A model that holds a layer of mmkeras is no longer made of stock Keras layers al
 """
 
 from mmkeras.layers.blocks import SinePositions, attend, check_heads, conv_blocks, grid_tokens, transformer_block
+from mmkeras.layers.columns import NumberTokens
 from mmkeras.layers.frozen import Frozen
 from mmkeras.layers.loss_weight import LossWeight
 from mmkeras.layers.mixing import LearnedTokens, WeightedMean
+from mmkeras.layers.sequences import check_counts, encode, placed, recurrent
 from mmkeras.layers.spec_augment import SpecAugment
 from mmkeras.layers.tokens import AbsentToken, Tokens, check_tokens, hide_padding, masked_mean, one_token
 
@@ -16,17 +18,22 @@ __all__ = [
     "Frozen",
     "LearnedTokens",
     "LossWeight",
+    "NumberTokens",
     "SinePositions",
     "SpecAugment",
     "Tokens",
     "WeightedMean",
     "attend",
+    "check_counts",
     "check_heads",
     "check_tokens",
     "conv_blocks",
+    "encode",
     "grid_tokens",
     "hide_padding",
     "masked_mean",
     "one_token",
+    "placed",
+    "recurrent",
     "transformer_block",
 ]

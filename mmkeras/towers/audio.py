@@ -6,8 +6,17 @@ import keras
 from keras import ops
 
 from mmkeras.errors import InputError, unknown
-from mmkeras.layers import SpecAugment, Tokens, check_tokens, conv_blocks, one_token
-from mmkeras.layers.sequences import check_counts, encode, placed, recurrent
+from mmkeras.layers import (
+    SpecAugment,
+    Tokens,
+    check_counts,
+    check_tokens,
+    conv_blocks,
+    encode,
+    one_token,
+    placed,
+    recurrent,
+)
 from mmkeras.schema import Audio
 
 

@@ -12,8 +12,17 @@ import numpy as np
 from keras import ops
 
 from mmkeras.errors import InputError
-from mmkeras.layers import Tokens, check_tokens, hide_padding, masked_mean, one_token
-from mmkeras.layers.sequences import check_counts, encode, placed, recurrent
+from mmkeras.layers import (
+    Tokens,
+    check_counts,
+    check_tokens,
+    encode,
+    hide_padding,
+    masked_mean,
+    one_token,
+    placed,
+    recurrent,
+)
 from mmkeras.schema import Audio, Series, Text
 from mmkeras.towers.audio import log_mel
 from mmkeras.towers.text import word_vectors

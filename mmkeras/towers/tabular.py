@@ -4,9 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from mmkeras.layers import one_token
-from mmkeras.layers.columns import NumberTokens
-from mmkeras.layers.sequences import check_counts, encode
+from mmkeras.layers import NumberTokens, check_counts, encode, one_token
 from mmkeras.schema import Tabular
 
 

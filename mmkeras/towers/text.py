@@ -8,8 +8,7 @@ import keras
 from keras import ops
 
 from mmkeras.errors import InputError
-from mmkeras.layers import Tokens, hide_padding, masked_mean, one_token
-from mmkeras.layers.sequences import check_counts
+from mmkeras.layers import Tokens, check_counts, hide_padding, masked_mean, one_token
 from mmkeras.schema import Text
 from mmkeras.word_vectors import read_word_vectors
 
