@@ -213,12 +213,13 @@ def waveform(x, *, feature: Audio, width, name, window=0.01, filters=32, depth=N
         `Tokens` of `(batch, 1 or steps, width)`, no mask.
     """
     check_tokens(tokens, name)
+    check_counts(name, filters=filters)
     kernel = max(8, round(feature.rate * window))
     x = keras.layers.Reshape((feature.samples, 1), name=f"{name}_channel")(x)
     x = _normed_conv(x, filters, kernel, kernel // 8, f"{name}_conv0")
     if depth is None:
         depth = max(1, ((x.shape[1] - 1) // 16).bit_length() + 1 >> 1)
-    check_counts(name, filters=filters, depth=depth)
+    check_counts(name, depth=depth)
     for block in range(1, depth + 1):
         x = _normed_conv(x, filters * 2**block, 9, 4, f"{name}_conv{block}")
     dense = keras.layers.Dense(width, activation="relu", name=f"{name}_dense")
