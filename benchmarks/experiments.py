@@ -8,7 +8,7 @@ themselves. Test rows were not looked at until the choices stood.
 import gzip
 import json
 import tarfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,11 +16,14 @@ import numpy as np
 import pandas as pd
 
 import mmkeras as mk
+from mmkeras.demo import SCHEMA, TOWERS
 
-ALONE = {"kind": "concat", "depth": 0}  # the fusion of a single token: the token
+CACHE = Path.home() / ".cache" / "mmkeras"
+ALONE = "concat"  # of a single token: one dense layer
 DIGIT = mk.Image(28, 28, 1)
-SPOKEN = mk.Audio(rate=8000, seconds=1.0)
+SPOKEN = mk.Audio(rate=8000, seconds=0.64)  # nine of ten digits are shorter
 WINDOW, HOP = 200, 50  # steps of 20 ms; the reference's windows are as long, 100 apart
+DROPPED = 0.25  # modality dropout
 
 
 @dataclass(frozen=True)
@@ -29,13 +32,16 @@ class Experiment:
 
     Args:
         title: heading of its table.
-        data: function of the folder of archives -> list of `Splits` with "train", "test" and, but for folds, "val".
-        varies: the input whose tower varies, or "fusion".
+        data: function of the folder of archives -> list of `Splits` with "train", "test" and, but for folds, "val". If
+            inputs vary, it also takes `without` (name of an input to leave out) and `optional` (whether all are).
+        varies: the input whose tower varies, or "fusion", or "inputs": one model is trained with modality dropout on
+            all inputs (part "all"), and one for each input without it ("without_<input>").
         width, fusion, towers: of the model, as `mk.build` takes them; the part that varies is put in its place.
         options: dict of part -> options of its own.
         training: "epochs", "rate" (peak), "batch", "decay" (of the weights), "augment", "group_by".
         training_of: dict of part -> what differs in its training.
         figure: what is known of others' work on it.
+        chosen_by: experiments of the same parts: the default and the two best of these, in the mean, take part alone.
         choosing: as data, to choose recipes by; None: data, of which the test rows are then left alone.
     """
 
@@ -49,18 +55,31 @@ class Experiment:
     training: dict = field(default_factory=dict)
     training_of: dict = field(default_factory=dict)
     figure: str = ""
+    chosen_by: tuple = ()
     choosing: callable = None
 
     def settings(self, part):
         """All that decides what a cell's model is and how it is trained, as plain values."""
-        chosen = {"kind": part, **self.options.get(part, {})}
-        fusion, towers = self.fusion, dict(self.towers)
-        if self.varies == "fusion":
-            fusion = chosen
-        else:
-            towers[self.varies] = chosen
         training = {"rate": 1e-3, "batch": 64, "decay": 0.01, **self.training, **self.training_of.get(part, {})}
-        return {"model": {"width": self.width, "fusion": fusion, "towers": towers}, "training": training}
+        model = {"width": self.width, "fusion": self.fusion, "towers": dict(self.towers)}
+        if self.varies == "inputs":
+            return self._of_inputs(part, model, training)
+        chosen = {"kind": part, **self.options.get(part, {})}
+        if self.varies == "fusion":
+            model["fusion"] = chosen
+        else:
+            model["towers"][self.varies] = chosen
+        return {"data": {}, "model": model, "training": training}
+
+    def _of_inputs(self, part, model, training):
+        if part == "all":
+            return {"data": {"optional": True}, "model": {**model, "modality_dropout": DROPPED}, "training": training}
+        left = part.removeprefix("without_")
+        model["towers"].pop(left)
+        training["augment"] = {name: options for name, options in training["augment"].items() if name != left}
+        if training.get("group_by") == left:
+            training.pop("group_by")
+        return {"data": {"without": left}, "model": model, "training": training}
 
 
 # data ---------------------------------------------------------------------------------------------------------------
@@ -68,7 +87,7 @@ class Experiment:
 
 def unpacked(name, archives):
     """The folder of a set, unpacked once to ~/.cache/mmkeras."""
-    folder = Path.home() / ".cache" / "mmkeras" / name
+    folder = CACHE / name
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tarfile.open(Path(archives) / f"{name}.tar.gz") as archive:
@@ -76,9 +95,12 @@ def unpacked(name, archives):
     return folder
 
 
-def with_val(table, seed=0):
-    """The table with a tenth of each label's training rows as "val"."""
-    held = table[table["split"] == "train"].groupby("label").sample(frac=0.1, random_state=seed).index
+def with_val(table, latest=False):
+    """The table with a tenth of each label's training rows as "val": drawn at random, or the last of them."""
+    training = table[table["split"] == "train"]
+    order = training if latest else training.sample(frac=1, random_state=0)
+    place = order.groupby("label").cumcount(ascending=False)
+    held = place[place < order.groupby("label")["label"].transform("size") / 10].index
     return table.assign(split=table["split"].where(~table.index.isin(held), "val"))
 
 
@@ -96,12 +118,27 @@ def newsgroups20(archives, length=400):
         with gzip.open(folder / f"{split}.jsonl.gz", "rt", encoding="utf-8") as lines:
             posts += [{**json.loads(line), "split": split} for line in lines]
     schema = mk.Schema({"text": mk.Text(length, limit=30_000)}, {"label": mk.Category()})
-    return [mk.read(with_val(pd.DataFrame(posts)), schema).split("split")]
+    # the test posts are later than the training posts, so the validation posts are the latest of these
+    return [mk.read(with_val(pd.DataFrame(posts), latest=True), schema).split("split")]
 
 
 def av_digits(archives, **inputs):
-    """Written and spoken digits, of the inputs that are asked for."""
+    """Written or spoken digits."""
     schema = mk.Schema(inputs, {"label": mk.Category()})
+    return [mk.read(unpacked("av_digits", archives) / "manifest.csv", schema).split("split")]
+
+
+def schema_of(inputs, targets, without=None, optional=False):
+    """The schema without one of the inputs and without the targets that read it, or with all inputs optional."""
+    inputs = {name: replace(feature, optional=optional) for name, feature in inputs.items() if name != without}
+    return mk.Schema(inputs, {name: part for name, part in targets.items() if part.reads in (None, *inputs)})
+
+
+def digits_hard(archives, **chosen):
+    """Degraded written and spoken digits; the label is also a target of each tower by itself."""
+    inputs = {"image": replace(DIGIT, column="image_hard"), "audio": replace(SPOKEN, column="audio_hard")}
+    own = {f"{name}_label": mk.Category(column="label", reads=name) for name in inputs}
+    schema = schema_of(inputs, {"label": mk.Category(), **own}, **chosen)
     return [mk.read(unpacked("av_digits", archives) / "manifest.csv", schema).split("split")]
 
 
@@ -110,7 +147,7 @@ def watch_imu(archives, choosing=False):
 
     To choose recipes by, fold 0 is left out, and the others are "val" in turn.
     """
-    folder, made = unpacked("watch_imu", archives), Path.home() / ".cache" / "mmkeras" / f"watch_imu_{WINDOW}_{HOP}"
+    folder, made = unpacked("watch_imu", archives), CACHE / f"watch_imu_{WINDOW}_{HOP}"
     made.mkdir(exist_ok=True)
     rows = []
     for recording in pd.read_csv(folder / "manifest.csv").to_dict("records"):
@@ -131,35 +168,32 @@ def watch_imu(archives, choosing=False):
     return folds
 
 
-def questions(archives):
+def questions(archives, **chosen):
     """Questions about a written and a spoken digit; each digit is also a target that reads its own tower."""
     inputs = {"image": DIGIT, "audio": SPOKEN, "question": mk.Text(length=12)}
-    targets = {
-        "answer": mk.Category(),
-        "image_digit": mk.Category(reads="image"),
-        "audio_digit": mk.Category(reads="audio"),
-    }
-    return [mk.read(unpacked("av_digits", archives) / "qa.csv", mk.Schema(inputs, targets)).split("split")]
+    own = {f"{name}_digit": mk.Category(reads=name) for name in ("image", "audio")}
+    schema = schema_of(inputs, {"answer": mk.Category(), **own}, **chosen)
+    return [mk.read(unpacked("av_digits", archives) / "qa.csv", schema).split("split")]
 
 
 def keypad(archives):
-    from mmkeras.demo import SCHEMA
-
-    return [mk.read(mk.datasets.keypad(Path.home() / ".cache" / "mmkeras" / "keypad"), SCHEMA).split("split")]
+    return [mk.read(mk.datasets.keypad(CACHE / "keypad"), SCHEMA).split("split")]
 
 
-def easy_vqa(archives):
-    schema = mk.Schema(
-        {"image": mk.Image(64, 64, 3, shared=True), "question": mk.Text(length=12)}, {"answer": mk.Category()}
-    )
-    return [mk.read(mk.datasets.easy_vqa(Path.home() / ".cache" / "mmkeras" / "easy_vqa"), schema).split("split")]
+def easy_vqa(archives, **chosen):
+    inputs = {"image": mk.Image(64, 64, 3, shared=True), "question": mk.Text(length=12)}
+    schema = schema_of(inputs, {"answer": mk.Category()}, **chosen)
+    return [mk.read(mk.datasets.easy_vqa(CACHE / "easy_vqa"), schema).split("split")]
 
 
 # experiments --------------------------------------------------------------------------------------------------------
 
-LISTEN = {"shift": 0.1, "gain": 6, "noise": 10}
-HEAR = {"kind": "spectrogram", "filters": 16, "dropout": 0.3, "spec_augment": {"frequency": 0.2, "time": 0.2}}
-SEE = {"kind": "conv", "dropout": 0.3}
+LISTEN = {"shift": 0.04, "gain": 6}
+DIGIT_TOWERS = {
+    "image": {"kind": "conv", "filters": 16, "dropout": 0.3},
+    "audio": {"kind": "spectrogram", "filters": 16, "dropout": 0.4},
+}
+SHARED = {"epochs": 16, "batch": 128, "augment": {}, "group_by": "image"}
 
 EXPERIMENTS = {
     "cifar10_mini": Experiment(
@@ -184,7 +218,7 @@ EXPERIMENTS = {
         data=partial(av_digits, audio=SPOKEN),
         varies="audio",
         fusion=ALONE,
-        options={"spectrogram": {"dropout": 0.3, "spec_augment": {"frequency": 0.2, "time": 0.2}}},
+        options={"spectrogram": {"dropout": 0.4}},
         training={"epochs": 12, "augment": {"audio": LISTEN}},
         figure="SVC on MFCC .967",
     ),
@@ -208,43 +242,50 @@ EXPERIMENTS = {
     ),
     "digits_hard": Experiment(
         title="Fusions: av_digits, degraded pictures and recordings",
-        data=partial(
-            av_digits,
-            image=mk.Image(28, 28, 1, column="image_hard"),
-            audio=mk.Audio(rate=8000, seconds=1.0, column="audio_hard"),
-        ),
+        data=digits_hard,
         varies="fusion",
-        towers={"image": SEE, "audio": HEAR},
-        training={"epochs": 15, "augment": {"audio": LISTEN}},
+        towers=DIGIT_TOWERS,
+        training={"epochs": 20, "augment": {"audio": LISTEN}},
         figure="product of two SVC .850",
     ),
     "qa": Experiment(
         title="Fusions: av_digits, questions about a written and a spoken digit",
         data=questions,
         varies="fusion",
-        towers={"image": SEE, "audio": HEAR, "question": "lstm"},
-        training={"epochs": 12, "batch": 128, "augment": {"image": {"crop": 0.15}, "audio": LISTEN}},
+        towers={**DIGIT_TOWERS, "question": "lstm"},
+        training={"epochs": 10, "batch": 128, "augment": {"audio": LISTEN}},
         figure="without audio at most .477, without the picture .458, without the question .355",
     ),
     "keypad": Experiment(
         title="Fusions: keypad, questions about a written and a dialled digit",
         data=keypad,
         varies="fusion",
-        towers={
-            "image": {"kind": "conv", "filters": 64, "depth": 2, "dropout": 0.4},
-            "question": "lstm",
-            "audio": {"kind": "spectrogram", "filters": 16, "dropout": 0.3},
-        },
+        towers=TOWERS,
         options={"concat": {"depth": 2, "dropout": 0.1}, "attention": {"dropout": 0.1}},
         training={"epochs": 16, "batch": 128, "augment": {"image": {"crop": 0.15}}},
         training_of={"concat": {"rate": 2e-3}},
     ),
     "easy_vqa": Experiment(
-        title="Fusions: easy-VQA (default and the two best of the others)",
+        title="Fusions: easy-VQA (the default and the two best of the others)",
         data=easy_vqa,
         varies="fusion",
         towers={"image": "conv", "question": "lstm"},
-        training={"epochs": 16, "batch": 128, "group_by": "image"},
+        training=SHARED,
+        chosen_by=("digits_hard", "qa", "keypad"),
         figure="published .995",
+    ),
+    "digits_absent": Experiment(
+        title="Absent modalities: av_digits, degraded",
+        data=digits_hard,
+        varies="inputs",
+        towers=DIGIT_TOWERS,
+        training={"epochs": 20, "augment": {"audio": LISTEN}},
+    ),
+    "easy_vqa_absent": Experiment(
+        title="Absent modalities: easy-VQA",
+        data=easy_vqa,
+        varies="inputs",
+        towers={"image": "conv", "question": "lstm"},
+        training=SHARED,
     ),
 }

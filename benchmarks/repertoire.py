@@ -30,27 +30,36 @@ OUT = Path.home() / ".cache" / "mmkeras" / "repertoire"
 
 
 def catalogue():
-    """Dict of experiment -> (its `Experiment`, names of its parts, the default first)."""
+    """Dict of name -> `Experiment`."""
     from experiments import EXPERIMENTS
 
+    return EXPERIMENTS
+
+
+def parts_of(experiment, out):
+    """The parts that take part in an experiment, the default first."""
     from mmkeras import schema, towers
     from mmkeras.fusion import FUSIONS
 
+    if experiment.varies == "inputs":
+        return ["all", *(f"without_{name}" for name in experiment.towers)]
+    if experiment.varies == "fusion":
+        return two_best([*FUSIONS], experiment.chosen_by, out) if experiment.chosen_by else [*FUSIONS]
     kinds = {"image": schema.Image, "audio": schema.Audio, "text": schema.Text, "series": schema.Series}
-    found = {}
-    for name, experiment in EXPERIMENTS.items():
-        if experiment.varies == "fusion":
-            parts = [*FUSIONS]
-        else:
-            kind = kinds[experiment.varies]
-            first = towers.DEFAULTS[kind]
-            parts = [first, *(part for part in towers.TOWERS if part != first and kind in read_by(towers, part))]
-        found[name] = experiment, parts
-    return found
+    kind = kinds[experiment.varies]
+    reading = [part for part, build in towers.TOWERS.items() if kind in (towers.reads(build) or ())]
+    return sorted(reading, key=lambda part: part != towers.DEFAULTS[kind])
 
 
-def read_by(towers, part):
-    return towers.reads(towers.TOWERS[part]) or ()
+def two_best(parts, names, out):
+    """The default and the two parts of the best mean validation accuracy over these experiments, seed 0."""
+    found = {part: [result_of(out, name, part, 0) for name in names] for part in parts}
+    means = {
+        part: statistics.mean(each.get("val", 0) for each in results)
+        for part, results in found.items()
+        if part != parts[0] and all(results)
+    }
+    return [parts[0], *sorted(means, key=means.get, reverse=True)[:2]]
 
 
 # one cell -----------------------------------------------------------------------------------------------------------
@@ -68,12 +77,13 @@ def cell(experiment, part, seed, data, test):
     """
     settings, clock = experiment.settings(part), time.perf_counter()
     read = experiment.data if test else experiment.choosing or experiment.data
-    models = [one(splits, settings, seed, test) for splits in read(data)]
+    models = [one(splits, settings, seed, test) for splits in read(data, **settings["data"])]
     scores = {split: [model[split] for model in models if split in model] for split in ("val", "test")}
     return {
         "settings": settings,
         **{split: statistics.mean(values) for split, values in scores.items() if values},
         "folds": scores["test"],
+        "absent": models[0]["absent"],
         "parameters": models[0]["parameters"],
         "epoch": statistics.median(model["epoch"] for model in models),
         "wall": time.perf_counter() - clock,
@@ -101,14 +111,22 @@ def one(splits, settings, seed, test):
     seconds = [time.process_time()]
     stamp = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: seconds.append(time.process_time()))
     trained.fit(data, epochs=epochs, verbose=2, shuffle=False, callbacks=[stamp])
-    result = {"parameters": model.count_params()}
-    result["epoch"] = statistics.median(after - before for before, after in pairwise(seconds[1:]))
+    epoch = statistics.median(after - before for before, after in pairwise(seconds[1:]))
+    result = {"parameters": model.count_params(), "epoch": epoch, "absent": {}}
+    target = next(iter(splits.schema.targets))
     for split in ("val", "test") if test else ("val",):
         if split in splits:
             scores = model.evaluate(mk.batches(splits[split], 256), return_dict=True, verbose=0)
-            target = next(iter(splits.schema.targets))
             result[split] = scores["accuracy" if len(splits.schema.targets) == 1 else f"{target}_accuracy"]
+            if settings["model"].get("modality_dropout"):
+                result["absent"][split] = without_each(mk.evaluate(model, splits[split]).subsets, target)
     return result
+
+
+def without_each(subsets, target):
+    """Dict of input -> score of the target where this one alone is absent."""
+    subsets = subsets[(subsets["target"] == target) & (subsets["absent"].map(len) == 1)]
+    return {absent[0]: score for absent, score in zip(subsets["absent"], subsets["score"], strict=True)}
 
 
 # all cells ----------------------------------------------------------------------------------------------------------
@@ -126,9 +144,9 @@ def result_of(out, name, part, seed):
 
 def run(asked):
     """Every cell that is asked for and not there yet: first one seed of all, then the others."""
-    known = catalogue()
     for seed in range(asked.seeds):
-        for name, (experiment, parts) in known.items():
+        for name, experiment in catalogue().items():
+            parts = parts_of(experiment, asked.out)
             for part in parts if seed == 0 else {parts[0], best(asked.out, name, parts)}:
                 if fnmatch.fnmatch(f"{name}/{part}/{seed}", asked.only):
                     do(asked, name, experiment, part, seed)
@@ -170,22 +188,35 @@ def best(out, name, parts):
 def table(asked):
     """RESULTS.md, from the cells that are there."""
     lines, total = [], 0.0
-    for name, (experiment, parts) in catalogue().items():
-        kind = "fusion" if experiment.varies == "fusion" else "tower"
+    for name, experiment in catalogue().items():
+        parts = parts_of(experiment, asked.out)
+        cells = {part: [result_of(asked.out, name, part, seed) for seed in range(10)] for part in parts}
+        cells = {part: [each for each in seeds if each] for part, seeds in cells.items() if any(seeds)}
+        total += sum(each.get("cpu", 0) for seeds in cells.values() for each in seeds)
         lines += [f"\n## {experiment.title}\n"]
         lines += [f"Known: {experiment.figure}.\n"] if experiment.figure else []
+        kind = {"fusion": "fusion", "inputs": "inputs"}.get(experiment.varies, "tower")
         lines += [f"| {kind} | test accuracy | validation | seeds | parameters | CPU-s an epoch | epochs |"]
         lines += ["|---|---|---|---|---|---|---|"]
-        rows = []
-        for part in parts:
-            seeds = [result_of(asked.out, name, part, seed) for seed in range(10)]
-            seeds = [each for each in seeds if each]
-            total += sum(each.get("cpu", 0) for each in seeds)
-            rows += [(part, seeds)] if seeds else []
-        lines += [row(part, seeds, default=part == parts[0]) for part, seeds in sorted(rows, key=rank)]
+        lines += [row(part, seeds, part == parts[0]) for part, seeds in sorted(cells.items(), key=rank)]
+        if experiment.varies == "inputs":
+            lines += absence(cells)
     head = HEAD.format(cpu=total / 3600)
     (HERE / "RESULTS.md").write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
     print(HERE / "RESULTS.md")
+
+
+def absence(cells):
+    """Lines of the table that sets modality dropout beside models that never had the modality."""
+    yield "\n| absent at test | trained with modality dropout | trained without it | difference |\n|---|---|---|---|"
+    for part, seeds in cells.items():
+        left = part.removeprefix("without_")
+        ours = [each["absent"]["test"] for each in cells.get("all", []) if each.get("absent", {}).get("test")]
+        ours = [scores[left] for scores in ours if left in scores]
+        theirs = [each["test"] for each in seeds if "test" in each]
+        if left != part and ours and theirs:
+            difference = statistics.mean(ours) - statistics.mean(theirs)
+            yield f"| {left} | {spread(ours)} | {spread(theirs)} | {difference:+.3f} |"
 
 
 HEAD = """# What each tower and fusion is worth
@@ -238,7 +269,7 @@ def main():
     asked = parser.parse_args()
     if asked.what == "cell":
         name, part, seed = asked.only.split("/")
-        found = cell(catalogue()[name][0], part, int(seed), asked.data, not asked.validate)
+        found = cell(catalogue()[name], part, int(seed), asked.data, not asked.validate)
         print("\n" + json.dumps(found))
     else:
         {"run": run, "table": table}[asked.what](asked)
