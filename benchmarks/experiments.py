@@ -195,7 +195,7 @@ DIGIT_TOWERS = {
 }
 STEPWISE = ("lstm", "gru", "transformer")
 FUSION_OPTIONS = {"concat": {"depth": 2, "dropout": 0.1}, "attention": {"dropout": 0.1}}
-SHARED = {"epochs": 16, "batch": 128, "augment": {}, "group_by": "image"}
+SHARED = {"epochs": 14, "batch": 128, "augment": {}, "group_by": "image"}
 
 EXPERIMENTS = {
     "cifar10_mini": Experiment(
@@ -281,7 +281,8 @@ EXPERIMENTS = {
         title="Fusions: easy-VQA (the default and the two best of the others)",
         data=easy_vqa,
         varies="fusion",
-        towers={"image": "conv", "question": "lstm"},
+        width=64,
+        towers={"image": {"kind": "conv", "filters": 16, "depth": 3}, "question": "lstm"},
         training=SHARED,
         chosen_by=("digits_hard", "qa", "keypad"),
         figure="published .995",
@@ -297,7 +298,8 @@ EXPERIMENTS = {
         title="Absent modalities: easy-VQA",
         data=easy_vqa,
         varies="inputs",
-        towers={"image": "conv", "question": "lstm"},
+        width=64,
+        towers={"image": {"kind": "conv", "filters": 16, "depth": 3}, "question": "lstm"},
         training=SHARED,
     ),
 }
