@@ -166,7 +166,7 @@ def do(asked, name, experiment, part, seed):
         done = subprocess.run(list(map(str, command)), stdout=file, stderr=subprocess.STDOUT)
     lines = log.read_text(errors="replace").strip().splitlines() or [""]
     if done.returncode == 0:
-        found = json.loads(lines[-1])
+        found = json.loads([line for line in lines if line.startswith("{")][-1])
     else:
         found = {"settings": settings, "failed": lines[-1][:500] or f"exit {done.returncode}"}
     path.with_suffix(".part").write_text(json.dumps(found, indent=1))
