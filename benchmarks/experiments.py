@@ -195,7 +195,7 @@ DIGIT_TOWERS = {
 }
 STEPWISE = ("lstm", "gru", "transformer")
 FUSION_OPTIONS = {"concat": {"depth": 2, "dropout": 0.1}, "attention": {"dropout": 0.1}}
-SHARED = {"epochs": 14, "batch": 128, "augment": {}, "group_by": "image"}
+SHARED = {"epochs": 12, "batch": 128, "augment": {}, "group_by": "image"}
 
 EXPERIMENTS = {
     "cifar10_mini": Experiment(
@@ -204,7 +204,7 @@ EXPERIMENTS = {
         varies="image",
         fusion=ALONE,
         options={"conv": {"dropout": 0.4}},
-        training={"epochs": 15, "augment": {"image": {"flip": True, "crop": 0.2}}},
+        training={"epochs": 8, "augment": {"image": {"flip": True, "crop": 0.2}}},
     ),
     "digits_seen": Experiment(
         title="Pictures: av_digits, clean (28 x 28, 10 classes, 5,400 training rows)",
@@ -212,7 +212,7 @@ EXPERIMENTS = {
         varies="image",
         fusion=ALONE,
         options={"conv": {"dropout": 0.4}},
-        training={"epochs": 15, "rate": 2e-3, "augment": {"image": {"crop": 0.1, "rotate": 10}}},
+        training={"epochs": 12, "rate": 2e-3, "augment": {"image": {"crop": 0.1, "rotate": 10}}},
         figure="SVC on pixels .961",
     ),
     "digits_heard": Experiment(
@@ -221,7 +221,7 @@ EXPERIMENTS = {
         varies="audio",
         fusion=ALONE,
         options={"spectrogram": {"filters": 16, "dropout": 0.4}},
-        training={"epochs": 14, "augment": {"audio": LISTEN}},
+        training={"epochs": 12, "augment": {"audio": LISTEN}},
         figure="SVC on MFCC .967",
     ),
     "newsgroups20": Experiment(
@@ -256,7 +256,7 @@ EXPERIMENTS = {
         data=digits_hard,
         varies="fusion",
         towers=DIGIT_TOWERS,
-        training={"epochs": 20, "augment": {"audio": LISTEN}},
+        training={"epochs": 16, "augment": {"audio": LISTEN}},
         figure="product of two SVC .850",
     ),
     "qa": Experiment(
@@ -265,7 +265,7 @@ EXPERIMENTS = {
         varies="fusion",
         towers={**DIGIT_TOWERS, "question": "lstm"},
         options=FUSION_OPTIONS,
-        training={"epochs": 10, "rate": 2e-3, "augment": {"audio": LISTEN}},
+        training={"epochs": 8, "rate": 2e-3, "augment": {"audio": LISTEN}},
         figure="without audio at most .477, without the picture .458, without the question .355",
     ),
     "keypad": Experiment(
@@ -274,7 +274,7 @@ EXPERIMENTS = {
         varies="fusion",
         towers=TOWERS,
         options=FUSION_OPTIONS,
-        training={"epochs": 16, "batch": 128, "augment": {"image": {"crop": 0.15}}},
+        training={"epochs": 10, "batch": 128, "augment": {"image": {"crop": 0.15}}},
         training_of={"concat": {"rate": 2e-3}},
     ),
     "easy_vqa": Experiment(
@@ -292,7 +292,7 @@ EXPERIMENTS = {
         data=digits_hard,
         varies="inputs",
         towers=DIGIT_TOWERS,
-        training={"epochs": 20, "augment": {"audio": LISTEN}},
+        training={"epochs": 16, "augment": {"audio": LISTEN}},
     ),
     "easy_vqa_absent": Experiment(
         title="Absent modalities: easy-VQA",
