@@ -1,8 +1,10 @@
 """The experiments of repertoire.py: which data, which part varies, how it is trained.
 
 One schedule for all: AdamW, a warm-up of two epochs to the peak rate, then a cosine to 0. Epochs, rates and options
-were chosen on validation rows ("val", of sets without one a tenth of "train"); of watch_imu on folds 1 to 4 among
-themselves. Test rows were not looked at until the choices stood.
+were chosen on validation rows: "val", of cifar10_mini a tenth of "train", of newsgroups20 the latest tenth of it (the
+test posts are later still), which for the table is trained on with the rest; of watch_imu on folds 1 to 4 among
+themselves. Test rows were not looked at until the choices stood, but for one look at newsgroups20: its bag, trained
+without that tenth, had .799.
 """
 
 import gzip
@@ -113,15 +115,16 @@ def cifar10_mini(archives):
     return [mk.read(table, mk.Schema({"image": mk.Image(32, 32, 3)}, {"label": mk.Category()})).split("split")]
 
 
-def newsgroups20(archives, length=400):
+def newsgroups20(archives, length=400, choosing=False):
+    """Posts and their groups; to choose recipes by, the latest tenth of the training posts is "val"."""
     folder = unpacked("newsgroups20", archives)
     posts = []
     for split in ("train", "test"):
         with gzip.open(folder / f"{split}.jsonl.gz", "rt", encoding="utf-8") as lines:
             posts += [{**json.loads(line), "split": split} for line in lines]
     schema = mk.Schema({"text": mk.Text(length, limit=30_000)}, {"label": mk.Category()})
-    # the test posts are later than the training posts, so the validation posts are the latest of these
-    return [mk.read(with_val(pd.DataFrame(posts), latest=True), schema).split("split")]
+    table = pd.DataFrame(posts)
+    return [mk.read(with_val(table, latest=True) if choosing else table, schema).split("split")]
 
 
 def av_digits(archives, **inputs):
@@ -227,6 +230,7 @@ EXPERIMENTS = {
     "newsgroups20": Experiment(
         title="Sentences: newsgroups20 (20 classes; the first 400 words, by lstm, gru and transformer the first 128)",
         data=newsgroups20,
+        choosing=partial(newsgroups20, choosing=True),
         varies="text",
         fusion=ALONE,
         options={

@@ -267,6 +267,8 @@ def test_registered_by_a_user():
         ("question", "spectrogram", "'question': tower 'spectrogram' reads Audio, received Text"),
         ("film", {"kind": "frames", "over": "maen"}, "'film': unknown value of over 'maen'; did you mean 'mean'"),
         ("trace", {"kind": "conv1d", "kernel": [3, 0]}, "'trace': expected kernel to be a whole number .* received 0"),
+        ("trace", {"kind": "conv1d", "filters": 0}, "'trace': expected filters to be a whole number .* received 0"),
+        ("trace", {"kind": "conv1d", "kernel": []}, r"'trace': expected kernel to be a whole number .* received \[\]"),
         ("trace", {"kind": "conv1d", "stride": True}, "'trace': expected stride to be a whole number .* received True"),
         ("trace", {"kind": "gru", "mels": 8}, "'trace': option 'mels' is for Audio, 'trace' is Series"),
         ("audio", {"kind": "lstm", "embedding": 8}, "'audio': option 'embedding' is for Text, 'audio' is Audio"),

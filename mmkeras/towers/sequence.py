@@ -210,11 +210,12 @@ def conv1d(
     front = {"embedding": embedding, "vectors": vectors, "train_vectors": train_vectors}
     x = steps(x, mask, feature, name, **front, mels=mels, window=window, hop=hop)
     words = isinstance(feature, Text)
-    filters, stride = filters or (64 if words else 32), stride or (1 if words else 2)
+    filters = filters if filters is not None else 64 if words else 32
+    stride = stride if stride is not None else 1 if words else 2
     if depth is None:
         depth = 1 if words else min(max(1, ((x.shape[1] - 1) // FEWEST).bit_length()), 4)
-    kernels = kernel or ([3, 4, 5] if words else 5)
-    kernels = list(kernels) if isinstance(kernels, (list, tuple)) else [kernels]
+    kernels = kernel if kernel is not None else [3, 4, 5] if words else 5
+    kernels = list(kernels) if isinstance(kernels, (list, tuple)) and kernels else [kernels]
     check_counts(name, filters=filters, stride=stride, depth=depth)
     for size in kernels:
         check_counts(name, kernel=size)
