@@ -196,3 +196,14 @@ def loss_of(target, truth, prediction):
     """The head's loss by `compile_args`, as a float."""
     schema = Schema(inputs=FEATURES, targets={"answer": target})
     return float(compile_args(schema)["loss"](truth, prediction))
+
+
+def jax_environment(home):
+    """Of a fresh process on the JAX backend; compiling costs far more than running there, so little is optimised."""
+    return {
+        "KERAS_BACKEND": "jax",
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(home),
+    }

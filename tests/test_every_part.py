@@ -103,16 +103,8 @@ def test_one_step_on_jax_is_the_step_on_tensorflow(family, tmp_path):
         (after,) = contracts.outputs(model, x)
         assert np.abs(after - before).max() > 1e-2, f"expected a step of {kind} that can be seen"
         np.savez(folder / "answers.npz", before=before, after=after)
-    environment = {
-        "KERAS_BACKEND": "jax",
-        "JAX_PLATFORMS": "cpu",
-        # compiling costs far more than running here
-        "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
-        "PATH": "/usr/bin:/bin",
-        "HOME": str(tmp_path),
-    }
     command = [sys.executable, "-c", JAX, str(tmp_path / "parts")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=contracts.jax_environment(tmp_path), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
 
 

@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import contracts
 import keras
 import numpy as np
@@ -124,36 +121,6 @@ def test_mixed_bfloat16(kind):
     fused = np.concatenate([x.astype("float32") for x in contracts.outputs(model, contracts.flat(tokens))], axis=-1)
     np.testing.assert_allclose(fused, answers(plain, tokens), atol=0.1)
     contracts.gradients_reach_every_weight(model, contracts.flat(tokens))
-
-
-JAX = """
-import sys
-import keras, numpy as np
-import mmkeras.layers
-assert keras.backend.backend() == "jax"
-model = keras.models.load_model(sys.argv[1])
-given = np.load(sys.argv[2])
-x = [given[f"x{number}"] for number in range(len(model.inputs))]
-answers = model.predict(x, verbose=0)
-np.testing.assert_allclose(np.concatenate(answers, axis=-1), given["y"], atol=1e-4)
-"""
-
-
-def test_on_jax(tmp_path):
-    """All fusions in one model answer the same, in a fresh process on the JAX backend."""
-    pytest.importorskip("jax", reason="pip install jax")
-    tokens = contracts.some_tokens()
-    x = contracts.flat(tokens)
-    models = [contracts.fusion_model(kind, tokens) for kind in FUSIONS]
-    inputs = models[0].inputs
-    model = keras.Model(inputs, keras.tree.flatten([part(inputs) for part in models]))
-    model.save(tmp_path / "model.keras")
-    np.savez(tmp_path / "x.npz", y=answers(model, tokens), **{f"x{number}": value for number, value in enumerate(x)})
-    environment = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
-    environment["XLA_FLAGS"] = "--xla_backend_optimization_level=0"  # compiling costs more than running
-    command = [sys.executable, "-c", JAX, str(tmp_path / "model.keras"), str(tmp_path / "x.npz")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_masked_mean_by_hand():

@@ -171,9 +171,8 @@ test_grouped.test_a_keras_distribution_is_refused()
 
 def test_trains_and_evaluates_the_same_on_jax(tmp_path):
     pytest.importorskip("jax", reason="pip install jax")
-    environment = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
     command = [sys.executable, "-c", JAX, str(contracts.__file__).rpartition("/")[0]]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=contracts.jax_environment(tmp_path), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
 
 
