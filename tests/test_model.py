@@ -234,7 +234,7 @@ assert not [name for name in sys.modules if name.startswith("mmkeras")]
 def test_trains_on_jax_from_arrays(tmp_path):
     """In a fresh process on JAX, without mmkeras: the file of the default parts holds plain Keras layers."""
     pytest.importorskip("jax", reason="pip install jax")
-    schema = contracts.small_schema()
+    schema = contracts.small_schema({name: contracts.FEATURES[name] for name in ("image", "question", "trace")})
     model = mk.build(schema, width=16)
     model.compile("adam", **mk.compile_args(schema))
     x = contracts.samples(schema, rows=64)
