@@ -32,9 +32,9 @@ def choose(kind, table, choice, where):
     """
     options = dict(choice) if isinstance(choice, Mapping) else {"kind": choice}
     name = options.pop("kind", None)
-    if inspect.isfunction(name):
-        return name.__name__, name, options
-    if name not in table:
+    if isinstance(name, type(next(iter(table.values())))):
+        return getattr(name, "__name__", repr(name)), name, options
+    if not isinstance(name, str) or name not in table:
         raise unknown(kind, name, table, where)
     return name, table[name], options
 

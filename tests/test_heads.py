@@ -253,6 +253,14 @@ def test_a_weight_to_be_learned_needs_its_model():
         mk.compile_args(schema, {"anwser": "softmax"})
 
 
+def test_a_head_itself():
+    """Not only by its name; a function is none."""
+    model = contracts.head_model({"kind": HEADS["softmax"], "dropout": 0.5}, TARGET)
+    assert model.get_layer("answer_dropout").rate == 0.5
+    with pytest.raises(InputError, match="'answer': unknown head <function"):
+        contracts.head_model(contracts.head_model, TARGET)
+
+
 def test_compile_args_of_several_targets():
     schema = contracts.small_schema(answer=TARGET, colour=Category(classes=["red", "blue"]))
     arguments = mk.compile_args(schema)
