@@ -196,9 +196,12 @@ def table(asked):
         lines += [f"\n## {experiment.title}\n"]
         lines += [f"Known: {experiment.figure}.\n"] if experiment.figure else []
         kind = {"fusion": "fusion", "inputs": "inputs"}.get(experiment.varies, "tower")
-        lines += [f"| {kind} | test accuracy | validation | seeds | parameters | CPU-s an epoch | epochs |"]
-        lines += ["|---|---|---|---|---|---|---|"]
-        lines += [row(part, seeds, part == parts[0]) for part, seeds in sorted(cells.items(), key=rank)]
+        if cells:
+            lines += [f"| {kind} | test accuracy | validation | seeds | parameters | CPU-s an epoch | epochs |"]
+            lines += ["|---|---|---|---|---|---|---|"]
+            lines += [row(part, seeds, part == parts[0]) for part, seeds in sorted(cells.items(), key=rank)]
+        if missing := [part for part in parts if part not in cells]:
+            lines += [f"\nNot run yet: {', '.join(missing)}."]
         if experiment.varies == "inputs":
             lines += absence(cells)
     head = HEAD.format(cpu=total / 3600)
@@ -208,7 +211,7 @@ def table(asked):
 
 def absence(cells):
     """Lines of the table that sets modality dropout beside models that never had the modality."""
-    yield "\n| absent at test | trained with modality dropout | trained without it | difference |\n|---|---|---|---|"
+    found = []
     for part, seeds in cells.items():
         left = part.removeprefix("without_")
         ours = [each["absent"]["test"] for each in cells.get("all", []) if each.get("absent", {}).get("test")]
@@ -216,7 +219,9 @@ def absence(cells):
         theirs = [each["test"] for each in seeds if "test" in each]
         if left != part and ours and theirs:
             difference = statistics.mean(ours) - statistics.mean(theirs)
-            yield f"| {left} | {spread(ours)} | {spread(theirs)} | {difference:+.3f} |"
+            found.append(f"| {left} | {spread(ours)} | {spread(theirs)} | {difference:+.3f} |")
+    head = "\n| absent at test | trained with modality dropout | trained without it | difference |\n|---|---|---|---|"
+    return [head, *found] if found else []
 
 
 HEAD = """# What each tower and fusion is worth
