@@ -9,6 +9,7 @@ from .model import ModelSpec, build, grouped
 from .pipeline import Shards, batches, read_shards, write_shards
 from .records import Records, Splits, read
 from .schema import Audio, Category, Image, Labels, Number, Schema, Series, Tabular, Text, Video
+from .tuning import TuningResult, hypermodel, tune
 from .word_vectors import WordVectors, read_word_vectors
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Tabular",
     "Text",
     "Tokens",
+    "TuningResult",
     "Video",
     "WordVectors",
     "absence_curve",
@@ -42,11 +44,13 @@ __all__ = [
     "fusion_shares",
     "grouped",
     "heads",
+    "hypermodel",
     "layers",
     "predict",
     "read",
     "read_shards",
     "read_word_vectors",
     "towers",
+    "tune",
     "write_shards",
 ]

@@ -4,18 +4,16 @@ import json
 import time
 from pathlib import Path
 
-import keras
 import pandas as pd
 
 from mmkeras.bundle import ask, export
 from mmkeras.datasets import keypad, keypad_ceilings
 from mmkeras.errors import InputError
 from mmkeras.evaluation import evaluate
-from mmkeras.heads import compile_args
-from mmkeras.model import ModelSpec, build
-from mmkeras.pipeline import batches
+from mmkeras.model import ModelSpec
 from mmkeras.records import read
 from mmkeras.schema import Audio, Category, Image, Schema, Text
+from mmkeras.training import Training, fit, prepare
 
 SCHEMA = Schema(
     inputs={"image": Image(8, 8, 1), "question": Text(length=16), "audio": Audio(rate=8000, seconds=0.3)},
@@ -28,7 +26,7 @@ TOWERS = {
 }
 FUSIONS = {"concat": {"kind": "concat", "depth": 2, "dropout": 0.1}, "attention": {"kind": "attention", "dropout": 0.1}}
 AUGMENT = {"image": {"crop": 0.15}}
-PEAK_RATE = {"concat": 2e-3, "attention": 1e-3}  # of AdamW, reached after two epochs, then falling as a cosine to 0
+PEAK_RATE = {"concat": 2e-3, "attention": 1e-3}
 BATCH = 128
 
 
@@ -56,7 +54,9 @@ def demo(out=".", fusion="concat", epochs=16, seed=0):
 
     spec = ModelSpec(towers=TOWERS, fusion=FUSIONS[fusion], width=128)
     print(f"\n2. Training: conv, lstm and spectrogram towers, {fusion} fusion, softmax head, {epochs} epochs")
-    model = train(data, spec, PEAK_RATE[fusion], epochs, seed)
+    training = Training(epochs, BATCH, PEAK_RATE[fusion], warm_up=2, augment=AUGMENT, seed=seed)
+    model = prepare(data.schema, spec, training, len(data["train"]))
+    fit(model, data, spec, training)
 
     print("\n3. Test: the model with all it has, and with every subset, the other modalities shuffled among the rows")
     evaluation = evaluate(model, data["test"], seed=seed)
@@ -87,21 +87,6 @@ def demo(out=".", fusion="concat", epochs=16, seed=0):
         "or put a table of your own through the same lines: README.md, notebooks/01_quickstart.ipynb."
     )
     return summary
-
-
-def train(data, spec, peak_rate, epochs, seed):
-    """A model of `spec`, trained with AdamW, two epochs of warm-up and a cosine decay."""
-    keras.utils.set_random_seed(seed)
-    model = build(data.schema, spec)
-    training = batches(data["train"], BATCH, training=True, augment=AUGMENT, seed=seed)
-    warm_up = min(2, epochs) * len(training)
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0, max(epochs * len(training) - warm_up, 1), warmup_target=peak_rate, warmup_steps=warm_up
-    )
-    model.compile(keras.optimizers.AdamW(rate, weight_decay=0.01), **compile_args(data.schema))
-    # shuffle=False: the batches come shuffled, and Keras would warn that it cannot do it again
-    model.fit(training, validation_data=batches(data["val"], 2 * BATCH), epochs=epochs, shuffle=False)
-    return model
 
 
 def _writable(out):

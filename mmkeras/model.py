@@ -10,9 +10,9 @@ from keras import ops
 from mmkeras.errors import InputError, unknown
 from mmkeras.fusion import fuse
 from mmkeras.heads import answer
-from mmkeras.layers import AbsentToken, Tokens, masked_mean, one_token
+from mmkeras.layers import AbsentToken, Tokens, hide_padding, masked_mean, one_token
 from mmkeras.schema import Number, Schema
-from mmkeras.towers import tower
+from mmkeras.towers import check_width, tower
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class ModelSpec:
     """Which parts a model is made of. Each part is a name, or a dict of "kind" (the name) and options.
 
     Args:
-        towers: dict of input name -> tower; inputs left out get their modality's default.
+        towers: dict of input name -> tower; inputs left out get their modality's default. A tower may have a "width"
+            of its own; a dense layer in "body" then brings its tokens to that of the others.
         fusion: a name of `mmkeras.fusion.FUSIONS`.
         width: width of tokens and of the fused vector.
         heads: dict of target name -> head; targets left out get their default.
@@ -39,8 +40,7 @@ class ModelSpec:
     modality_dropout: float | dict[str, float] = 0.0
 
     def __post_init__(self):
-        if isinstance(self.width, bool) or not isinstance(self.width, int) or self.width < 1:
-            raise InputError(f"ModelSpec: expected width to be a whole number above 0, received {self.width!r}")
+        check_width(self.width, "ModelSpec")
         for role in ("towers", "heads"):
             parts = getattr(self, role)
             if not isinstance(parts, Mapping):
@@ -298,11 +298,20 @@ def _body(schema, spec, tokens):
         if target.reads is not None:
             outputs[name] = answer(masked_mean(inputs[target.reads]), target, spec.heads.get(name), name=name)
             given[name] = _answer_token(outputs[name], target, spec.width, name)
+    given = {name: _of_width(part, spec.width, name) for name, part in given.items()}
     fused = fuse(given, spec.fusion, width=spec.width, features=schema.inputs)
     for name, target in schema.targets.items():
         if target.reads is None:
             outputs[name] = answer(fused, target, spec.heads.get(name), name=name)
     return keras.Model(_flat(inputs), _one_or_all({name: outputs[name] for name in schema.targets}), name="body")
+
+
+def _of_width(tokens, width, name):
+    """The tokens, through a dense layer if their width is another."""
+    if tokens.values.shape[-1] == width:
+        return tokens
+    project = keras.layers.Dense(width, name=f"{name}_to_width")
+    return hide_padding(Tokens(project(tokens.values), tokens.mask))
 
 
 def _answer_token(answers, target, width, name):

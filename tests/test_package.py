@@ -33,10 +33,12 @@ MAY_IMPORT = {
     "fusion": "errors layers registry schema",
     "heads": "errors layers registry schema",
     "model": "errors fusion heads layers schema towers",
+    "training": "errors heads model pipeline",
     "evaluation": "errors heads model pipeline records schema",
+    "tuning": "errors fusion heads model pipeline schema towers training",
     "bundle": "decode errors evaluation heads model pipeline schema",
     "datasets": "errors",
-    "demo": "bundle datasets errors evaluation heads model pipeline records schema",
+    "demo": "bundle datasets errors evaluation model records schema training",
     "cli": "demo errors",
 }
 WITHOUT_TENSORFLOW = [
@@ -95,7 +97,7 @@ PUBLIC = """
     Schema Image Text Audio Series Tabular Video Category Labels Number read Records Splits Shards
     write_shards read_shards batches towers fusion fusion_shares heads
     layers Tokens build grouped ModelSpec compile_args absence_curve evaluate Evaluation predict export
-    datasets decode InputError WordVectors read_word_vectors
+    datasets decode InputError WordVectors read_word_vectors tune hypermodel TuningResult
 """
 
 

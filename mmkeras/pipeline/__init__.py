@@ -16,12 +16,23 @@ import tensorflow as tf
 from mmkeras.augment import augmenter
 from mmkeras.decode.graph import plain
 from mmkeras.errors import InputError
-from mmkeras.pipeline.decoded import columns, readable
+from mmkeras.pipeline.decoded import columns, read_decoded, readable, write_decoded
 from mmkeras.pipeline.gather import gatherer
 from mmkeras.pipeline.shards import Shards, parser, read_shards, serialised, write_shards
 from mmkeras.pipeline.weights import labels, row_weights
 
-__all__ = ["Shards", "batches", "columns", "labels", "read_shards", "readable", "row_weights", "write_shards"]
+__all__ = [
+    "Shards",
+    "batches",
+    "columns",
+    "labels",
+    "read_decoded",
+    "read_shards",
+    "readable",
+    "row_weights",
+    "write_decoded",
+    "write_shards",
+]
 
 
 def batches(

@@ -68,6 +68,13 @@ def reads(part):
     return get_args(parameter.annotation) or (parameter.annotation,)
 
 
+def check_width(width, where):
+    """The width, if it can be one; else an `InputError`."""
+    if isinstance(width, bool) or not isinstance(width, int) or width < 1:
+        raise InputError(f"{where}: expected width to be a whole number above 0, received {width!r}")
+    return width
+
+
 def require_reads(part, feature, kind, where):
     """Raise an `InputError` unless the tower reads this kind of input."""
     kinds = reads(part)
@@ -82,7 +89,7 @@ def tower(feature, choice, *, width, name):
     Args:
         feature: the schema's entry.
         choice: name of a tower, or a dict of "kind" and options; None: the modality's default.
-        width: width of its tokens.
+        width: width of its tokens, unless `choice` has a "width" of its own.
         name: of the input.
 
     Returns:
@@ -95,6 +102,7 @@ def tower(feature, choice, *, width, name):
     """
     where = f"{name!r}: "
     kind, build, options = choose("tower", TOWERS, choice or DEFAULTS[type(feature)], where)
+    width = check_width(options.pop("width", width), f"{where}tower {kind!r}")
     x = keras.Input(feature.shape, dtype=feature.dtype, name=name)
     inputs, mask = x, None
     if isinstance(feature, Text):

@@ -1,0 +1,143 @@
+"""Trials in processes of their own: their memory is given back, and a crash is theirs alone."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import cloudpickle
+
+from mmkeras import fusion, heads, towers
+from mmkeras.pipeline import Shards, read_decoded, readable, write_decoded
+from mmkeras.tuning.trial import OUTCOME, Outcome, Request, run, write_json
+
+TABLES = {"towers": towers.TOWERS, "fusions": fusion.FUSIONS, "heads": heads.HEADS}
+JOB, REQUEST, LOG = "job.pkl", "request.json", "log.txt"
+
+
+def write_job(data, folder):
+    """Write what the processes of a search need: records with their decoded values, parts that were registered.
+
+    Args:
+        data: mapping of split -> `Records` or `Shards`.
+        folder: is emptied first.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    data = {split: rows if isinstance(rows, Shards) else readable(rows, targets=True) for split, rows in data.items()}
+    for split, records in data.items():
+        if not isinstance(records, Shards):
+            (folder / split).mkdir()
+            write_decoded(records, folder / split)
+    parts = {role: {name: part for name, part in table.items() if _own(part)} for role, table in TABLES.items()}
+    (folder / JOB).write_bytes(cloudpickle.dumps({"data": data, "parts": parts}))
+
+
+def _own(part):
+    """Whether a part is the user's."""
+    return not getattr(part, "output", part).__module__.startswith("mmkeras.")
+
+
+def read_job(folder):
+    """The data that `write_job` wrote; parts that are not known yet are registered."""
+    content = cloudpickle.loads((folder / JOB).read_bytes())
+    for role, parts in content["parts"].items():
+        for name, part in parts.items():
+            TABLES[role].setdefault(name, part)
+    for split, records in content["data"].items():
+        if not isinstance(records, Shards):
+            read_decoded(records, folder / split)
+    return content["data"]
+
+
+def run_in_child(job, request, folder, *, seconds=None, test=False, threads=None, beat=None):
+    """`trial.run` in a process of its own.
+
+    Args:
+        job: folder of `write_job`.
+        request: `Request`.
+        folder: of the trial.
+        seconds: time limit for the whole process, None: none.
+        test: whether to score "test" too.
+        threads: number of processor cores to use; None: all.
+        beat: called without arguments every few seconds.
+
+    Returns:
+        `Outcome`. A process that is killed or crashes has failed, with the reason.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / OUTCOME).unlink(missing_ok=True)
+    write_json(folder / REQUEST, {"request": request.to_json(), "test": test})
+    began = time.monotonic()
+    with open(folder / LOG, "wb") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "mmkeras.tuning.child", str(job), str(folder)],
+            stdin=subprocess.PIPE,  # never written to: its end tells the child that this process is gone
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=_environment(threads),
+            start_new_session=True,  # Ctrl-C is for this process alone
+        )
+        try:
+            reason = _wait(child, began, seconds, beat)
+        finally:
+            child.kill()
+            child.wait()
+            child.stdin.close()
+    outcome = Outcome.load(folder) or Outcome(request.to_json())
+    if not outcome.finished:
+        outcome.status, outcome.reason = "FAILED", reason or _death(child.returncode, folder / LOG)
+        outcome.seconds = time.monotonic() - began
+        outcome.save(folder)
+    return outcome
+
+
+def _wait(child, began, seconds, beat):
+    """Wait for the end of the child; the reason if it had to be ended."""
+    while True:
+        try:
+            child.wait(2)
+            return None
+        except subprocess.TimeoutExpired:
+            if seconds and time.monotonic() - began > seconds:
+                return f"time limit of {seconds:g} s"
+        if beat:
+            beat()
+
+
+def _environment(threads):
+    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+    found = {**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    if threads:
+        found |= {"TF_NUM_INTRAOP_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
+    return found
+
+
+def _death(code, log):
+    if code < 0:
+        name = signal.Signals(-code).name
+        more = "; the system does so when memory runs out" if name == "SIGKILL" else ""
+        return f"the process was ended by {name}{more}"
+    lines = log.read_text(errors="replace").strip().splitlines() or ["nothing was printed"]
+    return f"the process ended with exit code {code}: {lines[-1][:300]}"
+
+
+def _die_with_parent():
+    os.read(0, 1)  # not sys.stdin, whose lock would be in the way when the process ends by itself
+    os._exit(1)
+
+
+def main(job, folder):
+    """What the process does."""
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    asked = json.loads((Path(folder) / REQUEST).read_text(encoding="utf-8"))
+    run(read_job(Path(job)), Request.from_json(asked["request"]), folder, test=asked["test"])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,88 @@
+"""The space as KerasTuner's HyperModel: plain models, for those who drive a tuner themselves, and for the search."""
+
+import dataclasses
+
+import keras_tuner
+
+from mmkeras.errors import InputError
+from mmkeras.model import ModelSpec
+from mmkeras.training import Training, fit, prepare
+from mmkeras.tuning.space import space_of
+
+
+def hypermodel(data, *, space=None, **training):
+    """A `keras_tuner.HyperModel` over fusions, towers and widths.
+
+        tuner = keras_tuner.RandomSearch(mk.hypermodel(data, epochs=5), objective="val_accuracy", max_trials=10)
+        tuner.search()
+
+    Args:
+        data: mapping of "train" and "val" to `Records` or `Shards` with one fitted schema.
+        space: as of `tune`.
+        training: options of `mmkeras.training.Training`. "learning_rate" and "batch_size" are the
+            hyperparameters of these names where the space has them.
+
+    Returns:
+        `keras_tuner.HyperModel`: `build(hp)` gives a compiled `keras.Model`, `fit(hp, model, **options)` trains it on
+        data["train"] and watches data["val"]; options are those of `keras.Model.fit`.
+
+    Raises:
+        InputError: no "train" or "val", an unknown option or hyperparameter.
+    """
+    require_splits(data, "hypermodel")
+    schema = data["train"].schema
+    return SpecModel(data, space_of(schema, space), Training.from_options(training))
+
+
+def require_splits(data, purpose):
+    """Raise an `InputError` unless there are rows to train on and rows to choose by."""
+    for split in ("train", "val"):
+        if split not in data:
+            raise InputError(f"{purpose}: expected data with {split!r}, received {', '.join(data) or 'none'}")
+
+
+class SpecModel(keras_tuner.HyperModel):
+    """What `hypermodel` returns."""
+
+    def __init__(self, data, space, training):
+        super().__init__()
+        self.data, self.space, self.training = data, space, training
+
+    def spec(self, hp):
+        """The `ModelSpec` of these hyperparameters."""
+        spec = self.space(hp)
+        if not isinstance(spec, ModelSpec):
+            raise InputError(f"space: expected it to return a ModelSpec, received {spec!r}")
+        return spec
+
+    def training_of(self, hp):
+        """The `Training` of these hyperparameters; call `spec` first, which asks for them."""
+        named = {name: hp.values[name] for name in ("learning_rate", "batch_size") if name in hp.values}
+        if "tuner/epochs" in hp.values:  # Hyperband's
+            named["epochs"] = hp.values["tuner/epochs"]
+        return dataclasses.replace(self.training, **named)
+
+    def build(self, hp):
+        """The compiled model."""
+        spec = self.spec(hp)
+        return prepare(self.data["train"].schema, spec, self.training_of(hp), len(self.data["train"]))
+
+    def fit(self, hp, model, *, callbacks=(), initial_epoch=0, epochs=None, verbose="auto"):
+        """Train it."""
+        spec, training = self.spec(hp), self.training_of(hp)
+        if epochs is not None:
+            training = dataclasses.replace(training, epochs=epochs)
+        begin = {"callbacks": callbacks, "initial_epoch": initial_epoch, "verbose": verbose}
+        return fit(model, self.data, spec, training, **begin)
+
+
+class Space(keras_tuner.HyperModel):
+    """Asks for the hyperparameters of a `SpecModel` and builds nothing."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def build(self, hp):
+        """Call the space. Raises `InputError` for a spec with parts that have no name."""
+        self.model.spec(hp).to_json()

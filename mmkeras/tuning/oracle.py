@@ -1,0 +1,117 @@
+"""KerasTuner's oracles, made to last: whatever is killed at whatever moment, nothing finished is lost or done twice."""
+
+import shutil
+import time
+from pathlib import Path
+
+import keras_tuner
+import numpy as np
+from keras_tuner import oracles
+from keras_tuner.engine.trial import Trial
+
+from mmkeras.tuning.trial import write_json
+
+LOST_AFTER = 60.0  # seconds without a sign of life
+
+
+class _Durable:
+    """What is added to an oracle: files written whole, a repaired state after a kill, trials of lost workers."""
+
+    lost_after = None  # seconds; None: no worker is ever lost
+
+    def save(self):
+        """Write oracle.json, whole or not at all."""
+        write_json(Path(self._get_oracle_fname()), self.get_state())
+
+    def _save_trial(self, trial):
+        write_json(Path(self._get_trial_dir(trial.trial_id)) / "trial.json", trial.get_state())
+
+    def reload(self):
+        """Read the state of a search that was stopped, perhaps between the writing of two files."""
+        super().reload()
+        for trial_id in set(self.trials) - set(self.start_order):  # drawn, but the oracle's state is that before
+            del self.trials[trial_id]
+            shutil.rmtree(self._get_trial_dir(trial_id))
+        self.trials = dict(sorted(self.trials.items()))
+        for trial_id in list(self._retry_queue):  # ended, but the oracle's state is that before
+            if self.trials[trial_id].status in ("COMPLETED", "FAILED"):
+                self._retry_queue.remove(trial_id)
+                self.end_order.append(trial_id)
+
+    @keras_tuner.synchronized
+    def create_trial(self, tuner_id):
+        """A trial for this worker; "IDLE" while another's could still come back."""
+        self._signs[tuner_id] = time.monotonic()
+        self.take_back()
+        none_left = self.max_trials and len(self.trials) >= self.max_trials and not self._retry_queue
+        if self.lost_after and none_left and self.ongoing_trials and tuner_id not in self.ongoing_trials:
+            return Trial(self.get_space(), status="IDLE")
+        return super().create_trial(tuner_id)
+
+    def get_trial(self, trial_id):
+        """The trial; that a worker asks for it is its sign of life."""
+        for tuner_id, trial in list(self.ongoing_trials.items()):
+            if trial.trial_id == trial_id:
+                self._signs[tuner_id] = time.monotonic()
+        return super().get_trial(trial_id)
+
+    @keras_tuner.synchronized
+    def end_trial(self, trial):
+        """Enter the end of a trial; of one that was taken back and ended elsewhere, only the first."""
+        if trial.trial_id not in self.end_order:
+            super().end_trial(trial)
+
+    @keras_tuner.synchronized
+    def take_back(self):
+        """Put the trials of workers that gave no sign of life back into the pool."""
+        if not self.lost_after:
+            return
+        late = time.monotonic() - self.lost_after
+        for tuner_id in [name for name in self.tuner_ids if self._signs.get(name, 0) < late]:
+            self.tuner_ids.remove(tuner_id)
+            trial = self.ongoing_trials.pop(tuner_id, None)
+            if trial is not None:
+                print(f"trial {trial.trial_id}: no sign of {tuner_id} for {self.lost_after:g} s; it goes to another")
+                self._retry_queue.append(trial.trial_id)
+                self.save()
+
+    @property
+    def _signs(self):
+        return self.__dict__.setdefault("_signs_of_life", {})
+
+
+class Random(_Durable, oracles.RandomSearchOracle):
+    """Random search."""
+
+
+class Bayesian(_Durable, oracles.BayesianOptimizationOracle):
+    """A Gaussian process over the finished trials."""
+
+    def populate_space(self, trial_id):
+        """The next trial's values, the same for a seed and the trials so far, after a restart too."""
+        self._random_state = np.random.RandomState(self.seed + len(self.trials))
+        return super().populate_space(trial_id)
+
+
+class Hyperband(_Durable, oracles.HyperbandOracle):
+    """Successive halving."""
+
+
+def oracle_of(tuner, objective, trials, epochs, seed):
+    """The oracle of a search.
+
+    Args:
+        tuner: "bayesian", "random" or "hyperband".
+        objective: `keras_tuner.Objective`.
+        trials: most trials.
+        epochs: of a trial, with "hyperband" of those that come furthest.
+        seed: from 1.
+    """
+    options = {"objective": objective, "seed": seed, "max_consecutive_failed_trials": float("inf")}
+    if tuner == "hyperband":
+        oracle = Hyperband(max_epochs=epochs, hyperband_iterations=None, **options)
+        oracle.max_trials = trials
+        return oracle
+    if tuner == "bayesian":
+        return Bayesian(max_trials=trials, num_initial_points=max(3, trials // 3), **options)
+    return Random(max_trials=trials, **options)

@@ -1,0 +1,120 @@
+"""What a search has found."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from mmkeras.errors import InputError
+from mmkeras.model import build
+from mmkeras.schema import Schema
+from mmkeras.training import compile_for
+from mmkeras.tuning.trial import WEIGHTS, Outcome, Request
+
+OWN = ["trial", "status", "score", "epoch", "seconds", "cpu", "parameters", "reason", "history"]
+
+
+@dataclass(frozen=True)
+class TuningResult:
+    """What `tune` has found; `TuningResult.load(directory)` reads it again.
+
+    Attributes:
+        directory: `Path` of the search, a project of KerasTuner's.
+        schema: `Schema` of the data.
+        objective: `(name, "max" or "min")`.
+        trials: DataFrame, one row a trial: "trial", "status" ("COMPLETED", "FAILED", or "RUNNING" if the search was
+            stopped), "score" (of the best epoch), "epoch" (its number, from 0), "seconds", "cpu" (seconds of the
+            processor), "parameters", "reason" (of a failure), "history" (dict of metric -> list of a value an epoch),
+            and a column for each hyperparameter (empty where it had no part in the trial).
+    """
+
+    directory: Path
+    schema: Schema
+    objective: tuple[str, str]
+    trials: pd.DataFrame
+
+    @classmethod
+    def load(cls, directory, *, complete=True):
+        """The result in the directory of a search, finished or not.
+
+        Args:
+            directory: of the search.
+            complete: whether it must hold a completed trial.
+
+        Raises:
+            InputError: no search; no completed trial, with the reasons.
+        """
+        folder = Path(directory).absolute()
+        try:
+            settings = json.loads((folder / "search.json").read_text(encoding="utf-8"))
+            schema = Schema.load(folder / "schema.json")
+        except FileNotFoundError as error:
+            raise InputError(f"expected the directory of a search, but {error.filename!r} is not there") from error
+        rows = [_row(path) for path in sorted(folder.glob("trial_*/trial.json"))]
+        columns = OWN + sorted({name for row in rows for name in row}.difference(OWN))
+        result = cls(folder, schema, tuple(settings["objective"]), pd.DataFrame(rows, columns=columns))
+        if complete and not len(result.completed):
+            reasons = result.trials["reason"].replace("", "not finished").value_counts()
+            told = "; ".join(f"{reason} ({count} trials)" for reason, count in reasons.items()) or "none was begun"
+            raise InputError(f"{folder}: expected at least one completed trial, received none: {told}")
+        return result
+
+    @property
+    def completed(self):
+        """The completed trials, the best first."""
+        done = self.trials[self.trials["status"] == "COMPLETED"]
+        return done.sort_values("score", ascending=self.objective[1] == "min", kind="stable")
+
+    @cached_property
+    def _best(self):
+        trial = self.completed["trial"].iloc[0]
+        return self.directory / f"trial_{trial}"
+
+    @property
+    def best(self):
+        """The `ModelSpec` of the best completed trial."""
+        return self._request.spec
+
+    @property
+    def training(self):
+        """The `Training` of the best completed trial."""
+        return self._request.training
+
+    @property
+    def _request(self):
+        return Request.from_json(Outcome.load(self._best).request)
+
+    def model(self):
+        """The best trial's `keras.Model`, compiled, with the weights of its best epoch."""
+        model = build(self.schema, self.best)
+        model.load_weights(self._best / WEIGHTS)
+        compile_for(model, self.schema, self.best, self.training, rows=self.training.batch_size)
+        return model
+
+    def __repr__(self):
+        done = self.completed
+        name, failed = self.objective[0], (self.trials["status"] == "FAILED").sum()
+        lines = [f"{len(done)} of {len(self.trials)} trials completed, {failed} failed; the best by {name}:"]
+        shown = done.drop(columns=["status", "reason", "history", "cpu"]).head(10).dropna(axis=1, how="all")
+        if len(done):
+            lines += [shown.to_string(index=False, na_rep="-", float_format=lambda value: f"{value:.4g}")]
+        reasons = self.trials.loc[self.trials["status"] == "FAILED", "reason"].value_counts()
+        lines += [f"failed ({count}): {reason}" for reason, count in reasons.items()]
+        return "\n".join([*lines, f"{self.directory}"])
+
+
+def _row(path):
+    """One row of the table, from KerasTuner's file of a trial and the outcome beside it."""
+    trial = json.loads(path.read_text(encoding="utf-8"))
+    outcome = Outcome.load(path.parent)
+    values = {name: value for name, value in trial["hyperparameters"]["values"].items() if name != "tuner/trial_id"}
+    row = {"trial": trial["trial_id"], "status": trial["status"], "reason": "", **values}
+    if outcome is not None:
+        row |= {name: getattr(outcome, name) for name in OWN if name not in ("trial", "status")}
+    if outcome is not None and outcome.finished:
+        row["status"] = outcome.status
+    elif trial["status"] in ("FAILED", "INVALID"):
+        row["reason"] = (trial["message"] or "").strip().splitlines()[-1]
+    return row

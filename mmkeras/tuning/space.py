@@ -1,0 +1,174 @@
+"""What a search may choose: hyperparameters -> ModelSpec."""
+
+import inspect
+from collections.abc import Mapping
+from numbers import Real
+
+from mmkeras.errors import InputError, unknown
+from mmkeras.fusion import FUSIONS
+from mmkeras.heads import compile_args
+from mmkeras.model import ModelSpec, by_target
+from mmkeras.schema import Audio, Image, Number, Series, Tabular, Text, Video
+from mmkeras.towers import TOWERS
+
+# What each modality's tower is chosen from; others by name in `space`.
+KINDS = {
+    Image: ["conv", "residual"],
+    Text: ["lstm", "gru", "conv1d", "bag"],
+    Audio: ["spectrogram", "spectrogram_lstm"],
+    Series: ["conv1d", "lstm", "transformer"],
+    Tabular: ["mlp", "feature_tokens"],
+    Video: ["frames"],
+}
+FUSION_KINDS = ["concat", "multiply", "gated", "film", "attention", "low_rank", "late"]
+DROPOUTS = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
+
+
+def domains(schema):
+    """The default space: dict of hyperparameter -> what it is chosen from.
+
+    A list holds the choices, a tuple the lowest and the highest value.
+        fusion: kind of the fusion; with one input alone "concat".
+        fusion_depth, fusion_dropout: its options, where it has them.
+        width: of the fused vector and, unless `<input>_width` is asked for, of the tokens.
+        <input>: kind of its tower.
+        <input>_filters, <input>_dropout: its options, where it has them.
+        modality_dropout: of the spec, where an input is optional.
+        learning_rate, batch_size: of the training; the rate is drawn on a logarithmic scale.
+    """
+    found = {
+        "fusion": FUSION_KINDS if len(schema.inputs) > 1 else ["concat"],
+        "fusion_depth": [1, 2, 3],
+        "fusion_dropout": DROPOUTS,
+        "width": [32, 64, 128, 256],
+    }
+    for name, feature in schema.inputs.items():
+        found |= {name: KINDS[type(feature)], f"{name}_filters": [16, 32, 64], f"{name}_dropout": DROPOUTS}
+    if any(feature.optional for feature in schema.inputs.values()):
+        found["modality_dropout"] = [0.0, 0.1, 0.25, 0.5]
+    return found | {"learning_rate": (3e-4, 5e-3), "batch_size": [32, 64, 128]}
+
+
+def space_of(schema, given=None):
+    """The function `hp -> ModelSpec` that a search calls.
+
+    Args:
+        schema: fitted `Schema`.
+        given: such a function; or a dict of hyperparameter -> what it is chosen from instead: a list of choices, a
+            tuple of the lowest and the highest value, or one value. The names are those of `domains`, and
+            `<option>` of the fusion and `<input>_<option>` of a tower for each option that such a part has. A fusion or
+            a tower may be a dict of "kind" and options, which then stands. None: the default space.
+
+    Raises:
+        InputError: a name that is no hyperparameter, a domain that cannot be one.
+    """
+    if callable(given):
+        return given
+    if given is not None and not isinstance(given, Mapping):
+        raise InputError(f"space: expected a function hp -> ModelSpec or a dict, received {given!r}")
+    chosen = domains(schema) | dict(given or {})
+    roles = {"fusion": FUSIONS, **dict.fromkeys(schema.inputs, TOWERS)}
+    for name in given or {}:
+        if name not in domains(schema) and not _option(name, roles):
+            raise unknown("hyperparameter", name, domains(schema), where="space: ")
+    for name, domain in chosen.items():
+        _check(name, domain, schema)
+
+    def space(hp):
+        parts = {role: _part(hp, role, table, chosen) for role, table in roles.items()}
+        plain = ("width", "modality_dropout", "learning_rate", "batch_size")
+        values = {name: _ask(hp, name, chosen[name]) for name in plain if name in chosen}
+        own = {name: values[name] for name in ("width", "modality_dropout") if name in values}
+        return ModelSpec(fusion=parts.pop("fusion"), towers=parts, **own)
+
+    return space
+
+
+def _option(name, roles):
+    """The role and the option that a hyperparameter's name is made of, or None."""
+    for role in sorted(roles, key=len, reverse=True):
+        if name.startswith(f"{role}_"):
+            return role, name.removeprefix(f"{role}_")
+    return None
+
+
+def _part(hp, role, table, chosen):
+    """A tower or a fusion: its kind and, of the options that are in the space, those that this kind has."""
+    if isinstance(chosen[role], Mapping):
+        return dict(chosen[role])
+    kinds = [chosen[role]] if isinstance(chosen[role], str) else list(chosen[role])
+    part = {"kind": _ask(hp, role, chosen[role])}
+    for name, domain in chosen.items():
+        found = _option(name, {role})
+        if not found or name in table:
+            continue
+        having = [kind for kind in kinds if found[1] in _options(table[kind], role)]
+        if not having:
+            continue
+        with hp.conditional_scope(role, having):
+            value = _ask(hp, name, domain)
+        if part["kind"] in having:
+            part[found[1]] = value
+    return part
+
+
+def _options(part, role):
+    own = set(inspect.signature(part).parameters)
+    return own | {"width"} if role != "fusion" else own - {"width"}
+
+
+def _ask(hp, name, domain):
+    """The value of one hyperparameter."""
+    if isinstance(domain, list):
+        return hp.Choice(name, domain)
+    if isinstance(domain, tuple):
+        low, high = domain
+        scale = {"sampling": "log"} if name == "learning_rate" else {}
+        return (hp.Int if isinstance(low, int) and isinstance(high, int) else hp.Float)(name, low, high, **scale)
+    return hp.Fixed(name, domain)
+
+
+def _check(name, domain, schema):
+    """Raise an `InputError` unless the domain can be one."""
+    if isinstance(domain, Mapping) and (name == "fusion" or name in schema.inputs):
+        return
+    where = f"space: {name!r}: "
+    if isinstance(domain, tuple):
+        if len(domain) != 2 or not all(isinstance(end, Real) for end in domain) or not domain[0] < domain[1]:
+            raise InputError(f"{where}expected (lowest, highest), received {domain!r}")
+        return
+    values = domain if isinstance(domain, list) else [domain]
+    if not values or not all(isinstance(value, (str, int, float, bool)) for value in values):
+        raise InputError(f"{where}expected a list of choices, (lowest, highest) or one value, received {domain!r}")
+    table = FUSIONS if name == "fusion" else TOWERS if name in schema.inputs else None
+    for value in values if table else ():
+        if value not in table:
+            raise unknown("fusion" if name == "fusion" else "tower", value, table, where)
+
+
+def objective_of(schema, given=None):
+    """What is to be best: `(name, "max" or "min")`.
+
+    Args:
+        schema: `Schema`.
+        given: name of a metric with "val_" before it, as `fit` reports it, or such a pair; None: the first metric of
+            the first target on the validation rows.
+
+    Raises:
+        InputError: a metric that the model does not have.
+    """
+    metrics = by_target(schema, compile_args(schema)["weighted_metrics"])
+    known = {"val_loss": "min"}
+    for name, target in schema.targets.items():
+        for metric in metrics[name]:
+            key = f"val_{metric.name}" if len(schema.targets) == 1 else f"val_{name}_{metric.name}"
+            known[key] = "min" if isinstance(target, Number) and metric.name == "mae" else "max"
+        if len(schema.targets) > 1:
+            known[f"val_{name}_loss"] = "min"
+    if given is None:
+        first = next(iter(key for key in known if not key.endswith("loss")))
+        return first, known[first]
+    name, direction = (given, known.get(given)) if isinstance(given, str) else tuple(given)
+    if name not in known:
+        raise unknown("objective", name, known)
+    return name, direction

@@ -1,0 +1,215 @@
+"""One trial: a spec, trained and scored; what came of it is a small JSON file beside its weights."""
+
+import json
+import os
+import time
+import traceback
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from mmkeras.errors import InputError
+from mmkeras.model import ModelSpec
+from mmkeras.pipeline import batches
+from mmkeras.schema import Schema
+from mmkeras.training import Training, fit, prepare
+
+OUTCOME, WEIGHTS = "outcome.json", "checkpoint.weights.h5"  # the latter as KerasTuner calls it
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a trial is to do.
+
+    Args:
+        spec: `ModelSpec`.
+        training: `Training`.
+        objective: `(name, "max" or "min")`.
+        first_epoch: number of the first epoch, from 0.
+        weights: file of the weights to begin with; None: fresh ones.
+        inputs: names of the inputs that the model sees; None: all.
+        shuffled: name of an input whose values are exchanged among the rows; None: of none.
+    """
+
+    spec: ModelSpec
+    training: Training
+    objective: tuple[str, str]
+    first_epoch: int = 0
+    weights: str | None = None
+    inputs: tuple[str, ...] | None = None
+    shuffled: str | None = None
+
+    def to_json(self):
+        """As a dict of plain values."""
+        return {**asdict(self), "spec": json.loads(self.spec.to_json())}
+
+    @classmethod
+    def from_json(cls, content):
+        """The request from `to_json`'s dict."""
+        spec = ModelSpec.from_options(content["spec"])
+        given = content["inputs"] and tuple(content["inputs"])
+        training, objective = Training(**content["training"]), tuple(content["objective"])
+        return cls(**{**content, "spec": spec, "training": training, "objective": objective, "inputs": given})
+
+
+@dataclass
+class Outcome:
+    """What came of a trial.
+
+    Attributes:
+        status: "RUNNING", "COMPLETED" or "FAILED".
+        reason: of a failure.
+        score: best value of the objective over the epochs.
+        epoch: number of that epoch, from 0; the weights are of this one.
+        history: dict of metric -> list of a value an epoch.
+        test: the score on "test", if there is such a split and it was asked for.
+        parameters: number of weights.
+        seconds, cpu: that it took, by the clock and of the processor.
+        request: what it was asked to do.
+    """
+
+    request: dict
+    status: str = "RUNNING"
+    reason: str = ""
+    score: float | None = None
+    epoch: int | None = None
+    history: dict[str, list[float]] = field(default_factory=dict)
+    test: float | None = None
+    parameters: int | None = None
+    seconds: float = 0.0
+    cpu: float = 0.0
+
+    def save(self, folder):
+        """Write outcome.json, whole or not at all."""
+        write_json(Path(folder) / OUTCOME, asdict(self))
+
+    @classmethod
+    def load(cls, folder):
+        """The outcome in the folder, or None."""
+        path = Path(folder) / OUTCOME
+        return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+
+    @property
+    def finished(self):
+        """Whether the trial came to an end, good or bad."""
+        return self.status in ("COMPLETED", "FAILED")
+
+
+def write_json(path, content):
+    """Write JSON in the place of what is there, whole or not at all: a killed process leaves the old file."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.write_text(json.dumps(content), encoding="utf-8")
+    part.replace(path)
+
+
+class TrialFailed(Exception):
+    """A trial that cannot go on, with the reason."""
+
+
+class _Watch(keras.callbacks.Callback):
+    """Keeps the best epoch's weights and the outcome so far; ends what is hopeless or takes too long."""
+
+    def __init__(self, whole, outcome, folder, seconds):
+        super().__init__()
+        self.whole, self.outcome, self.folder = whole, outcome, folder
+        self.name, self.direction = outcome.request["objective"]
+        self.deadline = time.monotonic() + seconds if seconds else float("inf")
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Raise where the time is over or the loss is no number."""
+        if time.monotonic() > self.deadline:
+            raise TrialFailed("time limit")
+        if logs and not np.isfinite(logs["loss"]):
+            raise TrialFailed(f"the loss is {logs['loss']} in batch {batch + 1}")
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Enter the epoch's metrics."""
+        if self.name not in logs:
+            raise InputError(f"objective: expected one of {', '.join(logs)}, received {self.name!r}")
+        for name, value in logs.items():
+            self.outcome.history.setdefault(name, []).append(float(value))
+        value = float(logs[self.name])
+        if not np.isfinite(value):
+            raise TrialFailed(f"{self.name} is {value} after epoch {epoch + 1}")
+        best = self.outcome.score
+        if best is None or (value > best if self.direction == "max" else value < best):
+            self.outcome.score, self.outcome.epoch = value, epoch
+            self.whole.save_weights(self.folder / WEIGHTS)
+        self.outcome.save(self.folder)
+
+
+def run(data, request, folder, *, seconds=None, test=False, verbose=2):
+    """Train and score one spec.
+
+    Args:
+        data: mapping of "train" and "val", and perhaps "test", to `Records`.
+        request: `Request`.
+        folder: where the outcome and the weights of the best epoch go.
+        seconds: time limit; None: none.
+        test: whether to score the rows of "test" too, with the weights of the best epoch.
+        verbose: of Keras.
+
+    Returns:
+        `Outcome`, also of what failed: no exception but those that end the process.
+    """
+    folder, began, cpu = Path(folder), time.monotonic(), time.process_time()
+    folder.mkdir(parents=True, exist_ok=True)
+    outcome = Outcome(request.to_json())
+    try:
+        _run(controlled(data, request), request, folder, outcome, seconds, test, verbose)
+        outcome.status = "COMPLETED"
+    except (Exception, MemoryError) as error:
+        outcome.status, outcome.reason = "FAILED", reason_of(error)
+        traceback.print_exc()
+    outcome.seconds, outcome.cpu = time.monotonic() - began, time.process_time() - cpu
+    outcome.save(folder)
+    return outcome
+
+
+def _run(data, request, folder, outcome, seconds, test, verbose):
+    model = prepare(data["train"].schema, request.spec, request.training, len(data["train"]))
+    outcome.parameters = model.count_params()
+    if request.weights:
+        model.load_weights(request.weights)
+    watch = _Watch(model, outcome, folder, seconds)
+    first = request.first_epoch
+    fit(model, data, request.spec, request.training, callbacks=[watch], initial_epoch=first, verbose=verbose)
+    if test and "test" in data:
+        model.load_weights(folder / WEIGHTS)
+        found = model.evaluate(batches(data["test"], 256), return_dict=True, verbose=0)
+        outcome.test = float(found[request.objective[0].removeprefix("val_")])
+
+
+def reason_of(error):
+    """One line about what went wrong."""
+    text = next((line for line in str(error).splitlines() if line.strip()), "").strip()
+    kind = type(error).__name__
+    if kind == "ResourceExhaustedError" or isinstance(error, MemoryError) or "OOM when allocating" in str(error):
+        return f"out of memory: {text[:300] or kind}"
+    return text[:500] if isinstance(error, (TrialFailed, InputError)) else f"{kind}: {text[:500]}"
+
+
+def controlled(data, request):
+    """The data as the request wants them: some inputs alone, or the values of one exchanged among the rows."""
+    if request.inputs is not None:
+        schema = only(data["train"].schema, request.inputs)
+        data = {split: replace(records, schema=schema) for split, records in data.items()}
+    if request.shuffled is not None:
+        seed, name = request.training.seed, request.shuffled
+        data = {split: _shuffled(records, name, seed + place) for place, (split, records) in enumerate(data.items())}
+    return data
+
+
+def only(schema, inputs):
+    """The schema with these inputs alone, without the targets that read another."""
+    kept = {name: feature for name, feature in schema.inputs.items() if name in inputs}
+    return Schema(kept, {name: target for name, target in schema.targets.items() if target.reads in (None, *kept)})
+
+
+def _shuffled(records, name, seed):
+    columns = list(records.schema.columns(name))
+    order = np.random.default_rng(seed).permutation(len(records))
+    values = {column: records.frame[column].to_numpy()[order] for column in columns}
+    return replace(records, frame=records.frame.assign(**values))
