@@ -1,0 +1,291 @@
+"""Pictures of a search: its trials at a glance, and whether fusion is worth it."""
+
+import numpy as np
+import pandas as pd
+
+from mmkeras.errors import InputError
+from mmkeras.tuning.parallel import draw_parallel
+from mmkeras.tuning.places import is_number, places, score_limits, shortened
+
+INK, GREY, PALE, BEST = "#22262b", "#5f6670", "#e6e8eb", "#D55E00"
+# The colours of Okabe and Ito (2008) but for that of the best trial: told apart by colour-blind readers too.
+COLORS = ["#0072B2", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#3d4148", "#6a51a3"]
+MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
+STYLE = {"axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": GREY, "text.color": INK}
+STYLE |= {"xtick.color": GREY, "ytick.color": GREY, "axes.labelcolor": GREY, "font.size": 10, "axes.axisbelow": True}
+ROLES = {"fused": ("fused", "#0072B2"), "alone": ("{} alone", "#009E73"), "shuffled": ("fused, {} shuffled", "#B8860B")}
+
+
+def pyplot():
+    """`matplotlib.pyplot`. Raises `InputError` where it is not installed."""
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        message = 'figure: needs matplotlib, which is not installed: pip install "mmkeras[notebooks]"'
+        raise InputError(message) from error
+    return plt
+
+
+def overview(result):
+    """The trials of a search: score against the fusion's width and kind, progress, learning curves, hyperparameters.
+
+    Args:
+        result: `TuningResult`.
+
+    Returns:
+        matplotlib Figure. Its axes are labelled "against" (score against "width" or, where the search had but one, the
+        number with the highest rank correlation; left out if there is none), "progress", "curves" and "parallel".
+
+    Raises:
+        InputError: no completed trial, or matplotlib is not installed.
+    """
+    plt = pyplot()
+    done = result.completed
+    if not len(done):
+        raise InputError(f"figure: expected at least one completed trial, received none of {len(result.trials)}")
+    against, why = _against(done, result.hyperparameters)
+    panels = ["against"] * (against is not None) + ["progress", "curves"]
+    rows = [panels] + [["parallel"] * len(panels)] * bool(result.hyperparameters)
+    with plt.rc_context(STYLE):
+        size, heights = (13, 4 * len(rows) + 0.7), [1, 1.06][: len(rows)]
+        figure, axes = plt.subplot_mosaic(rows, figsize=size, height_ratios=heights, layout="constrained")
+        figure.get_layout_engine().set(w_pad=0.1, h_pad=0.12)
+        failed = (result.trials["status"] == "FAILED").sum()
+        figure.suptitle(_headline(result, done, failed), fontsize=14, weight="bold", x=0.012, ha="left")
+        if against is not None:
+            _draw_against(axes["against"], done, against, why, result.objective)
+        _draw_progress(axes["progress"], result, done)
+        _draw_curves(axes["curves"], result, done)
+        if result.hyperparameters:
+            draw_parallel(axes["parallel"], done, result.hyperparameters, result.objective, BEST)
+    plt.close(figure)  # else a notebook shows it twice
+    return figure
+
+
+def _headline(result, done, failed):
+    best, name = done.iloc[0], shortened(result.objective[0], 44)
+    counts = f"{len(done)} of {len(result.trials)} trials completed" + (f", {failed} failed" if failed else "")
+    return f"{counts}; best {name} {best['score']:.4g} in trial {best['trial']}"
+
+
+def _against(done, names):
+    """The hyperparameter that the score is drawn against, and why if it is not "width"; None if there is none."""
+    numeric = [name for name in names if is_number(done[name])]
+    varied = [name for name in numeric if done[name].nunique() > 1]
+    if "width" in varied or ("width" in numeric and not varied):
+        return "width", ""
+    if not varied:
+        return (numeric or [None])[0], ""
+    found = {name: _correlation(done[name], done["score"]) for name in varied}
+    name = max(varied, key=lambda name: abs(found[name]))
+    return name, f"rank correlation {found[name]:.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _correlation(values, score):
+    """Spearman's rank correlation; 0 where a hyperparameter had a part in less than half of the trials."""
+    known = values.notna()
+    if known.mean() < 0.5 or score[known].nunique() < 2 or values.nunique() < 2:
+        return 0.0
+    return float(values[known].rank().corr(score[known].rank()))
+
+
+def _draw_against(axes, done, name, why, objective):
+    place, ticks, even = places(done[name])
+    place, score = pd.Series(place, done.index), done["score"]
+    kinds = done["fusion"].map(str) if "fusion" in done else pd.Series("", done.index)
+    shown = list(dict.fromkeys(kinds))  # the best first
+    if len(shown) > len(COLORS):
+        kinds = kinds.where(kinds.isin(shown[: len(COLORS) - 1]), "others")
+        shown = list(dict.fromkeys([*shown[: len(COLORS) - 1], "others"]))
+    _score_axis(axes, score, objective)
+    step = 0.7 / len(ticks) / len(shown) * even
+    for level in range(0, len(ticks) * (even and len(shown) > 1), 2):  # what lies in a band has the same value
+        axes.axvspan(level / len(ticks), (level + 1) / len(ticks), color="#f4f5f7", linewidth=0, zorder=0)
+    labels = []
+    for number, kind in enumerate(shown):
+        own = kinds.index[kinds == kind]
+        x, y = place[own] + step * (number - (len(shown) - 1) / 2), score[own]
+        look = {"color": COLORS[number], "marker": MARKERS[number]}
+        axes.scatter(x, y, 36, **look, alpha=0.85, edgecolor="white", linewidth=0.6, zorder=3, label=kind)
+        means = y.groupby(x).mean() if even else y[:0]
+        if len(means) > 1:
+            axes.plot(means.index, means, color=COLORS[number], linewidth=1.3, alpha=0.55, label=kind)
+        labels.append((means.iloc[-1] if len(means) else y.mean(), kind, look))
+        if number == 0:
+            axes.scatter(x[:1], y[:1], 130, facecolor="none", edgecolor=BEST, linewidth=2, zorder=4)
+    if "fusion" in done:
+        _labels_beside(axes, labels)
+    axes.set_xticks(list(ticks), list(ticks.values()))
+    axes.set_xlim(*((0, 1) if even else (-0.03, 1.03)))
+    axes.set_xlabel(shortened(name, 40) + (f" ({why})" if why else ""))
+    _title(axes, f"Score against {shortened(name, 24)}" + (", by fusion" if "fusion" in done else ""))
+
+
+def _labels_beside(axes, labels):
+    """Names of the series at the right, each near its height, none upon another."""
+    frame = axes.transData + axes.transAxes.inverted()
+    heights = np.array([frame.transform((0.5, y))[1] for y, _, _ in labels])
+    order, gap = np.argsort(heights), 0.062
+    spread = heights[order]
+    for number in range(1, len(spread)):
+        spread[number] = max(spread[number], spread[number - 1] + gap)
+    for number in range(len(spread) - 1, -1, -1):  # back below the top
+        above = spread[number + 1] - gap if number + 1 < len(spread) else 0.98
+        spread[number] = min(spread[number], above)
+    for height, place in zip(spread, order, strict=True):
+        _, kind, look = labels[place]
+        axes.plot(1.035, height, **look, markersize=6, transform=axes.transAxes, clip_on=False, linestyle="none")
+        where = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "center"}
+        axes.annotate(shortened(str(kind), 16), (1.035, height), (7, 0), color=look["color"], fontsize=9.5, **where)
+
+
+def _draw_progress(axes, result, done):
+    trials, direction = result.trials, result.objective[1]
+    numbered = trials["trial"].str.isdecimal().all() and trials["trial"].astype(int).is_unique
+    number = trials["trial"].astype(int) if numbered else trials.reset_index().index.to_series(trials.index)
+    score = trials["score"].where(trials["status"] == "COMPLETED")
+    best = score.cummax() if direction == "max" else score.cummin()
+    best = best.ffill().dropna()
+    low = number.min() - 0.6
+    _score_axis(axes, done["score"], result.objective, below=len(done) < len(trials))
+    axes.plot(number[done.index], done["score"], "o", color="#9fb4c8", markersize=5.5, label="completed")
+    x, y = [*number[best.index], number.max() + 0.6], [*best, best.iloc[-1]]
+    axes.plot(x, y, color=COLORS[0], linewidth=2, drawstyle="steps-post", label="best so far")
+    beside = {"textcoords": "offset points", "va": "center", "annotation_clip": False, "fontsize": 9.5}
+    axes.annotate("best so far", (x[-1], y[-1]), (5, 0), color=COLORS[0], **beside)
+    first = done.index[0]
+    axes.plot(number[first], score[first], "o", color=BEST, markersize=8, zorder=4)
+    left = number[first] - low < 0.5 * (x[-1] - low)
+    up = 1 if direction == "max" else -1
+    shift = {"textcoords": "offset points", "va": "center", "ha": "left" if left else "right", "fontsize": 9.5}
+    text = f"trial {trials['trial'][first]}: {score[first]:.4g}"
+    axes.annotate(text, (number[first], score[first]), (-4 if left else 4, 13 * up), color=BEST, **shift)
+    height = 0.035
+    for status, mark, what in (("FAILED", "x", "failed"), ("RUNNING", "o", "not finished")):
+        ended = number[trials["status"] == status]
+        if len(ended):
+            look = {"color": GREY, "markerfacecolor": "none", "markersize": 6, "transform": axes.get_xaxis_transform()}
+            axes.plot(ended, [height] * len(ended), mark, **look, label=what)
+            where = {"xycoords": "axes fraction", "color": GREY, **beside}
+            axes.annotate(f"{len(ended)} {what}", (1, height), (5, 0), **where)
+            height += 0.065
+    axes.set_xlim(low, number.max() + 0.6)
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    axes.set_xlabel("trial" if numbered else "trials in their order")
+    _title(axes, "Progress of the search")
+
+
+def _draw_curves(axes, result, done):
+    trials, name = result.trials, result.objective[0]
+    first = trials.get("tuner/initial_epoch", trials["score"] * 0).fillna(0)  # where Hyperband goes on with a trial
+    curves = {}
+    for row, history in trials["history"].items():
+        values = history.get(name, []) if isinstance(history, dict) else []
+        if len(values):
+            curves[row] = int(first[row]) + np.arange(len(values)), np.array(values, float)
+    best, many = done.index[0], len(curves) > 40
+    _score_axis(axes, np.concatenate([values for _, values in curves.values()]), result.objective)
+    for row, (epochs, values) in curves.items():
+        if row == best:
+            continue
+        look = {"color": "#9aa2ac", "linewidth": 0.8 if many else 1, "alpha": 0.45 if many else 0.75}
+        ends = {"FAILED": "x"}.get(trials["status"][row], "o" if len(values) == 1 else None)
+        axes.plot(epochs, values, **look, marker=ends, markevery=[-1], markersize=5, label=trials["trial"][row])
+    if best in curves:
+        epochs, values = curves[best]
+        axes.plot(epochs, values, color=BEST, linewidth=2.4, zorder=4, label=trials["trial"][best])
+        axes.plot(done["epoch"].iloc[0], done["score"].iloc[0], "o", color=BEST, markersize=8, zorder=5)
+        where = {"textcoords": "offset points", "va": "center", "annotation_clip": False, "fontsize": 9.5}
+        axes.annotate(f"trial {trials['trial'][best]}", (epochs[-1], values[-1]), (8, 0), color=BEST, **where)
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    axes.set_xlabel("epoch, from 0")
+    _title(axes, "Learning curves")
+
+
+def _score_axis(axes, values, objective, below=False):
+    """The axis of the score; `below`: with room for marks."""
+    values = np.asarray(values, float)
+    low, high, log = score_limits(values, objective[1])
+    if log:
+        axes.set_yscale("log")
+        share = (high / low) ** 0.1
+        axes.set_ylim(low / share ** (2.4 if below else 1), high * share**1.2)
+    else:
+        span = high - low or abs(high) or 0.1
+        axes.set_ylim(low - span * (0.24 if below else 0.1), high + span * 0.12)
+    beyond = int(((values < low) | (values > high)).sum())
+    if beyond:
+        at, side = ((0.02, 0.12 if below else 0.03), "bottom") if objective[1] == "max" else ((0.02, 0.97), "top")
+        where = {"xycoords": "axes fraction", "va": side, "fontsize": 9, "color": GREY, "zorder": 5}
+        axes.annotate(f"{'↓' if side == 'bottom' else '↑'} {beyond} far off", at, **where)
+    axes.set_ylabel(shortened(objective[0], 40))
+    axes.grid(axis="y", color=PALE)
+
+
+def _title(axes, text):
+    axes.set_title(text, loc="left", fontsize=11, weight="bold", pad=10)
+
+
+def controls(table, objective):
+    """Is fusion worth it? The fused model beside each modality alone, and with each modality shuffled among the rows.
+
+    Args:
+        table: DataFrame with "role" ("fused", "alone" or "shuffled"), "input" (name of the input, "" for the fused
+            model), "seed" and "score" (NaN of a run that failed).
+        objective: `(name, "max" or "min")`.
+
+    Returns:
+        matplotlib Figure: dots for the seeds, their mean, and its 95 % interval by Student's t.
+
+    Raises:
+        InputError: no score of the fused model, or matplotlib is not installed.
+    """
+    plt = pyplot()
+    found = {key: rows["score"].dropna() for key, rows in table.groupby(["role", "input"], sort=False)}
+    groups = {key: found[key] for role in ROLES for key in found if key[0] == role}
+    if not len(groups.get(("fused", ""), ())):
+        raise InputError("figure: expected a score of the fused model, received none")
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(9, 1.7 + 0.5 * len(groups)), layout="constrained")
+        roles = [role for role, _ in groups]
+        heights = np.arange(len(groups)) + 0.4 * np.array([list(ROLES).index(role) for role in roles])
+        for height, (role, scores) in zip(heights, zip(roles, groups.values(), strict=True), strict=True):
+            _draw_runs(axes, height, scores, ROLES[role][1])
+        fused = groups["fused", ""].mean()
+        axes.axvline(fused, color=ROLES["fused"][1], linewidth=1.2, linestyle=(0, (5, 4)), alpha=0.7, zorder=1)
+        labels = [ROLES[role][0].format(shortened(name, 30)) for role, name in groups]
+        axes.set_yticks(heights, labels, color=INK)
+        axes.set_ylim(heights[-1] + 0.6, -0.6)
+        every = np.concatenate(list(groups.values()))
+        span = np.ptp(every) or 0.1 * abs(every[0]) or 0.1
+        axes.set_xlim(every.min() - 0.15 * span, every.max() + 0.15 * span)
+        axes.grid(axis="x", color=PALE)
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        better = "higher" if objective[1] == "max" else "lower"
+        axes.set_xlabel(f"{shortened(objective[0], 50)} ({better} is better)")
+        _title(axes, "Is fusion worth it?")
+        where = {"textcoords": "offset points", "ha": "right", "color": GREY, "fontsize": 9}
+        axes.annotate("dots: seeds; diamond: mean; bar: 95 % interval", (1, 1), (0, 10), "axes fraction", **where)
+    plt.close(figure)
+    return figure
+
+
+def interval(scores):
+    """Half of the 95 % interval of a mean, by Student's t; NaN for fewer than two scores."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(len(scores) - 1, 0.975) * scores.std() / len(scores) ** 0.5) if len(scores) > 1 else np.nan
+
+
+def _draw_runs(axes, height, scores, color):
+    text = "no run finished"
+    if len(scores):
+        mean, half = scores.mean(), interval(scores)
+        text = f"{mean:.3f}" + (f" ± {half:.3f}" if half == half else "")
+        if half == half:
+            axes.plot([mean - half, mean + half], [height] * 2, color=color, linewidth=2.4, solid_capstyle="butt")
+        axes.plot(scores, [height + 0.22] * len(scores), "o", color=color, alpha=0.45, markersize=5, markeredgewidth=0)
+        axes.plot(mean, height, "D", color=color, markersize=7.5, markeredgecolor="white", zorder=3)
+    where = {"textcoords": "offset points", "va": "center", "color": INK if len(scores) else GREY}
+    axes.annotate(text, (1, height), (8, 0), ("axes fraction", "data"), **where)

@@ -1,0 +1,90 @@
+"""Where the values of a hyperparameter and of the score lie on an axis."""
+
+import numpy as np
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+LEVELS = 8  # most different numbers that are drawn at even distances
+
+
+def shortened(name, most):
+    """A name of at most `most` characters, of which long ones differ at either end."""
+    return name if len(name) <= most else f"{name[: (most - 1) // 2]}…{name[-(most // 2) :]}"
+
+
+def is_number(values):
+    """Whether a column holds numbers."""
+    return is_numeric_dtype(values) and not is_bool_dtype(values)
+
+
+def places(values):
+    """Places of a hyperparameter's values on an axis from 0 to 1.
+
+    Few numbers, and words, lie at even distances; many numbers to scale, which is logarithmic where they span much.
+
+    Args:
+        values: Series, called as the hyperparameter, with NaN where it had no part in the trial.
+
+    Returns:
+        Places (array, with NaN for NaN), dict of place of a tick -> label, and whether the distances are even.
+    """
+    known = values.dropna()
+    if not is_number(values):
+        levels = sorted(map(str, known.unique()), reverse=True)  # the first on top
+        values = values.map(str, na_action="ignore")
+    elif _few(known):
+        levels = sorted(known.unique())
+    else:
+        low, high = float(known.min()), float(known.max())
+        log = low > 0 and (high >= 10 * low or str(values.name).endswith("learning_rate"))
+
+        def place(value):
+            at, start, end = np.log10([value, low, high]) if log else (value, low, high)
+            return float(0.04 + 0.92 * (at - start) / (end - start))
+
+        ticks = {place(at): written(at) for at in _ticks(low, high, log)}
+        return np.array([place(value) for value in values.astype(float)]), ticks, False
+    place = {level: (number + 0.5) / len(levels) for number, level in enumerate(levels)}
+    found = np.array([place.get(value, np.nan) for value in values])
+    return found, {at: written(level) for level, at in place.items()}, True
+
+
+def _few(known):
+    """Whether these are a few numbers that somebody chose, not drawn from a range."""
+    different = known.unique()
+    chosen = all(value == int(value) or float(f"{value:.3g}") == value for value in different)
+    return len(different) == 1 or (len(different) <= LEVELS and chosen)
+
+
+def _ticks(low, high, log):
+    from matplotlib.ticker import LogLocator, MaxNLocator
+
+    found = []
+    if log:
+        found = [at for at in LogLocator(subs=(1, 2, 5)).tick_values(low, high) if low <= at <= high]
+        if len(found) > 6:
+            found = [at for at in LogLocator().tick_values(low, high) if low <= at <= high]
+    if len(found) < 2:
+        found = [at for at in MaxNLocator(4).tick_values(low, high) if low <= at <= high]
+    return found
+
+
+def written(value):
+    """A hyperparameter's value in three digits."""
+    if isinstance(value, (str, bool, np.bool_)):
+        return str(value)
+    whole = value == int(value) and abs(value) < 1e6
+    return f"{value:.0f}" if whole else f"{value:.3g}".replace("e-0", "e-")
+
+
+def score_limits(values, direction):
+    """Least and most of the scores that are worth drawing, and whether on a logarithmic axis.
+
+    Single scores that are far worse than most are cut off; losses that still span much lie on a logarithmic axis.
+    """
+    values = np.asarray(values, float)
+    values = values[np.isfinite(values)]
+    low, high, half = float(values.min()), float(values.max()), float(np.median(values))
+    if direction == "max":
+        return max(low, half - max(6 * (half - float(np.quantile(values, 0.25))), 3 * (high - half), 1e-9)), high, False
+    high = min(high, half + max(6 * (float(np.quantile(values, 0.75)) - half), 3 * (half - low), 1e-9))
+    return low, high, 0 < low < high / 30
