@@ -13,6 +13,7 @@ COLORS = ["#0072B2", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#3d4148", "#6a
 MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 STYLE = {"axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": GREY, "text.color": INK}
 STYLE |= {"xtick.color": GREY, "ytick.color": GREY, "axes.labelcolor": GREY, "font.size": 10, "axes.axisbelow": True}
+BESIDE = {"textcoords": "offset points", "va": "center", "annotation_clip": False, "fontsize": 9.5}
 ROLES = {"fused": ("fused", "#0072B2"), "alone": ("{} alone", "#009E73"), "shuffled": ("fused, {} shuffled", "#B8860B")}
 
 
@@ -91,13 +92,12 @@ def _correlation(values, score):
 
 def _draw_against(axes, done, name, why, objective):
     place, ticks, even = places(done[name])
-    place, score = pd.Series(place, done.index), done["score"]
+    place, score = pd.Series(place, done.index), _score_axis(axes, done["score"], objective)
     kinds = done["fusion"].map(str) if "fusion" in done else pd.Series("", done.index)
     shown = list(dict.fromkeys(kinds))  # the best first
     if len(shown) > len(COLORS):
         kinds = kinds.where(kinds.isin(shown[: len(COLORS) - 1]), "others")
         shown = list(dict.fromkeys([*shown[: len(COLORS) - 1], "others"]))
-    _score_axis(axes, score, objective)
     step = 0.7 / len(ticks) / len(shown) * even
     for level in range(0, len(ticks) * (even and len(shown) > 1), 2):  # what lies in a band has the same value
         axes.axvspan(level / len(ticks), (level + 1) / len(ticks), color="#f4f5f7", linewidth=0, zorder=0)
@@ -113,6 +113,7 @@ def _draw_against(axes, done, name, why, objective):
         labels.append((means.iloc[-1] if len(means) else y.mean(), kind, look))
         if number == 0:
             axes.scatter(x[:1], y[:1], 130, facecolor="none", edgecolor=BEST, linewidth=2, zorder=4)
+        _note_far_off(axes, x, done["score"][own], y, objective)
     if "fusion" in done:
         _labels_beside(axes, labels)
     axes.set_xticks(list(ticks), list(ticks.values()))
@@ -135,76 +136,77 @@ def _labels_beside(axes, labels):
     for height, place in zip(spread, order, strict=True):
         _, kind, look = labels[place]
         axes.plot(1.035, height, **look, markersize=6, transform=axes.transAxes, clip_on=False, linestyle="none")
-        where = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "center"}
-        axes.annotate(shortened(str(kind), 16), (1.035, height), (7, 0), color=look["color"], fontsize=9.5, **where)
+        axes.annotate(shortened(kind, 16), (1.035, height), (7, 0), "axes fraction", color=look["color"], **BESIDE)
 
 
 def _draw_progress(axes, result, done):
-    trials, direction = result.trials, result.objective[1]
-    numbered = trials["trial"].str.isdecimal().all() and trials["trial"].astype(int).is_unique
-    number = trials["trial"].astype(int) if numbered else trials.reset_index().index.to_series(trials.index)
-    score = trials["score"].where(trials["status"] == "COMPLETED")
-    best = score.cummax() if direction == "max" else score.cummin()
-    best = best.ffill().dropna()
-    low = number.min() - 0.6
-    _score_axis(axes, done["score"], result.objective, below=len(done) < len(trials))
-    axes.plot(number[done.index], done["score"], "o", color="#9fb4c8", markersize=5.5, label="completed")
-    x, y = [*number[best.index], number.max() + 0.6], [*best, best.iloc[-1]]
+    trials, up = result.trials, 1 if result.objective[1] == "max" else -1
+    number = _numbers(trials["trial"])
+    low, high = number.min() - 0.6, number.max() + 0.6
+    drawn = _score_axis(axes, done["score"], result.objective, below=len(done) < len(trials))
+    axes.plot(number[done.index], drawn, "o", color="#9fb4c8", markersize=5.5, label="completed")
+    _note_far_off(axes, number, done["score"], drawn, result.objective)
+    best = (up * (up * drawn.reindex(trials.index)).cummax()).ffill().dropna()
+    x, y = [*number[best.index], high], [*best, best.iloc[-1]]
     axes.plot(x, y, color=COLORS[0], linewidth=2, drawstyle="steps-post", label="best so far")
-    beside = {"textcoords": "offset points", "va": "center", "annotation_clip": False, "fontsize": 9.5}
-    axes.annotate("best so far", (x[-1], y[-1]), (5, 0), color=COLORS[0], **beside)
-    first = done.index[0]
-    axes.plot(number[first], score[first], "o", color=BEST, markersize=8, zorder=4)
-    left = number[first] - low < 0.5 * (x[-1] - low)
-    up = 1 if direction == "max" else -1
-    shift = {"textcoords": "offset points", "va": "center", "ha": "left" if left else "right", "fontsize": 9.5}
-    text = f"trial {trials['trial'][first]}: {score[first]:.4g}"
-    axes.annotate(text, (number[first], score[first]), (-4 if left else 4, 13 * up), color=BEST, **shift)
+    axes.annotate("best so far", (x[-1], y[-1]), (5, 0), color=COLORS[0], **BESIDE)
+    first = done.iloc[0]
+    at, left = number[done.index[0]], number[done.index[0]] < (low + high) / 2
+    axes.plot(at, first["score"], "o", color=BEST, markersize=8, zorder=4)
+    text, shift = f"trial {first['trial']}: {first['score']:.4g}", (-4 if left else 4, 13 * up)
+    axes.annotate(text, (at, first["score"]), shift, color=BEST, ha="left" if left else "right", **BESIDE)
+    _mark_unfinished(axes, trials["status"], number)
+    axes.set_xlim(low, high)
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    axes.set_xlabel("trial")
+    _title(axes, "Progress of the search")
+
+
+def _numbers(names):
+    """Numbers of the trials: their names, or their order if some are no numbers."""
+    if names.str.isdecimal().all() and names.astype(int).is_unique:
+        return names.astype(int)
+    return pd.Series(range(len(names)), names.index)
+
+
+def _mark_unfinished(axes, status, number):
+    """Marks at the bottom for trials without a score."""
     height = 0.035
-    for status, mark, what in (("FAILED", "x", "failed"), ("RUNNING", "o", "not finished")):
-        ended = number[trials["status"] == status]
+    for kind, mark, what in (("FAILED", "x", "failed"), ("RUNNING", "o", "not finished")):
+        ended = number[status == kind]
         if len(ended):
             look = {"color": GREY, "markerfacecolor": "none", "markersize": 6, "transform": axes.get_xaxis_transform()}
             axes.plot(ended, [height] * len(ended), mark, **look, label=what)
-            where = {"xycoords": "axes fraction", "color": GREY, **beside}
-            axes.annotate(f"{len(ended)} {what}", (1, height), (5, 0), **where)
+            axes.annotate(f"{len(ended)} {what}", (1, height), (5, 0), "axes fraction", color=GREY, **BESIDE)
             height += 0.065
-    axes.set_xlim(low, number.max() + 0.6)
-    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-    axes.set_xlabel("trial" if numbered else "trials in their order")
-    _title(axes, "Progress of the search")
 
 
 def _draw_curves(axes, result, done):
     trials, name = result.trials, result.objective[0]
-    first = trials.get("tuner/initial_epoch", trials["score"] * 0).fillna(0)  # where Hyperband goes on with a trial
-    curves = {}
-    for row, history in trials["history"].items():
-        values = history.get(name, []) if isinstance(history, dict) else []
-        if len(values):
-            curves[row] = int(first[row]) + np.arange(len(values)), np.array(values, float)
-    best, many = done.index[0], len(curves) > 40
-    _score_axis(axes, np.concatenate([values for _, values in curves.values()]), result.objective)
-    for row, (epochs, values) in curves.items():
-        if row == best:
-            continue
-        look = {"color": "#9aa2ac", "linewidth": 0.8 if many else 1, "alpha": 0.45 if many else 0.75}
-        ends = {"FAILED": "x"}.get(trials["status"][row], "o" if len(values) == 1 else None)
-        axes.plot(epochs, values, **look, marker=ends, markevery=[-1], markersize=5, label=trials["trial"][row])
-    if best in curves:
-        epochs, values = curves[best]
-        axes.plot(epochs, values, color=BEST, linewidth=2.4, zorder=4, label=trials["trial"][best])
-        axes.plot(done["epoch"].iloc[0], done["score"].iloc[0], "o", color=BEST, markersize=8, zorder=5)
-        where = {"textcoords": "offset points", "va": "center", "annotation_clip": False, "fontsize": 9.5}
-        axes.annotate(f"trial {trials['trial'][best]}", (epochs[-1], values[-1]), (8, 0), color=BEST, **where)
+    curves = {row: history[name] for row, history in trials["history"].items() if _is_curve(history, name)}
+    started = trials.get("tuner/initial_epoch", trials["score"] * 0).fillna(0)  # where Hyperband goes on with a trial
+    _score_axis(axes, np.concatenate(list(curves.values())), result.objective)
+    grey = {"color": "#9aa2ac", "linewidth": 1, "alpha": 0.75 if len(curves) < 40 else 0.4}
+    for row, values in curves.items():
+        best, ends = row == done.index[0], "o" if len(values) == 1 else None
+        look = {"color": BEST, "linewidth": 2.4, "zorder": 4} if best else grey
+        epochs = int(started[row]) + np.arange(len(values))
+        look = look | {"marker": "x" if trials["status"][row] == "FAILED" else ends, "markevery": [-1], "markersize": 5}
+        axes.plot(epochs, values, **look, label=trials["trial"][row])
+        if best:
+            axes.plot(done["epoch"].iloc[0], done["score"].iloc[0], "o", color=BEST, markersize=8, zorder=5)
+            axes.annotate(f"trial {trials['trial'][row]}", (epochs[-1], values[-1]), (8, 0), color=BEST, **BESIDE)
     axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     axes.set_xlabel("epoch, from 0")
     _title(axes, "Learning curves")
 
 
+def _is_curve(history, name):
+    return isinstance(history, dict) and len(history.get(name, ())) > 0
+
+
 def _score_axis(axes, values, objective, below=False):
-    """The axis of the score; `below`: with room for marks."""
-    values = np.asarray(values, float)
+    """The axis of the score; `below`: with room for marks. Returns the values, those far off moved to its end."""
     low, high, log = score_limits(values, objective[1])
     if log:
         axes.set_yscale("log")
@@ -213,13 +215,17 @@ def _score_axis(axes, values, objective, below=False):
     else:
         span = high - low or abs(high) or 0.1
         axes.set_ylim(low - span * (0.24 if below else 0.1), high + span * 0.12)
-    beyond = int(((values < low) | (values > high)).sum())
-    if beyond:
-        at, side = ((0.02, 0.12 if below else 0.03), "bottom") if objective[1] == "max" else ((0.02, 0.97), "top")
-        where = {"xycoords": "axes fraction", "va": side, "fontsize": 9, "color": GREY, "zorder": 5}
-        axes.annotate(f"{'↓' if side == 'bottom' else '↑'} {beyond} far off", at, **where)
     axes.set_ylabel(shortened(objective[0], 40))
     axes.grid(axis="y", color=PALE)
+    return np.clip(values, low, high)
+
+
+def _note_far_off(axes, xs, scores, drawn, objective):
+    """An arrow at each score that is far worse than the axis reaches."""
+    arrow, up = ("\N{DOWNWARDS ARROW}", -1) if objective[1] == "max" else ("\N{UPWARDS ARROW}", 1)
+    for row in scores.index[scores != drawn]:
+        where = {"textcoords": "offset points", "ha": "center", "va": "center", "fontsize": 8, "color": GREY}
+        axes.annotate(f"{arrow}{scores[row]:.3g}", (xs[row], drawn[row]), (0, 10 * up), **where)
 
 
 def _title(axes, text):
@@ -263,10 +269,10 @@ def controls(table, objective):
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         better = "higher" if objective[1] == "max" else "lower"
-        axes.set_xlabel(f"{shortened(objective[0], 50)} ({better} is better)")
+        said = f"{shortened(objective[0], 50)} ({better} is better)"
+        axes.set_xlabel(f"{said}\ndots: seeds, diamond: their mean, bar: its 95 % interval")
+        axes.xaxis.get_major_locator().set_params(nbins=6)
         _title(axes, "Is fusion worth it?")
-        where = {"textcoords": "offset points", "ha": "right", "color": GREY, "fontsize": 9}
-        axes.annotate("dots: seeds; diamond: mean; bar: 95 % interval", (1, 1), (0, 10), "axes fraction", **where)
     plt.close(figure)
     return figure
 
@@ -286,6 +292,8 @@ def _draw_runs(axes, height, scores, color):
         if half == half:
             axes.plot([mean - half, mean + half], [height] * 2, color=color, linewidth=2.4, solid_capstyle="butt")
         axes.plot(scores, [height + 0.22] * len(scores), "o", color=color, alpha=0.45, markersize=5, markeredgewidth=0)
-        axes.plot(mean, height, "D", color=color, markersize=7.5, markeredgecolor="white", zorder=3)
+        axes.plot(
+            mean, height, "D", color=color, markersize=6.5, markeredgecolor="white", markeredgewidth=0.7, zorder=3
+        )
     where = {"textcoords": "offset points", "va": "center", "color": INK if len(scores) else GREY}
     axes.annotate(text, (1, height), (8, 0), ("axes fraction", "data"), **where)

@@ -6,7 +6,7 @@ from mmkeras.tuning.places import is_number, places, score_limits, shortened, wr
 
 AXES, NOT_USED = 16, -0.13  # most axes; the height of trials in which a hyperparameter had no part
 GREY, INK = "#5f6670", "#22262b"
-BAD_TO_GOOD = ["#d5dbe2", "#8fb4d6", "#2f74b0", "#0b2f57"]
+BAD_TO_GOOD = ["#c6cfd9", "#8fb4d6", "#2f74b0", "#0b2f57"]
 
 
 def draw_parallel(axes, done, names, objective, best_color):
@@ -76,7 +76,7 @@ def _draw_axis(axes, x, values, wide):
     box = {"boxstyle": "square,pad=0.12", "facecolor": "white", "edgecolor": "none", "alpha": 0.82}
     for at, label in list(ticks.items())[::step]:
         color = GREY if label == "not used" else INK
-        text = shortened(label, max(6, int(wide / 5) - 1))
+        text = shortened(label, max(6, int((wide - 10) / 5)))
         where = {
             "textcoords": "offset points",
             "va": "center",
