@@ -45,8 +45,8 @@ def draw_parallel(axes, done, names, objective, best_color):
     axes.set(xlim=(-0.1, len(shown) + 0.1), ylim=((NOT_USED if heights.min() < 0 else 0) - 0.06, 1), yticks=())
     axes.spines[:].set_visible(False)
     axes.xaxis.tick_top()
-    axes.tick_params(length=0, labelsize=9.5, labelcolor=INK, pad=1)
-    axes.set_xticks(range(len(shown)), [_broken(name, max(8, int(wide / 6))) for name in shown])
+    axes.tick_params(length=0, labelsize=9, labelcolor=INK, pad=1)
+    axes.set_xticks(range(len(shown)), [_broken(name, max(8, int(wide / 5.7))) for name in shown])
     left_out = len(varied) - len(shown)
     title = "Hyperparameters of the completed trials" + (
         f" ({left_out} that say less left out)" if left_out > 0 else ""

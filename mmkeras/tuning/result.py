@@ -11,6 +11,7 @@ from mmkeras.errors import InputError
 from mmkeras.model import build
 from mmkeras.schema import Schema
 from mmkeras.training import compile_for
+from mmkeras.tuning import figures, report
 from mmkeras.tuning.trial import WEIGHTS, Outcome, Request
 
 OWN = ["trial", "status", "score", "epoch", "seconds", "cpu", "parameters", "reason", "history"]
@@ -67,6 +68,11 @@ class TuningResult:
         done = self.trials[self.trials["status"] == "COMPLETED"]
         return done.sort_values("score", ascending=self.objective[1] == "min", kind="stable")
 
+    @property
+    def hyperparameters(self):
+        """Names of the columns of `trials` that are hyperparameters, without those of Hyperband's own books."""
+        return [name for name in self.trials if name not in OWN and not name.startswith("tuner/")]
+
     @cached_property
     def _best(self):
         trial = self.completed["trial"].iloc[0]
@@ -93,15 +99,36 @@ class TuningResult:
         compile_for(model, self.schema, self.best, self.training, rows=self.training.batch_size)
         return model
 
+    def figure(self):
+        """A matplotlib Figure of the trials: `savefig` writes it, a notebook shows it.
+
+        Score against the fusion's width and kind, the best so far, learning curves, and a line for each completed trial
+        through its hyperparameters.
+
+        Raises:
+            InputError: no completed trial, or matplotlib is not installed.
+        """
+        return figures.overview(self)
+
+    def report(self, folder=None):
+        """Write report.md, trials.csv, best.json, training.json and overview.png, as far as there are trials for them.
+
+        Args:
+            folder: to write into; None: "report" in the search's directory.
+
+        Returns:
+            `Path` of the folder.
+        """
+        return report.write(self, folder)
+
     def __repr__(self):
         done = self.completed
         name, failed = self.objective[0], (self.trials["status"] == "FAILED").sum()
         lines = [f"{len(done)} of {len(self.trials)} trials completed, {failed} failed; the best by {name}:"]
-        shown = done.drop(columns=["status", "reason", "history", "cpu"]).head(10).dropna(axis=1, how="all")
         if len(done):
-            lines += [shown.to_string(index=False, na_rep="-", float_format=lambda value: f"{value:.4g}")]
-        reasons = self.trials.loc[self.trials["status"] == "FAILED", "reason"].value_counts()
-        lines += [f"failed ({count}): {reason}" for reason, count in reasons.items()]
+            text = {"index": False, "na_rep": "-", "float_format": lambda value: f"{value:.4g}"}
+            lines += [report.best_rows(done).to_string(**text)]
+        lines += [f"failed ({count}): {reason}" for reason, count in report.failures(self.trials).items()]
         return "\n".join([*lines, f"{self.directory}"])
 
 

@@ -1,0 +1,98 @@
+"""A search on paper: a folder with its table, the best spec, the reasons of failures and a picture."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+
+from mmkeras.errors import InputError
+from mmkeras.tuning.places import is_number
+
+REPORT, PICTURE = "report.md", "overview.png"
+
+
+def best_rows(done):
+    """The ten best of the completed trials, with the columns that say something."""
+    return done.drop(columns=["status", "reason", "history", "cpu"]).head(10).dropna(axis=1, how="all")
+
+
+def failures(trials):
+    """Dict of reason -> number of the trials that failed for it, the most frequent first."""
+    return trials.loc[trials["status"] == "FAILED", "reason"].value_counts().to_dict()
+
+
+def write(result, folder=None):
+    """Write a search's report.
+
+    Args:
+        result: `TuningResult`, of a search that may have been stopped.
+        folder: to write into; None: "report" in the search's directory.
+
+    Returns:
+        `Path` of the folder: report.md, trials.csv (all but the histories) and, of a search with a completed trial,
+        best.json (its `ModelSpec`), training.json (its `Training`) and overview.png (its figure, with matplotlib).
+    """
+    folder = Path(folder) if folder is not None else result.directory / "report"
+    folder.mkdir(parents=True, exist_ok=True)
+    result.trials.drop(columns="history").to_csv(folder / "trials.csv", index=False)
+    sections = [f"# Search in {result.directory.name}", _counts(result)]
+    if len(result.completed):
+        sections += [_picture(result, folder / PICTURE), *_best(result, folder)]
+    failed = failures(result.trials)
+    if failed:
+        table = pd.DataFrame({"trials": failed.values(), "reason": failed.keys()})
+        sections += ["## Failures", markdown(table)]
+    (folder / REPORT).write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+    return folder
+
+
+def _counts(result):
+    status = result.trials["status"].value_counts()
+    told = f"{status.get('COMPLETED', 0)} of {len(result.trials)} trials completed, {status.get('FAILED', 0)} failed"
+    if status.get("RUNNING", 0):
+        told += f", {status['RUNNING']} not finished"
+    if not len(result.completed):
+        return f"{told}. All of them: [trials.csv](trials.csv)."
+    best = result.completed.iloc[0]
+    better = "highest" if result.objective[1] == "max" else "lowest"
+    told += f". The {better} {result.objective[0]} is {best['score']:.4g}, of trial {best['trial']}."
+    return f"{told} All trials: [trials.csv](trials.csv)."
+
+
+def _picture(result, path):
+    try:
+        result.figure().savefig(path, dpi=150)
+    except InputError as error:
+        return f"No picture. {error}"
+    return f"![Score against width, progress, learning curves and hyperparameters]({path.name})"
+
+
+def _best(result, folder):
+    """Write the best trial's files; the sections about it."""
+    spec, training = result.best.to_json(), json.dumps(asdict(result.training), indent=2)
+    (folder / "best.json").write_text(spec, encoding="utf-8")
+    (folder / "training.json").write_text(training, encoding="utf-8")
+    return [
+        "## The best trials",
+        markdown(best_rows(result.completed)),
+        "## The best model",
+        "`mk.build(schema, mk.ModelSpec.from_json(text))` builds it from the text of [best.json](best.json):",
+        f"```json\n{spec}\n```",
+        "It was trained with ([training.json](training.json)):",
+        f"```json\n{training}\n```",
+    ]
+
+
+def markdown(table):
+    """A DataFrame as a table in Markdown: fractions in four digits, numbers to the right."""
+    rows = [table.columns, ["--:" if is_number(table[name]) else "---" for name in table]]
+    rows += [[_cell(value) for value in row] for row in table.itertuples(index=False, name=None)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _cell(value):
+    if pd.isna(value):
+        return "-"
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text.replace("|", "\\|").replace("\n", " ")
