@@ -53,7 +53,7 @@ class Training:
         return cls(**options)
 
 
-def prepare(schema, spec, training, rows):
+def prepare(schema, spec, training, rows, weights=None):
     """A model of the spec, compiled for so many training rows.
 
     Args:
@@ -61,12 +61,15 @@ def prepare(schema, spec, training, rows):
         spec: `ModelSpec`.
         training: `Training`; its seed becomes Keras' own.
         rows: number of training rows, which the schedule of the rate needs.
+        weights: file of weights to begin with; None: fresh ones.
 
     Returns:
         `keras.Model`.
     """
     keras.utils.set_random_seed(training.seed)
     model = build(schema, spec)
+    if weights:
+        model.load_weights(weights)
     compile_for(model, schema, spec, training, rows)
     return model
 

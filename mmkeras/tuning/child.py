@@ -8,16 +8,17 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import cloudpickle
 
 from mmkeras import fusion, heads, towers
 from mmkeras.pipeline import Shards, read_decoded, readable, write_decoded
-from mmkeras.tuning.trial import OUTCOME, Outcome, Request, run, write_json
+from mmkeras.tuning.trial import LOG, OUTCOME, Outcome, Request, run, whole, write_json
 
 TABLES = {"towers": towers.TOWERS, "fusions": fusion.FUSIONS, "heads": heads.HEADS}
-JOB, REQUEST, LOG = "job.pkl", "request.json", "log.txt"
+JOB, REQUEST = "job.pkl", "request.json"
 
 
 def write_job(data, folder):
@@ -55,7 +56,7 @@ def read_job(folder):
     return content["data"]
 
 
-def run_in_child(job, request, folder, *, seconds=None, test=False, threads=None, beat=None):
+def run_in_child(job, request, folder, *, seconds=None, threads=None, beat=None):
     """`trial.run` in a process of its own.
 
     Args:
@@ -63,7 +64,6 @@ def run_in_child(job, request, folder, *, seconds=None, test=False, threads=None
         request: `Request`.
         folder: of the trial.
         seconds: time limit for the whole process, None: none.
-        test: whether to score "test" too.
         threads: number of processor cores to use; None: all.
         beat: called without arguments every few seconds.
 
@@ -71,10 +71,11 @@ def run_in_child(job, request, folder, *, seconds=None, test=False, threads=None
         `Outcome`. A process that is killed or crashes has failed, with the reason.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / OUTCOME).unlink(missing_ok=True)
-    write_json(folder / REQUEST, {"request": request.to_json(), "test": test})
+    for name in (OUTCOME, LOG):
+        (folder / name).unlink(missing_ok=True)
+    write_json(folder / REQUEST, request.to_json())
     began = time.monotonic()
-    with open(folder / LOG, "wb") as log:
+    with open(folder / LOG, "ab") as log:
         child = subprocess.Popen(
             [sys.executable, "-m", "mmkeras.tuning.child", str(job), str(folder)],
             stdin=subprocess.PIPE,  # never written to: its end tells the child that this process is gone
@@ -135,8 +136,12 @@ def _die_with_parent():
 def main(job, folder):
     """What the process does."""
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    asked = json.loads((Path(folder) / REQUEST).read_text(encoding="utf-8"))
-    run(read_job(Path(job)), Request.from_json(asked["request"]), folder, test=asked["test"])
+    request = Request.from_json(json.loads((Path(folder) / REQUEST).read_text(encoding="utf-8")))
+    run(partial(_train, Path(job)), request, folder)
+
+
+def _train(job, request, watch):
+    whole(read_job(job), 2, request, watch)
 
 
 if __name__ == "__main__":

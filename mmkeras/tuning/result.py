@@ -11,7 +11,7 @@ from mmkeras.errors import InputError
 from mmkeras.model import build
 from mmkeras.schema import Schema
 from mmkeras.training import compile_for
-from mmkeras.tuning import figures, report
+from mmkeras.tuning import controls, features, figures, report
 from mmkeras.tuning.trial import WEIGHTS, Outcome, Request
 
 OWN = ["trial", "status", "score", "epoch", "seconds", "cpu", "parameters", "reason", "history"]
@@ -73,29 +73,59 @@ class TuningResult:
         """Names of the columns of `trials` that are hyperparameters, without those of Hyperband's own books."""
         return [name for name in self.trials if name not in OWN and not name.startswith("tuner/")]
 
-    @cached_property
-    def _best(self):
-        trial = self.completed["trial"].iloc[0]
-        return self.directory / f"trial_{trial}"
+    def request(self, trial):
+        """The `mmkeras.tuning.trial.Request` of a trial, by its number in the table."""
+        return Request.from_json(Outcome.load(self.directory / f"trial_{trial}").request)
 
     @property
     def best(self):
         """The `ModelSpec` of the best completed trial."""
-        return self._request.spec
+        return self.request(self.completed["trial"].iloc[0]).spec
 
     @property
     def training(self):
         """The `Training` of the best completed trial."""
-        return self._request.training
+        return self.request(self.completed["trial"].iloc[0]).training
+
+    @cached_property
+    def controls(self):
+        """DataFrame of the best spec's controls: "role" ("fused", "alone", "shuffled"), "input", "seed", "status",
+        "val" and "test" (scores), "parameters", "seconds", "reason"; without rows where none were asked for.
+        """
+        return controls.table(self.directory, self.completed["trial"].iloc[0])
 
     @property
-    def _request(self):
-        return Request.from_json(Outcome.load(self._best).request)
+    def worth(self):
+        """Whether fusion is worth it, in a paragraph; empty without controls."""
+        return controls.worth(self.controls, self.objective)
+
+    @cached_property
+    def checked(self):
+        """Of a search on cached features: DataFrame of some trials, "trial", "features" and "full" (their scores there
+        and trained as whole models); without rows where none were asked for.
+        """
+        return features.checks(self)
+
+    @property
+    def agreement(self):
+        """Rank correlation (Spearman) of the two scores in `checked`, -1 to 1; NaN for fewer than two trials."""
+        done = self.checked.dropna()
+        return float(done["features"].rank().corr(done["full"].rank())) if len(done) > 1 else float("nan")
+
+    @cached_property
+    def tuned(self):
+        """Of a search on cached features: the `Outcome` of training the best trial on as a whole; else None."""
+        return Outcome.load(self.directory / features.TUNED)
 
     def model(self):
-        """The best trial's `keras.Model`, compiled, with the weights of its best epoch."""
+        """The best trial's `keras.Model`, compiled, with the weights of its best epoch.
+
+        Of a search on cached features, trained on as a whole.
+        """
+        done = self.tuned is not None and self.tuned.status == "COMPLETED"
+        folder = features.TUNED if done else f"trial_{self.completed['trial'].iloc[0]}"
         model = build(self.schema, self.best)
-        model.load_weights(self._best / WEIGHTS)
+        model.load_weights(self.directory / folder / WEIGHTS)
         compile_for(model, self.schema, self.best, self.training, rows=self.training.batch_size)
         return model
 
@@ -129,7 +159,19 @@ class TuningResult:
             text = {"index": False, "na_rep": "-", "float_format": lambda value: f"{value:.4g}"}
             lines += [report.best_rows(done).to_string(**text)]
         lines += [f"failed ({count}): {reason}" for reason, count in report.failures(self.trials).items()]
+        if len(done):
+            lines += [*self._of_features(), *([self.worth] if len(self.controls) else [])]
         return "\n".join([*lines, f"{self.directory}"])
+
+    def _of_features(self):
+        lines, name = [], self.objective[0]
+        if len(self.checked):
+            count = len(self.checked)
+            lines += [f"rank correlation of cached features with whole models, {count} trials: {self.agreement:.2f}"]
+        if self.tuned is not None:
+            told = f"{name} {self.tuned.score:.4g}" if self.tuned.status == "COMPLETED" else self.tuned.reason
+            lines += [f"the best, trained on as a whole: {told}"]
+        return lines
 
 
 def _row(path):

@@ -5,8 +5,6 @@ import gc
 import json
 import os
 import shutil
-import threading
-import time
 from functools import partial
 from pathlib import Path
 
@@ -14,13 +12,18 @@ import keras
 import keras_tuner
 
 from mmkeras.errors import InputError, unknown
+from mmkeras.model import build
 from mmkeras.training import Training
 from mmkeras.tuning.child import run_in_child, write_job
-from mmkeras.tuning.model import Space, SpecModel, require_splits
-from mmkeras.tuning.oracle import LOST_AFTER, oracle_of
+from mmkeras.tuning.controls import CONTROLS, requests
+from mmkeras.tuning.features import TOWERS, features_of, on_features, once, tuned
+from mmkeras.tuning.features import check as compare
+from mmkeras.tuning.model import SpecModel, require_splits
+from mmkeras.tuning.oracle import oracle_of
 from mmkeras.tuning.result import TuningResult
-from mmkeras.tuning.space import objective_of, space_of
-from mmkeras.tuning.trial import WEIGHTS, Outcome, Request, run, write_json
+from mmkeras.tuning.space import objective_of, space_of, towers_of
+from mmkeras.tuning.trial import WEIGHTS, Request, run, whole, write_json
+from mmkeras.tuning.tuner import Search, is_worker
 
 TUNERS, ISOLATIONS = ("bayesian", "random", "hyperband"), ("process", "none")
 SCHEMA, SETTINGS = "schema.json", "search.json"
@@ -37,6 +40,10 @@ def tune(
     isolation="process",
     workers=1,
     time_limit=None,
+    features=None,
+    towers=None,
+    check=4,
+    controls=0,
     overwrite=False,
     seed=0,
     **training,
@@ -67,6 +74,16 @@ def tune(
         isolation: "process", or "none": trials run in this process, which starts faster, but a crash ends the search.
         workers: number of trials at a time, with isolation="process"; each gets its share of the processor's cores.
         time_limit: minutes for a trial.
+        features: "cached": the towers are trained once and run over all rows, and each trial trains what follows them,
+            in this process and without augmentation. Then `check` trials, from the best to the worst, are trained
+            whole, to see how far the cheap ranking agrees with the full one (`.agreement`), and the best is trained on
+            as a whole (`.tuned`, `.model()`).
+        towers: with features="cached", a `ModelSpec` of towers to train first; or a pair of that and a trained
+            `keras.Model` that `build` made of it. None: of each input the first tower that the space names.
+        check: number of trials to train whole, with features="cached".
+        controls: number of seeds for which the best spec is trained again, beside each of its modalities alone and
+            beside itself with one modality shuffled among the rows, for as many epochs: whether fusion is worth it
+            (`.controls`, `.worth`). They are scored on "test" too, if there is such a split.
         overwrite: begin anew, and delete what is in the directory.
         seed: of the search and of every trial.
         training: options of `mmkeras.training.Training`: epochs, augment, class_weight, group_by, weight_decay, ...
@@ -78,33 +95,82 @@ def tune(
         InputError: an unknown option; a directory that holds another search; not one trial that was completed, with
             their reasons.
     """
-    _check(tuner, trials, isolation, workers, time_limit)
+    _check(tuner, trials, isolation, workers, time_limit, features)
     require_splits(data, "tune")
     schema = data["train"].schema
-    name, direction = objective_of(schema, objective)
-    model = SpecModel(data, space_of(schema, space), Training.from_options({**training, "seed": seed}))
+    objective = objective_of(schema, objective)
+    plan = Training.from_options({**training, "seed": seed})
     folder = Path(directory).absolute()
-    if overwrite and not _is_worker():
+    if overwrite and not is_worker():
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
-    settings = {"tuner": tuner, "objective": [name, direction], "seed": seed, "training": training}
+    settings = {"tuner": tuner, "objective": objective, "seed": seed, "training": training, "features": features}
     _same_search(folder, schema, settings)
-    oracle = oracle_of(tuner, keras_tuner.Objective(name, direction), trials, model.training.epochs, seed + 1)
-    with _runner({split: data[split] for split in ("train", "val")}, folder, isolation, workers, time_limit) as runner:
-        search = Search(oracle, model, runner, folder)
+    splits = ("train", "val", "test") if controls and "test" in data else ("train", "val")
+    with _runner({split: data[split] for split in splits}, folder, isolation, workers, time_limit) as runner:
         try:
-            search.run(workers)
+            model, train = SpecModel(data, space_of(schema, space), plan), runner
+            if features:
+                model, train = _on_features(data, space, towers, plan, objective, folder, runner, time_limit)
+            oracle = oracle_of(tuner, keras_tuner.Objective(*objective), trials, plan.epochs, seed + 1)
+            Search(oracle, model, train, folder).run(workers)
+            result = TuningResult.load(folder)
+            if not is_worker():
+                _afterwards(result, runner, check if features else 0, controls, "test" in splits)
         except KeyboardInterrupt:
             print(f"\ninterrupted; the same call goes on.\n{TuningResult.load(folder, complete=False)}")
             raise
     return TuningResult.load(folder)
 
 
-def _check(tuner, trials, isolation, workers, time_limit):
+def _on_features(data, space, towers, training, objective, folder, runner, time_limit):
+    """The hypermodel and the runner of a search on cached features."""
+    schema = data["train"].schema
+    spec, model = towers if isinstance(towers, tuple) else (towers or towers_of(schema, space), None)
+    if model is None:
+        outcome = once(runner, Request(spec, training, objective), folder / TOWERS)
+        if outcome.status == "FAILED":
+            raise InputError(f"tune: the towers could not be trained: {outcome.reason}")
+        print(f"towers: {objective[0]} {outcome.score:.4f} ({outcome.seconds:.0f} s)", flush=True)
+        model = build(schema, spec)
+        model.load_weights(folder / TOWERS / WEIGHTS)
+    found = features_of(data, spec, model, training.class_weight)
+    given = space
+    if not callable(space):
+        given = {name: domain for name, domain in (space or {}).items() if not _of_tower(name, schema)}
+        given |= {name: dict(part) for name, part in found.with_towers(spec).towers.items()}
+    ask = space_of(schema, given)
+    seconds = None if time_limit is None else 60 * time_limit
+    train = partial(_run_here, partial(on_features, found), seconds=seconds)
+    return SpecModel(data, lambda hp: found.with_towers(ask(hp)), training), train
+
+
+def _of_tower(name, schema):
+    return any(name == given or name.startswith(f"{given}_") for given in schema.inputs)
+
+
+def _afterwards(result, runner, check, controls, test):
+    """What is trained when the search is over: checks of a search on features, its winner, the controls."""
+    if check:
+        compare(result, runner, check)
+        tuned(result, runner)
+    best = result.completed["trial"].iloc[0]
+    for role, name, request in requests(result.request(best), result.schema, controls, test):
+        place = result.directory / CONTROLS / best / f"{role}.{name}.{request.training.seed}"
+        outcome = once(runner, request, place)
+        came = f"failed: {outcome.reason}" if outcome.status == "FAILED" else f"{outcome.score:.4f}"
+        print(f"{role} {name} seed {request.training.seed}: {came} ({outcome.seconds:.0f} s)", flush=True)
+
+
+def _check(tuner, trials, isolation, workers, time_limit, features):
     if tuner not in TUNERS:
         raise unknown("tuner", tuner, TUNERS)
     if isolation not in ISOLATIONS:
         raise unknown("isolation", isolation, ISOLATIONS)
+    if features not in (None, "cached"):
+        raise unknown("value of features", features, ["cached"])
+    if features and (workers > 1 or os.environ.get("KERASTUNER_ORACLE_IP")):
+        raise InputError(f"tune: features='cached' searches in one process, received workers={workers}")
     for name, value in (("trials", trials), ("workers", workers)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise InputError(f"tune: expected {name} to be a whole number above 0, received {value!r}")
@@ -130,16 +196,12 @@ def _same_search(folder, schema, settings):
             )
 
 
-def _is_worker():
-    return "chief" not in os.environ.get("KERASTUNER_TUNER_ID", "chief")
-
-
 @contextlib.contextmanager
 def _runner(data, folder, isolation, workers, time_limit):
     """A function `(request, folder, **options) -> Outcome`."""
     seconds = None if time_limit is None else 60 * time_limit
     if isolation == "none":
-        yield partial(_run_here, data, seconds=seconds)
+        yield partial(_run_here, partial(whole, data, 0), seconds=seconds)
         return
     job = folder / f"job-{os.environ.get('KERASTUNER_TUNER_ID', 'tuner0')}"
     write_job(data, job)
@@ -150,111 +212,10 @@ def _runner(data, folder, isolation, workers, time_limit):
         shutil.rmtree(job, ignore_errors=True)
 
 
-def _run_here(data, request, folder, *, beat=None, **options):
-    outcome = run(data, request, folder, verbose=0, **options)
+def _run_here(train, request, folder, *, seconds=None, beat=None):
+    outcome = run(train, request, folder, seconds=seconds)
     keras.backend.clear_session()
     gc.collect()
     if beat:
         beat()
     return outcome
-
-
-class Search(keras_tuner.Tuner):
-    """KerasTuner's Tuner, whose trials are run by `runner`."""
-
-    def __init__(self, oracle, hypermodel, runner, folder):
-        self.runner, self.folder = runner, folder
-        if os.environ.get("KERASTUNER_ORACLE_IP"):
-            oracle.lost_after = LOST_AFTER
-        oracle.verbose = 0
-        self._lasting = oracle
-        super().__init__(oracle, hypermodel, directory=str(folder.parent), project_name=folder.name)
-        self.save()  # from here on there is something to reload
-
-    def _populate_initial_space(self):
-        """Ask the space for its hyperparameters; no model needs to be built for that."""
-        own, self.hypermodel = self.hypermodel, Space(self.hypermodel)
-        super()._populate_initial_space()
-        self.hypermodel = own
-
-    def save(self):
-        """Write the tuner's and the oracle's files, each whole or not at all."""
-        if not self._is_worker():
-            self.oracle.save()
-        write_json(Path(self._get_tuner_fname()), self.get_state())
-
-    def run(self, workers):
-        """The whole search; of a chief, until all workers are done."""
-        if os.environ.get("KERASTUNER_ORACLE_IP") and not _is_worker():
-            threading.Thread(target=self._watch_workers, daemon=True).start()
-            self.search(verbose=0)
-            return
-        if workers == 1:
-            self._work(self.tuner_id)
-            return
-        errors = []
-        threads = []
-        for name in (f"tuner{number}" for number in range(workers)):
-            threads += [threading.Thread(target=self._work_or_tell, args=(name, errors), daemon=True, name=name)]
-            threads[-1].start()
-        while any(thread.is_alive() for thread in threads) and not errors:
-            time.sleep(0.2)
-        if errors:
-            raise errors[0]
-
-    def _work_or_tell(self, tuner_id, errors):
-        try:
-            self._work(tuner_id)
-        except BaseException as error:
-            errors.append(error)
-
-    def _watch_workers(self):
-        while True:
-            time.sleep(2)
-            self._lasting.take_back()
-
-    def _work(self, tuner_id):
-        """Trial after trial, until there is none left."""
-        while True:
-            trial = self.oracle.create_trial(tuner_id)
-            if trial.status == "STOPPED":
-                return
-            if trial.status == "IDLE":
-                time.sleep(1)
-                continue
-            self._try_run_and_update_trial(trial)
-            self.oracle.end_trial(trial)
-
-    def run_trial(self, trial):
-        """Train and score the trial's spec, unless it was done already; the history."""
-        folder, request = Path(self.get_trial_dir(trial.trial_id)), self._request(trial.hyperparameters)
-        outcome = Outcome.load(folder)
-        if outcome is None or not outcome.finished or outcome.request != json.loads(json.dumps(request.to_json())):
-            beat = partial(self.oracle.get_trial, trial.trial_id)
-            outcome = self.runner(request, folder, beat=beat)
-        self._tell(trial, outcome)
-        if outcome.status == "FAILED":
-            raise keras_tuner.errors.FailedTrialError(outcome.reason)
-        history = keras.callbacks.History()
-        history.history = outcome.history
-        return history
-
-    def _request(self, hp):
-        spec = self.hypermodel.spec(hp)
-        more = {}
-        if hp.values.get("tuner/trial_id"):  # Hyperband goes on with an earlier trial
-            more["weights"] = str(Path(self.get_trial_dir(hp.values["tuner/trial_id"])) / WEIGHTS)
-            more["first_epoch"] = hp.values["tuner/initial_epoch"]
-        objective = self.oracle.objective
-        return Request(spec, self.hypermodel.training_of(hp), (objective.name, objective.direction), **more)
-
-    def _tell(self, trial, outcome):
-        values = [(name, value) for name, value in trial.hyperparameters.values.items() if "tuner/" not in name]
-        chosen = ", ".join(
-            f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in values
-        )
-        if outcome.status == "FAILED":
-            came = f"failed: {outcome.reason}"
-        else:
-            came = f"{outcome.request['objective'][0]} {outcome.score:.4f} in epoch {outcome.epoch + 1}"
-        print(f"trial {trial.trial_id}: {came} ({outcome.seconds:.0f} s): {chosen}", flush=True)

@@ -9,7 +9,7 @@ from mmkeras.fusion import FUSIONS
 from mmkeras.heads import compile_args
 from mmkeras.model import ModelSpec, by_target
 from mmkeras.schema import Audio, Image, Number, Series, Tabular, Text, Video
-from mmkeras.towers import TOWERS
+from mmkeras.towers import DEFAULTS, TOWERS
 
 # What each modality's tower is chosen from; others by name in `space`.
 KINDS = {
@@ -49,6 +49,13 @@ def domains(schema):
     return found | {"learning_rate": (3e-4, 5e-3), "batch_size": [32, 64, 128]}
 
 
+def towers_of(schema, given=None):
+    """The `ModelSpec` whose towers a search on cached features runs: of each input the first that the space names."""
+    chosen = {} if given is None or callable(given) else given
+    towers = {name: chosen.get(name, DEFAULTS[type(feature)]) for name, feature in schema.inputs.items()}
+    return ModelSpec(towers={name: kind[0] if isinstance(kind, list) else kind for name, kind in towers.items()})
+
+
 def space_of(schema, given=None):
     """The function `hp -> ModelSpec` that a search calls.
 
@@ -69,8 +76,11 @@ def space_of(schema, given=None):
     chosen = domains(schema) | dict(given or {})
     roles = {"fusion": FUSIONS, **dict.fromkeys(schema.inputs, TOWERS)}
     for name in given or {}:
-        if name not in domains(schema) and not _option(name, roles):
+        option = _option(name, roles)
+        if name not in domains(schema) and not option:
             raise unknown("hyperparameter", name, domains(schema), where="space: ")
+        if option and isinstance(chosen[option[0]], Mapping):
+            raise InputError(f"space: {option[0]!r} is one part with its options, so {name!r} cannot be chosen")
     for name, domain in chosen.items():
         _check(name, domain, schema)
 

@@ -16,7 +16,8 @@ from mmkeras.pipeline import batches
 from mmkeras.schema import Schema
 from mmkeras.training import Training, fit, prepare
 
-OUTCOME, WEIGHTS = "outcome.json", "checkpoint.weights.h5"  # the latter as KerasTuner calls it
+OUTCOME, LOG = "outcome.json", "log.txt"
+WEIGHTS = "checkpoint.weights.h5"  # as KerasTuner calls it
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Request:
         weights: file of the weights to begin with; None: fresh ones.
         inputs: names of the inputs that the model sees; None: all.
         shuffled: name of an input whose values are exchanged among the rows; None: of none.
+        test: whether to score the rows of "test" too, with the weights of the best epoch.
     """
 
     spec: ModelSpec
@@ -40,6 +42,7 @@ class Request:
     weights: str | None = None
     inputs: tuple[str, ...] | None = None
     shuffled: str | None = None
+    test: bool = False
 
     def to_json(self):
         """As a dict of plain values."""
@@ -64,7 +67,7 @@ class Outcome:
         score: best value of the objective over the epochs.
         epoch: number of that epoch, from 0; the weights are of this one.
         history: dict of metric -> list of a value an epoch.
-        test: the score on "test", if there is such a split and it was asked for.
+        test: the score on the rows of "test", if it was asked for.
         parameters: number of weights.
         seconds, cpu: that it took, by the clock and of the processor.
         request: what it was asked to do.
@@ -91,6 +94,10 @@ class Outcome:
         path = Path(folder) / OUTCOME
         return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
 
+    def answers(self, request):
+        """Whether this is the end of such a request."""
+        return self.finished and self.request == json.loads(json.dumps(request.to_json()))
+
     @property
     def finished(self):
         """Whether the trial came to an end, good or bad."""
@@ -108,14 +115,25 @@ class TrialFailed(Exception):
     """A trial that cannot go on, with the reason."""
 
 
-class _Watch(keras.callbacks.Callback):
-    """Keeps the best epoch's weights and the outcome so far; ends what is hopeless or takes too long."""
+class Watch(keras.callbacks.Callback):
+    """Keeps the best epoch's weights and the outcome so far; ends what is hopeless or takes too long.
 
-    def __init__(self, whole, outcome, folder, seconds):
+    Args:
+        outcome: `Outcome`, to be filled.
+        folder: where it is written.
+        seconds: time limit; None: none.
+    """
+
+    def __init__(self, outcome, folder, seconds=None):
         super().__init__()
-        self.whole, self.outcome, self.folder = whole, outcome, folder
+        self.outcome, self.folder, self.whole = outcome, folder, None
         self.name, self.direction = outcome.request["objective"]
         self.deadline = time.monotonic() + seconds if seconds else float("inf")
+
+    def keep(self, model):
+        """Say whose weights are to be kept; the model, again."""
+        self.whole, self.outcome.parameters = model, model.count_params()
+        return model
 
     def on_train_batch_end(self, batch, logs=None):
         """Raise where the time is over or the loss is no number."""
@@ -126,8 +144,6 @@ class _Watch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Enter the epoch's metrics."""
-        if self.name not in logs:
-            raise InputError(f"objective: expected one of {', '.join(logs)}, received {self.name!r}")
         for name, value in logs.items():
             self.outcome.history.setdefault(name, []).append(float(value))
         value = float(logs[self.name])
@@ -140,16 +156,14 @@ class _Watch(keras.callbacks.Callback):
         self.outcome.save(self.folder)
 
 
-def run(data, request, folder, *, seconds=None, test=False, verbose=2):
+def run(train, request, folder, *, seconds=None):
     """Train and score one spec.
 
     Args:
-        data: mapping of "train" and "val", and perhaps "test", to `Records`.
+        train: function `(request, watch)` that trains it, as `whole` does.
         request: `Request`.
-        folder: where the outcome and the weights of the best epoch go.
+        folder: where the outcome, the log of an error and the weights of the best epoch go.
         seconds: time limit; None: none.
-        test: whether to score the rows of "test" too, with the weights of the best epoch.
-        verbose: of Keras.
 
     Returns:
         `Outcome`, also of what failed: no exception but those that end the process.
@@ -158,28 +172,34 @@ def run(data, request, folder, *, seconds=None, test=False, verbose=2):
     folder.mkdir(parents=True, exist_ok=True)
     outcome = Outcome(request.to_json())
     try:
-        _run(controlled(data, request), request, folder, outcome, seconds, test, verbose)
+        train(request, Watch(outcome, folder, seconds))
         outcome.status = "COMPLETED"
     except (Exception, MemoryError) as error:
         outcome.status, outcome.reason = "FAILED", reason_of(error)
-        traceback.print_exc()
+        with open(folder / LOG, "a", encoding="utf-8") as log:
+            traceback.print_exc(file=log)
     outcome.seconds, outcome.cpu = time.monotonic() - began, time.process_time() - cpu
     outcome.save(folder)
     return outcome
 
 
-def _run(data, request, folder, outcome, seconds, test, verbose):
-    model = prepare(data["train"].schema, request.spec, request.training, len(data["train"]))
-    outcome.parameters = model.count_params()
-    if request.weights:
-        model.load_weights(request.weights)
-    watch = _Watch(model, outcome, folder, seconds)
-    first = request.first_epoch
-    fit(model, data, request.spec, request.training, callbacks=[watch], initial_epoch=first, verbose=verbose)
-    if test and "test" in data:
-        model.load_weights(folder / WEIGHTS)
+def whole(data, verbose, request, watch):
+    """Train the whole model.
+
+    Args:
+        data: mapping of "train" and "val", and perhaps "test", to `Records` or `Shards`.
+        verbose: of Keras.
+        request: `Request`.
+        watch: `Watch`.
+    """
+    data = controlled(data, request)
+    train, begin = data["train"], {"initial_epoch": request.first_epoch, "verbose": verbose}
+    model = watch.keep(prepare(train.schema, request.spec, request.training, len(train), request.weights))
+    fit(model, data, request.spec, request.training, callbacks=[watch], **begin)
+    if request.test:
+        model.load_weights(watch.folder / WEIGHTS)
         found = model.evaluate(batches(data["test"], 256), return_dict=True, verbose=0)
-        outcome.test = float(found[request.objective[0].removeprefix("val_")])
+        watch.outcome.test = float(found[request.objective[0].removeprefix("val_")])
 
 
 def reason_of(error):

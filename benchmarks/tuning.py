@@ -1,0 +1,192 @@
+"""What a search costs and what it survives.
+
+    python benchmarks/tuning.py memory [--isolation none]      # resident memory of the search over 30 trials of LSTMs
+    python benchmarks/tuning.py kills [--kills 20]             # killed at random moments, beside a search left alone
+    python benchmarks/tuning.py cached [--trials 12]           # cached features beside full training, on qa.csv
+    python benchmarks/tuning.py width [--trials 10]            # widths and kinds of fusion, beside the hand-made choice
+
+qa.csv of av_digits is looked for as in repertoire.py.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import psutil
+
+import mmkeras as mk
+
+HERE = Path(__file__).resolve().parent
+SMALL = {"fusion": ["concat", "multiply", "gated"], "fusion_depth": 1, "fusion_dropout": 0.0, "width": [8, 16, 32]}
+
+
+def keypad(rows, *names):
+    """A small keypad set with these inputs."""
+    kinds = {"image": mk.Image(8, 8, 1), "question": mk.Text(16), "audio": mk.Audio(8000, 0.3)}
+    folder = Path.home() / ".cache" / "mmkeras" / f"keypad_{rows}"
+    manifest = mk.datasets.keypad(folder, rows=rows, seed=5)
+    return mk.read(manifest, mk.Schema({name: kinds[name] for name in names}, {"answer": mk.Category()})).split("split")
+
+
+def memory(asked):
+    """Resident memory of the search process after every trial."""
+    data, process, seen = keypad(300, "question", "audio"), psutil.Process(), []
+    space = SMALL | {"question": "lstm", "question_dropout": 0.0, "audio": "spectrogram_lstm", "audio_filters": 4}
+    space |= {"audio_dropout": 0.0, "batch_size": 64}
+    own = mk.tuning.tuner.Search._tell
+
+    def tell(search, trial, outcome):
+        own(search, trial, outcome)
+        seen.append(process.memory_info().rss / 2**20)
+        print(f"  {seen[-1]:.0f} MB", flush=True)
+
+    mk.tuning.tuner.Search._tell = tell
+    with tempfile.TemporaryDirectory() as folder:
+        mk.tune(
+            data,
+            space=space,
+            tuner="random",
+            trials=asked.trials,
+            epochs=1,
+            directory=Path(folder) / "search",
+            isolation=asked.isolation,
+        )
+    print(
+        f"isolation={asked.isolation}: {seen[0]:.0f} MB after the first trial, {seen[-1]:.0f} MB after {len(seen)}: "
+        f"{seen[-1] - seen[0]:+.0f} MB"
+    )
+
+
+def search_once(asked):
+    """The search that `kills` kills."""
+    space = SMALL | {"image": {"kind": "conv", "filters": 4}, "question": {"kind": "bag"}, "batch_size": 64}
+    mk.tune(
+        keypad(300, "image", "question"),
+        space=space,
+        tuner=asked.tuner,
+        trials=asked.trials,
+        epochs=2,
+        directory=asked.directory,
+    )
+
+
+def kills(asked):
+    """A search that is killed again and again, and one that is left alone."""
+    folder, random = Path(tempfile.mkdtemp()), np.random.default_rng(1)
+    command = [sys.executable, __file__, "search", "--trials", str(asked.trials), "--tuner", asked.tuner, "--directory"]
+    subprocess.run([*command, str(folder / "quiet")], check=True)
+    finished, done = {}, 0
+    while done < asked.kills:
+        process = subprocess.Popen([*command, str(folder / "killed")])
+        try:
+            process.wait(random.uniform(3, 25))
+            break  # it came to its end
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            done += 1
+        time.sleep(1)
+        now = ended(folder / "killed")
+        assert finished.items() <= now.items(), "a finished trial was lost or done again"
+        finished = now
+        print(f"kill {done}: {len(finished)} trials finished", flush=True)
+    subprocess.run([*command, str(folder / "killed")], check=True)
+    assert finished.items() <= ended(folder / "killed").items(), "a finished trial was lost or done again"
+    quiet, killed = (mk.TuningResult.load(folder / name).trials for name in ("quiet", "killed"))
+    columns = ["trial", "status", "score", "epoch", "fusion", "width", "learning_rate"]
+    same = killed[columns].equals(quiet[columns])
+    print(f"{done} kills, {len(killed)} trials; the result is {'that' if same else 'NOT that'} of a search left alone")
+    shutil.rmtree(folder)
+
+
+def ended(folder):
+    """Dict of trial -> when it came to its end."""
+    found = {}
+    for path in folder.glob("trial_*/outcome.json"):
+        if '"status": "RUNNING"' not in path.read_text():
+            found[path.parent.name] = path.stat().st_mtime_ns
+    return found
+
+
+def questions(asked):
+    """qa.csv, its space with the towers of repertoire.py, and how it is trained there."""
+    from experiments import DIGIT_TOWERS, EXPERIMENTS
+    from repertoire import DATA
+
+    data = EXPERIMENTS["qa"].data(asked.data or DATA)[0]
+    training = EXPERIMENTS["qa"].training
+    return (
+        data,
+        {**DIGIT_TOWERS, "question": {"kind": "lstm"}},
+        {"epochs": asked.epochs or training["epochs"], "augment": training["augment"], "warm_up": 2},
+    )
+
+
+def cached(asked):
+    """CPU-seconds of a trial on cached features beside full training, and how far their rankings agree."""
+    data, towers, training = questions(asked)
+    space = towers | {"learning_rate": (5e-4, 4e-3), "batch_size": 64}
+    training.pop("augment")
+    result = mk.tune(
+        data,
+        space=space,
+        tuner="random",
+        trials=asked.trials,
+        features="cached",
+        check=asked.check,
+        directory=asked.directory or "tuning_cached",
+        **training,
+    )
+    print(result)
+    from mmkeras.tuning.trial import Outcome
+
+    cheap = result.completed["cpu"].mean()
+    full = np.mean([Outcome.load(path).cpu for path in (result.directory / "full").glob("*")])
+    print(f"CPU-seconds a trial: features {cheap:.1f}, full {full:.1f}: {full / cheap:.1f} times the trials a minute")
+
+
+def width(asked):
+    """A search over the fusion's width, depth and kind at the epochs of the repertoire's table."""
+    data, towers, training = questions(asked)
+    space = towers | {
+        "fusion": ["concat"],
+        "fusion_depth": [1, 2, 3],
+        "fusion_dropout": [0.0, 0.1, 0.2],
+        "width": [64, 128, 256],
+        "learning_rate": (1e-3, 3e-3),
+        "batch_size": 64,
+    }
+    result = mk.tune(data, space=space, trials=asked.trials, directory=asked.directory or "tuning_width", **training)
+    model = result.model()
+    print(result)
+    print("test", model.evaluate(mk.batches(data["test"], 256), return_dict=True, verbose=0))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = {"memory": memory, "kills": kills, "search": search_once, "cached": cached, "width": width}
+    parser.add_argument("what", choices=commands)
+    parser.add_argument("--isolation", default="process")
+    parser.add_argument("--trials", type=int)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--check", type=int, default=4)
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--tuner", default="random")
+    parser.add_argument("--directory")
+    parser.add_argument("--data", type=Path)
+    asked = parser.parse_args()
+    asked.trials = asked.trials or {"memory": 30, "kills": 12, "search": 12, "cached": 12, "width": 10}[asked.what]
+    commands[asked.what](asked)
+
+
+if __name__ == "__main__":
+    main()

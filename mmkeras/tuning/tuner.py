@@ -1,0 +1,122 @@
+"""KerasTuner's Tuner, whose trials are run elsewhere: one after the other, by several threads, or by other machines."""
+
+import os
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import keras_tuner
+
+from mmkeras.tuning.model import Space
+from mmkeras.tuning.oracle import LOST_AFTER
+from mmkeras.tuning.trial import WEIGHTS, Outcome, Request, write_json
+
+
+def is_worker():
+    """Whether this process is a worker of a chief elsewhere."""
+    return "chief" not in os.environ.get("KERASTUNER_TUNER_ID", "chief")
+
+
+class Search(keras_tuner.Tuner):
+    """KerasTuner's Tuner, whose trials are run by `runner`."""
+
+    def __init__(self, oracle, hypermodel, runner, folder):
+        self.runner, self.folder = runner, folder
+        if os.environ.get("KERASTUNER_ORACLE_IP"):
+            oracle.lost_after = LOST_AFTER
+        oracle.verbose = 0
+        self._lasting = oracle
+        super().__init__(oracle, hypermodel, directory=str(folder.parent), project_name=folder.name)
+        self.save()  # from here on there is something to reload
+
+    def _populate_initial_space(self):
+        """Ask the space for its hyperparameters; no model needs to be built for that."""
+        own, self.hypermodel = self.hypermodel, Space(self.hypermodel)
+        super()._populate_initial_space()
+        self.hypermodel = own
+
+    def save(self):
+        """Write the tuner's and the oracle's files, each whole or not at all."""
+        if not self._is_worker():
+            self.oracle.save()
+        write_json(Path(self._get_tuner_fname()), self.get_state())
+
+    def run(self, workers):
+        """The whole search; of a chief, until all workers are done."""
+        if os.environ.get("KERASTUNER_ORACLE_IP") and not is_worker():
+            threading.Thread(target=self._watch_workers, daemon=True).start()
+            self.search(verbose=0)
+            return
+        if workers == 1:
+            self._work(self.tuner_id)
+            return
+        errors = []
+        threads = []
+        for name in (f"tuner{number}" for number in range(workers)):
+            threads += [threading.Thread(target=self._work_or_tell, args=(name, errors), daemon=True, name=name)]
+            threads[-1].start()
+        while any(thread.is_alive() for thread in threads) and not errors:
+            time.sleep(0.2)
+        if errors:
+            raise errors[0]
+
+    def _work_or_tell(self, tuner_id, errors):
+        try:
+            self._work(tuner_id)
+        except BaseException as error:
+            errors.append(error)
+
+    def _watch_workers(self):
+        while True:
+            time.sleep(2)
+            self._lasting.take_back()
+
+    def _work(self, tuner_id):
+        """Trial after trial, until there is none left."""
+        while True:
+            trial = self.oracle.create_trial(tuner_id)
+            if trial.status == "STOPPED":
+                return
+            if trial.status == "IDLE":
+                time.sleep(1)
+                continue
+            outcome = self._outcome(trial)
+            trial.status, trial.message = outcome.status, outcome.reason
+            if outcome.status == "COMPLETED":
+                metrics = {
+                    name: values[outcome.epoch - outcome.request["first_epoch"]]
+                    for name, values in outcome.history.items()
+                }
+                self.oracle.update_trial(trial.trial_id, metrics, step=outcome.epoch)
+            self.oracle.end_trial(trial)
+
+    def _outcome(self, trial):
+        """What came of the trial: it is trained and scored, unless that was done already."""
+        folder, request = Path(self.get_trial_dir(trial.trial_id)), self._request(trial.hyperparameters)
+        outcome = Outcome.load(folder)
+        if outcome is None or not outcome.answers(request):
+            beat = partial(self.oracle.get_trial, trial.trial_id)
+            outcome = self.runner(request, folder, beat=beat)
+        self._tell(trial, outcome)
+        return outcome
+
+    def _request(self, hp):
+        spec = self.hypermodel.spec(hp)
+        more = {}
+        if hp.values.get("tuner/trial_id"):  # Hyperband goes on with an earlier trial
+            more["weights"] = str(Path(self.get_trial_dir(hp.values["tuner/trial_id"])) / WEIGHTS)
+            more["first_epoch"] = hp.values["tuner/initial_epoch"]
+        objective = self.oracle.objective
+        return Request(spec, self.hypermodel.training_of(hp), (objective.name, objective.direction), **more)
+
+    def _tell(self, trial, outcome):
+        values = [(name, value) for name, value in trial.hyperparameters.values.items() if "tuner/" not in name]
+        chosen = ", ".join(
+            f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in values
+        )
+        if outcome.status == "FAILED":
+            came = f"failed: {outcome.reason}"
+        else:
+            came = f"{outcome.request['objective'][0]} {outcome.score:.4f} in epoch {outcome.epoch + 1}"
+        print(f"trial {trial.trial_id}: {came} ({outcome.seconds:.0f} s): {chosen}", flush=True)
