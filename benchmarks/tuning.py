@@ -24,6 +24,8 @@ import numpy as np
 import psutil
 
 import mmkeras as mk
+from mmkeras.tuning.trial import Outcome
+from mmkeras.tuning.tuner import Search
 
 HERE = Path(__file__).resolve().parent
 SMALL = {"fusion": ["concat", "multiply", "gated"], "fusion_depth": 1, "fusion_dropout": 0.0, "width": [8, 16, 32]}
@@ -42,14 +44,14 @@ def memory(asked):
     data, process, seen = keypad(300, "question", "audio"), psutil.Process(), []
     space = SMALL | {"question": "lstm", "question_dropout": 0.0, "audio": "spectrogram_lstm", "audio_filters": 4}
     space |= {"audio_dropout": 0.0, "batch_size": 64}
-    own = mk.tuning.tuner.Search._tell
+    own = Search._tell
 
     def tell(search, trial, outcome):
         own(search, trial, outcome)
         seen.append(process.memory_info().rss / 2**20)
         print(f"  {seen[-1]:.0f} MB", flush=True)
 
-    mk.tuning.tuner.Search._tell = tell
+    Search._tell = tell
     with tempfile.TemporaryDirectory() as folder:
         mk.tune(
             data,
@@ -147,8 +149,6 @@ def cached(asked):
         **training,
     )
     print(result)
-    from mmkeras.tuning.trial import Outcome
-
     cheap = result.completed["cpu"].mean()
     full = np.mean([Outcome.load(path).cpu for path in (result.directory / "full").glob("*")])
     print(f"CPU-seconds a trial: features {cheap:.1f}, full {full:.1f}: {full / cheap:.1f} times the trials a minute")

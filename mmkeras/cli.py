@@ -28,17 +28,77 @@ def _parser():
     demo.add_argument("--epochs", default=16, type=_whole, metavar="N", help="(16)")
     demo.add_argument("--seed", default=0, type=int, metavar="N", help="of weights and order of the rows (0)")
     demo.set_defaults(run=_demo)
+    tune = commands.add_parser(
+        "tune",
+        help="search fusions, towers and widths",
+        description=TUNE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    tune.add_argument("experiment", nargs="?", metavar="EXPERIMENT.yaml", help="table, schema and search")
+    tune.add_argument("--report", metavar="DIR", help="write the report of the search in DIR, and search nothing")
+    tune.add_argument("--directory", metavar="DIR", help="folder of the search (as the experiment says, else tuning)")
+    tune.add_argument("--trials", type=_whole, metavar="N", help="(as the experiment says, else 30)")
+    tune.add_argument("--workers", type=_whole, metavar="N", help="trials at a time on this machine (1)")
+    tune.add_argument("--overwrite", action="store_true", help="begin anew")
+    tune.add_argument("--chief", metavar="HOST:PORT", help="of several machines: where the chief listens")
+    tune.add_argument("--worker", metavar="NAME", help="be the worker of this name of the chief; without it: the chief")
+    tune.set_defaults(run=_tune)
     return parser
 
 
-def _demo(arguments):
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported: its own news is not the user's
-    import logging
+TUNE = """Search for the best fusion, towers and widths.
 
+The experiment is a YAML file, see mmkeras/experiment.py. Stopped or killed, the same command goes on where it was. The
+report of the search is written into its folder.
+
+Over several machines, with the experiment and the folder of the search on a common disk:
+  mmkeras tune experiment.yaml --chief 10.0.0.1:8765                 on 10.0.0.1
+  mmkeras tune experiment.yaml --chief 10.0.0.1:8765 --worker a      on each other machine, each with its own name"""
+
+
+def _tune(arguments):
+    if (arguments.experiment is None) == (arguments.report is None):
+        raise InputError("tune: expected either an experiment or --report DIR")
+    if arguments.worker and not arguments.chief:
+        raise InputError("tune: expected --chief HOST:PORT beside --worker")
+    if arguments.chief:
+        os.environ.update(_address(arguments.chief, arguments.worker or "chief"))
+    _quiet()
+    from mmkeras.experiment import load_experiment
+    from mmkeras.tuning import TuningResult, tune
+
+    if arguments.report:
+        print(TuningResult.load(arguments.report).report())
+        return
+    experiment = load_experiment(arguments.experiment)
+    given = {name: getattr(arguments, name) for name in ("directory", "trials", "workers") if getattr(arguments, name)}
+    result = tune(experiment.data, **{**experiment.tune, **given, "overwrite": arguments.overwrite})
+    print(result)
+    if not arguments.worker:
+        print(f"report: {result.report()}")
+
+
+def _address(chief, name):
+    """KerasTuner's environment variables."""
+    host, _, port = chief.rpartition(":")
+    if not host or not port.isdecimal():
+        raise InputError(f"tune: expected --chief HOST:PORT, received {chief!r}")
+    return {"KERASTUNER_ORACLE_IP": host, "KERASTUNER_ORACLE_PORT": port, "KERASTUNER_TUNER_ID": name}
+
+
+def _demo(arguments):
+    _quiet()
     from mmkeras.demo import demo
 
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     demo(arguments.out, arguments.fusion, arguments.epochs, arguments.seed)
+
+
+def _quiet():
+    """TensorFlow's own news is not the user's."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
+    import logging
+
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def main(argv=None):

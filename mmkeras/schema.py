@@ -163,9 +163,22 @@ class Schema:
             content = json.loads(text)
             if content["format"] != FORMAT:
                 raise InputError(f"Schema: expected format {FORMAT}, received {content['format']!r}")
-            return cls(_parts(content["inputs"], INPUTS), _parts(content["targets"], TARGETS))
+            return cls.from_options({role: content[role] for role in ("inputs", "targets")})
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"Schema: expected the JSON of a schema, received {text[:60]!r} ({error})") from error
+
+    @classmethod
+    def from_options(cls, options):
+        """The schema from plain values: dict of "inputs" and "targets", each of name -> dict of "kind" and options.
+
+        >>> text = {"kind": "Text", "length": 8}
+        >>> Schema.from_options({"inputs": {"review": text}, "targets": {"liked": {"kind": "Category"}}}).fitted
+        False
+        """
+        for role in options:
+            if role not in ("inputs", "targets"):
+                raise unknown("key", role, ["inputs", "targets"], where="Schema: ")
+        return cls(_parts(options["inputs"], INPUTS), _parts(options["targets"], TARGETS))
 
     def save(self, path):
         """Write the schema as JSON to `path`."""

@@ -39,7 +39,8 @@ MAY_IMPORT = {
     "bundle": "decode errors evaluation heads model pipeline schema",
     "datasets": "errors",
     "demo": "bundle datasets errors evaluation model records schema training",
-    "cli": "demo errors",
+    "experiment": "errors records schema",
+    "cli": "demo errors experiment tuning",
 }
 WITHOUT_TENSORFLOW = [
     "targets",

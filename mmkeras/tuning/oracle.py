@@ -11,8 +11,6 @@ from keras_tuner.engine.trial import Trial
 
 from mmkeras.tuning.trial import write_json
 
-LOST_AFTER = 60.0  # seconds without a sign of life
-
 
 class _Durable:
     """What is added to an oracle: files written whole, a repaired state after a kill, trials of lost workers."""
@@ -26,9 +24,19 @@ class _Durable:
     def _save_trial(self, trial):
         write_json(Path(self._get_trial_dir(trial.trial_id)) / "trial.json", trial.get_state())
 
+    def set_state(self, state):
+        """Take up the state; workers elsewhere may still be at their trials, or give no more signs of life."""
+        super().set_state(state)
+        self._at_work = dict(self.ongoing_trials) if self.lost_after else {}
+
     def reload(self):
         """Read the state of a search that was stopped, perhaps between the writing of two files."""
         super().reload()
+        self.ongoing_trials = self._at_work
+        for tuner_id, trial in self._at_work.items():
+            self._retry_queue.remove(trial.trial_id)
+            self.tuner_ids.add(tuner_id)
+            self._signs[tuner_id] = time.monotonic()
         for trial_id in set(self.trials) - set(self.start_order):  # drawn, but the oracle's state is that before
             del self.trials[trial_id]
             shutil.rmtree(self._get_trial_dir(trial_id))

@@ -23,7 +23,7 @@ from mmkeras.tuning.oracle import oracle_of
 from mmkeras.tuning.result import TuningResult
 from mmkeras.tuning.space import objective_of, space_of, towers_of
 from mmkeras.tuning.trial import WEIGHTS, Request, run, whole, write_json
-from mmkeras.tuning.tuner import Search, is_worker
+from mmkeras.tuning.tuner import Search, role
 
 TUNERS, ISOLATIONS = ("bayesian", "random", "hyperband"), ("process", "none")
 SCHEMA, SETTINGS = "schema.json", "search.json"
@@ -44,6 +44,7 @@ def tune(
     towers=None,
     check=4,
     controls=0,
+    lost_after=60.0,
     overwrite=False,
     seed=0,
     **training,
@@ -57,7 +58,8 @@ def tune(
 
     Over several machines with a common folder: see `mmkeras tune --help`, or set KerasTuner's own variables
     KERASTUNER_TUNER_ID ("chief", or a name of the worker), KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT, and make
-    the same call in every process. The trial of a worker that gives no sign of life for a minute goes to another.
+    the same call in every process. The trial of a worker that gives no sign of life for `lost_after` seconds goes to
+    another.
 
     Args:
         data: mapping of "train" and "val" to `Records` or `Shards` with one fitted schema, as from `records.split`.
@@ -84,6 +86,7 @@ def tune(
         controls: number of seeds for which the best spec is trained again, beside each of its modalities alone and
             beside itself with one modality shuffled among the rows, for as many epochs: whether fusion is worth it
             (`.controls`, `.worth`). They are scored on "test" too, if there is such a split.
+        lost_after: seconds, of several machines, see above.
         overwrite: begin anew, and delete what is in the directory.
         seed: of the search and of every trial.
         training: options of `mmkeras.training.Training`: epochs, augment, class_weight, group_by, weight_decay, ...
@@ -101,21 +104,22 @@ def tune(
     objective = objective_of(schema, objective)
     plan = Training.from_options({**training, "seed": seed})
     folder = Path(directory).absolute()
-    if overwrite and not is_worker():
+    if overwrite and role() != "worker":
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     settings = {"tuner": tuner, "objective": objective, "seed": seed, "training": training, "features": features}
     _same_search(folder, schema, settings)
     splits = ("train", "val", "test") if controls and "test" in data else ("train", "val")
-    with _runner({split: data[split] for split in splits}, folder, isolation, workers, time_limit) as runner:
+    rows = {} if role() == "chief" and not controls else {split: data[split] for split in splits}
+    with _runner(rows, folder, isolation, workers, time_limit) as runner:
         try:
             model, train = SpecModel(data, space_of(schema, space), plan), runner
             if features:
                 model, train = _on_features(data, space, towers, plan, objective, folder, runner, time_limit)
             oracle = oracle_of(tuner, keras_tuner.Objective(*objective), trials, plan.epochs, seed + 1)
-            Search(oracle, model, train, folder).run(workers)
+            Search(oracle, model, train, folder, lost_after).run(workers)
             result = TuningResult.load(folder)
-            if not is_worker():
+            if role() != "worker":
                 _afterwards(result, runner, check if features else 0, controls, "test" in splits)
         except KeyboardInterrupt:
             print(f"\ninterrupted; the same call goes on.\n{TuningResult.load(folder, complete=False)}")
@@ -155,11 +159,11 @@ def _afterwards(result, runner, check, controls, test):
         compare(result, runner, check)
         tuned(result, runner)
     best = result.completed["trial"].iloc[0]
-    for role, name, request in requests(result.request(best), result.schema, controls, test):
-        place = result.directory / CONTROLS / best / f"{role}.{name}.{request.training.seed}"
+    for kind, name, request in requests(result.request(best), result.schema, controls, test):
+        place = result.directory / CONTROLS / best / f"{kind}.{name}.{request.training.seed}"
         outcome = once(runner, request, place)
         came = f"failed: {outcome.reason}" if outcome.status == "FAILED" else f"{outcome.score:.4f}"
-        print(f"{role} {name} seed {request.training.seed}: {came} ({outcome.seconds:.0f} s)", flush=True)
+        print(f"{kind} {name} seed {request.training.seed}: {came} ({outcome.seconds:.0f} s)", flush=True)
 
 
 def _check(tuner, trials, isolation, workers, time_limit, features):
@@ -169,12 +173,12 @@ def _check(tuner, trials, isolation, workers, time_limit, features):
         raise unknown("isolation", isolation, ISOLATIONS)
     if features not in (None, "cached"):
         raise unknown("value of features", features, ["cached"])
-    if features and (workers > 1 or os.environ.get("KERASTUNER_ORACLE_IP")):
+    if features and (workers > 1 or role() != "alone"):
         raise InputError(f"tune: features='cached' searches in one process, received workers={workers}")
     for name, value in (("trials", trials), ("workers", workers)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise InputError(f"tune: expected {name} to be a whole number above 0, received {value!r}")
-    if workers > 1 and isolation == "none":
+    if isolation == "none" and (workers > 1 or role() != "alone"):
         raise InputError(f"tune: expected isolation='process' with workers={workers}, received 'none'")
     if time_limit is not None and not time_limit > 0:
         raise InputError(f"tune: expected time_limit to be minutes above 0, received {time_limit!r}")

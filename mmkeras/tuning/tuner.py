@@ -9,22 +9,23 @@ from pathlib import Path
 import keras_tuner
 
 from mmkeras.tuning.model import Space
-from mmkeras.tuning.oracle import LOST_AFTER
 from mmkeras.tuning.trial import WEIGHTS, Outcome, Request, write_json
 
 
-def is_worker():
-    """Whether this process is a worker of a chief elsewhere."""
-    return "chief" not in os.environ.get("KERASTUNER_TUNER_ID", "chief")
+def role():
+    """What this process is by KerasTuner's environment variables: "chief", "worker", or "alone"."""
+    if not os.environ.get("KERASTUNER_ORACLE_IP"):
+        return "alone"
+    return "chief" if "chief" in os.environ["KERASTUNER_TUNER_ID"] else "worker"
 
 
 class Search(keras_tuner.Tuner):
     """KerasTuner's Tuner, whose trials are run by `runner`."""
 
-    def __init__(self, oracle, hypermodel, runner, folder):
+    def __init__(self, oracle, hypermodel, runner, folder, lost_after=60.0):
         self.runner, self.folder = runner, folder
-        if os.environ.get("KERASTUNER_ORACLE_IP"):
-            oracle.lost_after = LOST_AFTER
+        if role() != "alone":
+            oracle.lost_after = lost_after
         oracle.verbose = 0
         self._lasting = oracle
         super().__init__(oracle, hypermodel, directory=str(folder.parent), project_name=folder.name)
@@ -44,7 +45,7 @@ class Search(keras_tuner.Tuner):
 
     def run(self, workers):
         """The whole search; of a chief, until all workers are done."""
-        if os.environ.get("KERASTUNER_ORACLE_IP") and not is_worker():
+        if role() == "chief":
             threading.Thread(target=self._watch_workers, daemon=True).start()
             self.search(verbose=0)
             return

@@ -1,0 +1,148 @@
+"""Search on cached tower features: the towers run once, and each trial trains what follows them."""
+
+from dataclasses import dataclass, replace
+
+import keras
+import numpy as np
+import pandas as pd
+
+from mmkeras.errors import InputError
+from mmkeras.model import ModelSpec, build, halves
+from mmkeras.pipeline import batches, labels, readable, row_weights
+from mmkeras.training import compile_for
+from mmkeras.tuning.trial import WEIGHTS, Outcome
+
+TOWERS, FULL, TUNED = "towers", "full", "tuned"  # folders in that of the search
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the towers made of the rows, and how to go on from there.
+
+    Attributes:
+        schema: `Schema`.
+        spec: `ModelSpec` of the towers.
+        model: `keras.Model` whose towers were run.
+        rows: dict of split -> (list of arrays `(rows, ...)`, answers, weights), as the model behind the towers takes
+            them.
+    """
+
+    schema: object
+    spec: ModelSpec
+    model: keras.Model
+    rows: dict
+
+    def with_towers(self, spec):
+        """The spec with these towers, in their own width, in the place of its own."""
+        kinds = {name: self.spec.towers.get(name) for name in self.schema.inputs}
+        return replace(spec, towers={name: _of_width(kind, self.spec.width) for name, kind in kinds.items() if kind})
+
+
+def _of_width(kind, width):
+    return {"width": width, **(kind if isinstance(kind, dict) else {"kind": kind})}
+
+
+def features_of(data, spec, model, class_weight=None):
+    """Run the towers of a model over the training and validation rows.
+
+    Args:
+        data: mapping of "train" and "val" to `Records`.
+        spec: `ModelSpec` of the model, which names the tower of every input.
+        model: `keras.Model` that `build` made of it.
+        class_weight: as of `mk.batches`.
+
+    Returns:
+        `Features`.
+    """
+    schema = data["train"].schema
+    missing = [name for name in schema.inputs if name not in spec.towers]
+    if missing:
+        raise InputError(f"features: expected a spec with a tower for every input, received none for {missing[0]!r}")
+    parts = halves(model, schema)
+    if parts is None:
+        raise InputError("features: expected a model that build made of the schema, received another")
+    rows = {}
+    for split in ("train", "val"):
+        records = readable(data[split], targets=True)
+        found = parts[0].predict(batches(records, 256, targets=False), verbose=0)
+        tensors = [tensor for name in schema.inputs for tensor in found[name]]
+        truth = labels(records)
+        weights = row_weights(records, truth, class_weight if split == "train" else None)
+        rows[split] = tensors, *(_one_or_all(schema, values) for values in (truth, weights))
+    return Features(schema, spec, model, rows)
+
+
+def _one_or_all(schema, values):
+    """Values by target as Keras wants them."""
+    if not values:
+        return None
+    return values if len(schema.targets) > 1 else next(iter(values.values()))
+
+
+def on_features(features, request, watch):
+    """Train what follows the towers of the request's spec; `trial.run` calls it."""
+    model = watch.keep(_with_weights(features, request))
+    tensors, truth, weights = features.rows["train"]
+    head = halves(model, features.schema)[1]
+    compile_for(head, features.schema, request.spec, request.training, len(tensors[0]))
+    head.fit(
+        tensors,
+        truth,
+        sample_weight=weights,
+        validation_data=features.rows["val"],
+        batch_size=request.training.batch_size,
+        epochs=request.training.epochs,
+        initial_epoch=request.first_epoch,
+        callbacks=[watch],
+        verbose=0,
+    )
+
+
+def _with_weights(features, request):
+    """The request's model with the towers' weights."""
+    keras.utils.set_random_seed(request.training.seed)
+    model = build(features.schema, request.spec)
+    if request.weights:
+        model.load_weights(request.weights)
+    for name in features.schema.inputs:
+        model.get_layer(f"{name}_tower").set_weights(features.model.get_layer(f"{name}_tower").get_weights())
+    return model
+
+
+def check(result, runner, count):
+    """Train a few of a search's trials whole, from the best to the worst, for `checks` to compare.
+
+    Args:
+        result: `TuningResult` of the search on features.
+        runner: function `(request, folder) -> Outcome` that trains whole models.
+        count: number of trials.
+    """
+    done = result.completed["trial"]
+    for place in np.unique(np.linspace(0, len(done) - 1, min(count, len(done))).round().astype(int)):
+        trial = done.iloc[place]
+        once(runner, result.request(trial), result.directory / FULL / trial)
+
+
+def checks(result):
+    """DataFrame of the trials that `check` trained: "trial", "features" and "full", their scores; the best first."""
+    rows = []
+    for trial, score in result.completed[["trial", "score"]].itertuples(index=False):
+        outcome = Outcome.load(result.directory / FULL / trial)
+        if outcome is not None and outcome.answers(result.request(trial)):
+            rows.append((trial, score, outcome.score if outcome.status == "COMPLETED" else np.nan))
+    return pd.DataFrame(rows, columns=["trial", "features", "full"])
+
+
+def tuned(result, runner):
+    """Train the best trial of a cached search on as a whole, at a third of its rate; its `Outcome`."""
+    best = result.completed["trial"].iloc[0]
+    request = result.request(best)
+    gently = replace(request.training, learning_rate=request.training.learning_rate / 3)
+    weights = str(result.directory / f"trial_{best}" / WEIGHTS)
+    return once(runner, replace(request, training=gently, weights=weights, first_epoch=0), result.directory / TUNED)
+
+
+def once(runner, request, folder):
+    """The outcome in the folder, if it is of this request; else that of running it."""
+    found = Outcome.load(folder)
+    return found if found and found.answers(request) else runner(request, folder)
