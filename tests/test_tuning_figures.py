@@ -218,6 +218,16 @@ def test_many_trials_kinds_and_hyperparameters():
     assert all(left.x1 <= right.x0 + 2 for left, right in pairwise(names))
 
 
+@pytest.mark.parametrize("score", [0.101, 0.899])
+def test_names_beside_the_panel_keep_apart(score):
+    kinds = [done(score + number * 1e-5, width=8, fusion=f"kind_{number}") for number in range(5)]
+    axes = panels(result_of(*kinds, done(0.1, width=8, fusion="low"), done(0.9, width=8, fusion="high")))["against"]
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert len(boxes) == 7
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    assert axes.bbox.y0 - 2 < min(box.y0 for box in boxes) < max(box.y1 for box in boxes) < axes.bbox.y1 + 2
+
+
 def test_no_completed_trial():
     with pytest.raises(InputError, match="expected at least one completed trial, received none of 1"):
         result_of(("FAILED", [], {"width": 8})).figure()
