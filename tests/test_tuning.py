@@ -428,6 +428,10 @@ def test_controls(cached, pair):
     assert set(controls["seed"]) == {0}
     assert controls["test"].notna().all()
     assert result.worth.startswith("Is fusion worth it?")
+    folder = result.report()
+    assert "Is fusion worth it?" in (folder / "report.md").read_text()
+    assert (folder / "controls.png").stat().st_size > 10_000
+    assert len(pd.read_csv(folder / "controls.csv")) == len(controls)
     alone = {row.input: row.parameters for row in controls.itertuples() if row.role == "alone"}
     whole = controls.loc[controls["role"] == "fused", "parameters"].iloc[0]
     assert all(count < whole for count in alone.values())

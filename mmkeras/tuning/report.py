@@ -31,14 +31,16 @@ def write(result, folder=None):
 
     Returns:
         `Path` of the folder: report.md, trials.csv (all but the histories) and, of a search with a completed trial,
-        best.json (its `ModelSpec`), training.json (its `Training`) and overview.png (its figure, with matplotlib).
+        best.json (its `ModelSpec`), training.json (its `Training`) and overview.png (its figure, with matplotlib); with
+        controls also controls.csv and controls.png.
     """
     folder = Path(folder) if folder is not None else result.directory / "report"
     folder.mkdir(parents=True, exist_ok=True)
     result.trials.drop(columns="history").to_csv(folder / "trials.csv", index=False)
     sections = [f"# Search in {result.directory.name}", _counts(result)]
     if len(result.completed):
-        sections += [_picture(result, folder / PICTURE), *_best(result, folder)]
+        sections += [_picture(result.figure, folder / PICTURE, "Score, progress, learning curves, hyperparameters")]
+        sections += [*_best(result, folder), *_controls(result, folder)]
     failed = failures(result.trials)
     if failed:
         table = pd.DataFrame({"trials": failed.values(), "reason": failed.keys()})
@@ -60,12 +62,12 @@ def _counts(result):
     return f"{told} All trials: [trials.csv](trials.csv)."
 
 
-def _picture(result, path):
+def _picture(figure, path, title):
     try:
-        result.figure().savefig(path, dpi=150)
+        figure().savefig(path, dpi=150)
     except InputError as error:
         return f"No picture. {error}"
-    return f"![Score against width, progress, learning curves and hyperparameters]({path.name})"
+    return f"![{title}]({path.name})"
 
 
 def _best(result, folder):
@@ -82,6 +84,16 @@ def _best(result, folder):
         "It was trained with ([training.json](training.json)):",
         f"```json\n{training}\n```",
     ]
+
+
+def _controls(result, folder):
+    """Write the controls' files; the sections about them."""
+    if not len(result.controls):
+        return []
+    result.controls.to_csv(folder / "controls.csv", index=False)
+    columns = ["role", "input", "seed", "status", "val", "test", "parameters"]
+    picture = _picture(result.controls_figure, folder / "controls.png", "The fused model and its controls")
+    return ["## Is fusion worth it?", result.worth, picture, markdown(result.controls[columns])]
 
 
 def markdown(table):

@@ -140,8 +140,20 @@ class TuningResult:
         """
         return figures.overview(self)
 
+    def controls_figure(self):
+        """A matplotlib Figure: the fused model beside each modality alone and with each modality shuffled.
+
+        Raises:
+            InputError: no controls, or matplotlib is not installed.
+        """
+        done, split = controls.scores(self.controls)
+        metric = self.objective[0].removeprefix("val_")
+        return figures.controls(done, (f"{metric} on {split!r}", self.objective[1]))
+
     def report(self, folder=None):
         """Write report.md, trials.csv, best.json, training.json and overview.png, as far as there are trials for them.
+
+        With controls also controls.csv and controls.png.
 
         Args:
             folder: to write into; None: "report" in the search's directory.
