@@ -188,6 +188,8 @@ def test_rows_to_choose_by_are_asked_for(keypad_splits, tmp_path):
 def test_a_directory_holds_one_search(found, keypad_splits):
     with pytest.raises(InputError, match="holds a search with another training"):
         search(keypad_splits, found.directory, epochs=3)
+    with pytest.raises(InputError, match="holds a search with another space"):
+        search(keypad_splits, found.directory, epochs=2, augment={"audio": {"gain": 6}}, space=SPACE | {"width": [4]})
 
 
 # failures ------------------------------------------------------------------------------------------------------------
@@ -343,10 +345,11 @@ def ended(path):
     return json.loads(path.read_text())["status"] != "RUNNING"
 
 
-def test_interrupted_tells_the_table(program, tmp_path):
-    process = program(tmp_path / "search", trials=20)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_interrupted_tells_the_table(program, tmp_path, workers):
+    process = program(tmp_path / "search", trials=20, workers=workers)
     for line in process.stdout:
-        if line.startswith("trial 00"):
+        if line.startswith("trial 0"):
             break
     process.send_signal(signal.SIGINT)
     told, _ = process.communicate(timeout=60)

@@ -108,6 +108,7 @@ def tune(
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     settings = {"tuner": tuner, "objective": objective, "seed": seed, "training": training, "features": features}
+    settings["space"] = "a function" if callable(space) else space
     _same_search(folder, schema, settings)
     splits = ("train", "val", "test") if controls and "test" in data else ("train", "val")
     rows = {} if role() == "chief" and not controls else {split: data[split] for split in splits}

@@ -27,7 +27,7 @@ class Search(keras_tuner.Tuner):
         if role() != "alone":
             oracle.lost_after = lost_after
         oracle.verbose = 0
-        self._lasting = oracle
+        self.lasting, self.stopped = oracle, threading.Event()
         super().__init__(oracle, hypermodel, directory=str(folder.parent), project_name=folder.name)
         self.save()  # from here on there is something to reload
 
@@ -45,33 +45,49 @@ class Search(keras_tuner.Tuner):
 
     def run(self, workers):
         """The whole search; of a chief, until all workers are done."""
-        if role() == "chief":
-            threading.Thread(target=self._watch_workers, daemon=True).start()
-            self.search(verbose=0)
-            return
-        if workers == 1:
-            self._work(self.tuner_id)
-            return
-        errors = []
-        threads = []
+        try:
+            if role() == "chief":
+                threading.Thread(target=self._watch_workers, daemon=True).start()
+                self.search(verbose=0)
+            elif workers == 1:
+                self._work(self.tuner_id)
+            else:
+                self._work_together(workers)
+        finally:
+            self.stopped.set()
+
+    def _watch_workers(self):
+        while not self.stopped.wait(2):
+            self.lasting.take_back()
+
+    def _work_together(self, workers):
+        """Several threads, each of which waits for the process of its trial; the first error ends all."""
+        errors, threads = [], []
+
+        def work(name):
+            try:
+                self._work(name)
+            except BaseException as error:
+                errors.append(error)
+
         for name in (f"tuner{number}" for number in range(workers)):
-            threads += [threading.Thread(target=self._work_or_tell, args=(name, errors), daemon=True, name=name)]
+            threads += [threading.Thread(target=work, args=(name,), name=name, daemon=True)]
             threads[-1].start()
-        while any(thread.is_alive() for thread in threads) and not errors:
-            time.sleep(0.2)
+        try:
+            while any(thread.is_alive() for thread in threads) and not errors:
+                time.sleep(0.2)
+        finally:
+            self.stopped.set()
+            for thread in threads:
+                thread.join()
         if errors:
             raise errors[0]
 
-    def _work_or_tell(self, tuner_id, errors):
-        try:
-            self._work(tuner_id)
-        except BaseException as error:
-            errors.append(error)
-
-    def _watch_workers(self):
-        while True:
-            time.sleep(2)
-            self._lasting.take_back()
+    def _sign(self, trial_id):
+        """What a trial calls every few seconds: a sign of life to the chief, and the end where all is to end."""
+        if self.stopped.is_set():
+            raise KeyboardInterrupt
+        self.oracle.get_trial(trial_id)
 
     def _work(self, tuner_id):
         """Trial after trial, until there is none left."""
@@ -97,7 +113,7 @@ class Search(keras_tuner.Tuner):
         folder, request = Path(self.get_trial_dir(trial.trial_id)), self._request(trial.hyperparameters)
         outcome = Outcome.load(folder)
         if outcome is None or not outcome.answers(request):
-            beat = partial(self.oracle.get_trial, trial.trial_id)
+            beat = partial(self._sign, trial.trial_id)
             outcome = self.runner(request, folder, beat=beat)
         self._tell(trial, outcome)
         return outcome
