@@ -3,7 +3,8 @@
     python benchmarks/tuning.py memory [--isolation none]      # resident memory of the search over 30 trials of LSTMs
     python benchmarks/tuning.py kills [--kills 20]             # killed at random moments, beside a search left alone
     python benchmarks/tuning.py cached [--trials 12]           # cached features beside full training, on qa.csv
-    python benchmarks/tuning.py width [--trials 10]            # widths and kinds of fusion, beside the hand-made choice
+    python benchmarks/tuning.py width [--trials 8]             # widths and kinds of fusion on keypad, beside the choice
+                                                               # by hand in RESULTS.md
 
 qa.csv of av_digits is looked for as in repertoire.py.
 """
@@ -119,35 +120,24 @@ def ended(folder):
     return found
 
 
-def questions(asked):
-    """qa.csv, its space with the towers of repertoire.py, and how it is trained there."""
-    from experiments import DIGIT_TOWERS, EXPERIMENTS
+def experiment(name, asked):
+    """The splits, fixed towers and training of one of repertoire.py's experiments."""
+    from experiments import EXPERIMENTS
     from repertoire import DATA
 
-    data = EXPERIMENTS["qa"].data(asked.data or DATA)[0]
-    training = EXPERIMENTS["qa"].training
-    return (
-        data,
-        {**DIGIT_TOWERS, "question": {"kind": "lstm"}},
-        {"epochs": asked.epochs or training["epochs"], "augment": training["augment"], "warm_up": 2},
-    )
+    found = EXPERIMENTS[name]
+    training = {key: found.training[key] for key in ("epochs", "augment")} | {"warm_up": 2}
+    towers = {key: part if isinstance(part, dict) else {"kind": part} for key, part in found.towers.items()}
+    return found.data(asked.data or DATA)[0], towers, training
 
 
 def cached(asked):
     """CPU-seconds of a trial on cached features beside full training, and how far their rankings agree."""
-    data, towers, training = questions(asked)
+    data, towers, training = experiment("qa", asked)
     space = towers | {"learning_rate": (5e-4, 4e-3), "batch_size": 64}
-    training.pop("augment")
-    result = mk.tune(
-        data,
-        space=space,
-        tuner="random",
-        trials=asked.trials,
-        features="cached",
-        check=asked.check,
-        directory=asked.directory or "tuning_cached",
-        **training,
-    )
+    folder = asked.directory or Path(tempfile.mkdtemp()) / "search"
+    options = {"tuner": "random", "trials": asked.trials, "features": "cached", "check": asked.check}
+    result = mk.tune(data, space=space, directory=folder, **options, **training)
     print(result)
     cheap = result.completed["cpu"].mean()
     full = np.mean([Outcome.load(path).cpu for path in (result.directory / "full").glob("*")])
@@ -155,20 +145,18 @@ def cached(asked):
 
 
 def width(asked):
-    """A search over the fusion's width, depth and kind at the epochs of the repertoire's table."""
-    data, towers, training = questions(asked)
+    """A search over kind, width, depth and dropout of the fusion at the epochs of the repertoire's table."""
+    data, towers, training = experiment("keypad", asked)
     space = towers | {
-        "fusion": ["concat"],
+        "fusion": ["concat", "gated", "low_rank"],
         "fusion_depth": [1, 2, 3],
-        "fusion_dropout": [0.0, 0.1, 0.2],
-        "width": [64, 128, 256],
-        "learning_rate": (1e-3, 3e-3),
-        "batch_size": 64,
+        "fusion_dropout": [0.0, 0.1],
     }
-    result = mk.tune(data, space=space, trials=asked.trials, directory=asked.directory or "tuning_width", **training)
-    model = result.model()
+    space |= {"width": [64, 128, 256], "learning_rate": (1e-3, 4e-3), "batch_size": 128}
+    folder = asked.directory or Path(tempfile.mkdtemp()) / "search"
+    result = mk.tune(data, space=space, trials=asked.trials, directory=folder, **training)
     print(result)
-    print("test", model.evaluate(mk.batches(data["test"], 256), return_dict=True, verbose=0))
+    print("test", result.model().evaluate(mk.batches(data["test"], 256), return_dict=True, verbose=0))
 
 
 def main():
@@ -184,7 +172,7 @@ def main():
     parser.add_argument("--directory")
     parser.add_argument("--data", type=Path)
     asked = parser.parse_args()
-    asked.trials = asked.trials or {"memory": 30, "kills": 12, "search": 12, "cached": 12, "width": 10}[asked.what]
+    asked.trials = asked.trials or {"memory": 30, "kills": 12, "search": 12, "cached": 12, "width": 8}[asked.what]
     commands[asked.what](asked)
 
 

@@ -316,15 +316,15 @@ def test_time_limit(keypad_splits, tmp_path):
 
 
 def test_kill_and_go_on(program, tmp_path):
-    """Killed three times at other moments: the trials are those of a search that was left alone."""
+    """Killed twice: the trials are those of a search that was left alone."""
     quiet, killed = tmp_path / "quiet", tmp_path / "killed"
-    process = program(quiet)
+    process = program(quiet, trials=2)
     told, _ = process.communicate()
     assert process.returncode == 0, told
     random = np.random.default_rng(0)
-    for _ in range(3):
-        process = program(killed)
-        time.sleep(random.uniform(4, 20))
+    for _ in range(2):
+        process = program(killed, trials=2)
+        time.sleep(random.uniform(4, 16))
         process.send_signal(signal.SIGKILL)
         process.communicate()
         for _ in range(100):
@@ -333,7 +333,7 @@ def test_kill_and_go_on(program, tmp_path):
             time.sleep(0.1)
         assert not trial_processes(killed)  # the trial's process does not outlive the search
     done = {path.parent.name: path.stat().st_mtime_ns for path in killed.glob("trial_*/outcome.json") if ended(path)}
-    told, _ = program(killed).communicate()
+    told, _ = program(killed, trials=2).communicate()
     expected, found = mk.TuningResult.load(quiet), mk.TuningResult.load(killed)
     columns = ["trial", "status", "score", "epoch", "fusion", "width", "learning_rate"]
     assert found.trials[columns].equals(expected.trials[columns]), told
@@ -359,8 +359,8 @@ def test_interrupted_tells_the_table(program, tmp_path, workers):
 
 
 def test_two_workers_share_the_trials(keypad_splits, tmp_path):
-    result = search(keypad_splits, tmp_path / "search", isolation="process", workers=2, trials=4, epochs=1)
-    assert list(result.trials["status"]) == ["COMPLETED"] * 4
+    result = search(keypad_splits, tmp_path / "search", isolation="process", workers=2, trials=2, epochs=1)
+    assert list(result.trials["status"]) == ["COMPLETED"] * 2
     began = [path.stat().st_mtime for path in sorted(result.directory.glob("trial_*/request.json"))]
     ended = [path.stat().st_mtime for path in sorted(result.directory.glob("trial_*/outcome.json"))]
     assert began[1] < ended[0]
