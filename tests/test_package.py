@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "model": "errors fusion heads layers schema towers",
     "training": "errors heads model pipeline",
     "evaluation": "errors heads model pipeline records schema",
-    "tuning": "errors fusion heads model pipeline schema towers training",
+    "tuning": "errors fusion heads model pipeline registry schema towers training",
     "bundle": "decode errors evaluation heads model pipeline schema",
     "datasets": "errors",
     "demo": "bundle datasets errors evaluation model records schema training",

@@ -127,6 +127,11 @@ def test_options_beyond_the_default_space(keypad_splits):
     assert model.get_layer("body").get_layer("question_to_width").units == 4
 
 
+def test_whole_numbers_among_fractions(keypad_splits):
+    _, hp = spec_of(keypad_splits.schema, SPACE | {"fusion_dropout": [0, 0.5]}, fusion_dropout=0.0)
+    assert {part.name: part for part in hp.space}["fusion_dropout"].values == [0.0, 0.5]
+
+
 def test_modality_dropout_is_searched_where_an_input_is_optional(keypad_manifest):
     schema = mk.Schema({"image": mk.Image(8, 8, 1, optional=True), "question": mk.Text(16)}, {"answer": mk.Category()})
     data = mk.read(keypad_manifest, schema).split("split")
@@ -138,6 +143,8 @@ def test_modality_dropout_is_searched_where_an_input_is_optional(keypad_manifest
     ("given", "message"),
     [
         ({"fusoin": ["concat"]}, "space: unknown hyperparameter 'fusoin'; did you mean 'fusion'"),
+        ({"image_filtres": [4]}, "space: unknown hyperparameter 'image_filtres'; did you mean 'image_filters'"),
+        ({"question": "bag", "question_layers": [1]}, "space: unknown hyperparameter 'question_layers'"),
         ({"fusion": ["conct"]}, "space: 'fusion': unknown fusion 'conct'; did you mean 'concat'"),
         ({"image": ["cnv"]}, "space: 'image': unknown tower 'cnv'; did you mean 'conv'"),
         ({"width": []}, "space: 'width': expected a list of choices, .* received \\[\\]"),
@@ -178,6 +185,15 @@ def test_objective(keypad_splits):
 def test_a_wrong_search_is_refused(keypad_splits, tmp_path, options, message):
     with pytest.raises(InputError, match=message):
         search(keypad_splits, tmp_path / "search", **options)
+
+
+def test_shards_are_searched(keypad_splits, tmp_path):
+    shards = {}
+    for split in ("train", "val"):
+        mk.write_shards(keypad_splits[split], tmp_path / split, shards=2)
+        shards[split] = mk.read_shards(tmp_path / split)
+    result = search(shards, tmp_path / "search", trials=1, epochs=1, isolation="process")
+    assert list(result.trials["status"]) == ["COMPLETED"]
 
 
 def test_rows_to_choose_by_are_asked_for(keypad_splits, tmp_path):

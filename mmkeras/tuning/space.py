@@ -1,6 +1,5 @@
 """What a search may choose: hyperparameters -> ModelSpec."""
 
-import inspect
 from collections.abc import Mapping
 from numbers import Real
 
@@ -8,6 +7,7 @@ from mmkeras.errors import InputError, unknown
 from mmkeras.fusion import FUSIONS
 from mmkeras.heads import compile_args
 from mmkeras.model import ModelSpec, by_target
+from mmkeras.registry import own_options
 from mmkeras.schema import Audio, Image, Number, Series, Tabular, Text, Video
 from mmkeras.towers import DEFAULTS, TOWERS
 
@@ -21,6 +21,7 @@ KINDS = {
     Video: ["frames"],
 }
 FUSION_KINDS = ["concat", "multiply", "gated", "film", "attention", "low_rank", "late"]
+PLAIN = ("width", "modality_dropout", "learning_rate", "batch_size")
 DROPOUTS = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
 
 
@@ -73,21 +74,18 @@ def space_of(schema, given=None):
         return given
     if given is not None and not isinstance(given, Mapping):
         raise InputError(f"space: expected a function hp -> ModelSpec or a dict, received {given!r}")
-    chosen = domains(schema) | dict(given or {})
+    default = domains(schema)
+    chosen = default | dict(given or {})
     roles = {"fusion": FUSIONS, **dict.fromkeys(schema.inputs, TOWERS)}
-    for name in given or {}:
-        option = _option(name, roles)
-        if name not in domains(schema) and not option:
-            raise unknown("hyperparameter", name, domains(schema), where="space: ")
-        if option and isinstance(chosen[option[0]], Mapping):
-            raise InputError(f"space: {option[0]!r} is one part with its options, so {name!r} cannot be chosen")
     for name, domain in chosen.items():
         _check(name, domain, schema)
+    for name in given or {}:
+        if name not in PLAIN and name not in roles:
+            _check_option(name, roles, chosen, default)
 
     def space(hp):
         parts = {role: _part(hp, role, table, chosen) for role, table in roles.items()}
-        plain = ("width", "modality_dropout", "learning_rate", "batch_size")
-        values = {name: _ask(hp, name, chosen[name]) for name in plain if name in chosen}
+        values = {name: _ask(hp, name, chosen[name]) for name in PLAIN if name in chosen}
         own = {name: values[name] for name in ("width", "modality_dropout") if name in values}
         return ModelSpec(fusion=parts.pop("fusion"), towers=parts, **own)
 
@@ -95,42 +93,58 @@ def space_of(schema, given=None):
 
 
 def _option(name, roles):
-    """The role and the option that a hyperparameter's name is made of, or None."""
+    """The role and the option that a hyperparameter's name is made of; None if it is not."""
     for role in sorted(roles, key=len, reverse=True):
         if name.startswith(f"{role}_"):
             return role, name.removeprefix(f"{role}_")
     return None
 
 
+def _check_option(name, roles, chosen, default):
+    """Raise an `InputError` unless this is an option of a part that can be chosen."""
+    found = _option(name, roles)
+    if found is None:
+        raise unknown("hyperparameter", name, default, where="space: ")
+    role, option = found
+    if isinstance(chosen[role], Mapping):
+        raise InputError(f"space: {role!r} is one part with its options, so {name!r} cannot be chosen")
+    known = {one for kind in _kinds(chosen[role]) for one in _options(roles[role][kind], role)}
+    if option not in known and name not in default:
+        raise unknown("hyperparameter", name, {*default, *(f"{role}_{one}" for one in known)}, where="space: ")
+
+
+def _kinds(domain):
+    return domain if isinstance(domain, list) else [domain]
+
+
 def _part(hp, role, table, chosen):
     """A tower or a fusion: its kind and, of the options that are in the space, those that this kind has."""
     if isinstance(chosen[role], Mapping):
         return dict(chosen[role])
-    kinds = [chosen[role]] if isinstance(chosen[role], str) else list(chosen[role])
     part = {"kind": _ask(hp, role, chosen[role])}
     for name, domain in chosen.items():
-        found = _option(name, {role})
-        if not found or name in table:
-            continue
-        having = [kind for kind in kinds if found[1] in _options(table[kind], role)]
-        if not having:
+        option = name.removeprefix(f"{role}_")
+        having = [kind for kind in _kinds(chosen[role]) if option in _options(table[kind], role)]
+        if option == name or not having:
             continue
         with hp.conditional_scope(role, having):
             value = _ask(hp, name, domain)
         if part["kind"] in having:
-            part[found[1]] = value
+            part[option] = value
     return part
 
 
 def _options(part, role):
-    own = set(inspect.signature(part).parameters)
-    return own | {"width"} if role != "fusion" else own - {"width"}
+    """Names of the options that a fusion or a tower has, with a tower's own width."""
+    own = own_options(part, ("mask", "feature", "features", "name", "width"))
+    return own if role == "fusion" else [*own, "width"]
 
 
 def _ask(hp, name, domain):
     """The value of one hyperparameter."""
     if isinstance(domain, list):
-        return hp.Choice(name, domain)
+        fractions = any(isinstance(value, float) for value in domain)  # KerasTuner wants one type
+        return hp.Choice(name, [float(value) for value in domain] if fractions else domain)
     if isinstance(domain, tuple):
         low, high = domain
         scale = {"sampling": "log"} if name == "learning_rate" else {}
