@@ -473,6 +473,10 @@ def test_what_controls_say():
     assert "the gain is 0.300 ± 0.025" in said
     assert "Without a clear loss: audio." in said
     assert "No: " in controls.worth(table, ("val_loss", "min"))
+    one = controls.worth(table[table["seed"] == 0], ("val_accuracy", "max"))
+    assert one.startswith("Is fusion worth it? One seed cannot tell: accuracy on 'test' is 0.900 with all modalities")
+    assert "interval" not in one
+    assert "clear loss" not in one
 
 
 def test_shuffled_control_exchanges_the_values(keypad_splits):

@@ -99,18 +99,20 @@ def worth(controls, objective):
     best = max(single, key=lambda name: sign * single[name].mean())
     gain = sign * (fused - single[best]).dropna()
     half = interval(gain)
-    verdict = "Not clear" if not abs(gain.mean()) > half else "Yes" if gain.mean() > 0 else "No"
+    verdict = "Yes" if gain.mean() > 0 else "No"
+    if not abs(gain.mean()) > half:
+        verdict = "Not clear" if len(gain) > 1 else "One seed cannot tell"
+    means = f" (means over {len(gain)} seeds with their 95 % intervals)" if len(gain) > 1 else ""
     lines = [
         f"Is fusion worth it? {verdict}: {metric} on {split!r} is {_told(fused)} with all modalities and "
-        f"{_told(single[best])} with {best} alone, the best of them; the gain is {_told(gain)} (means over "
-        f"{len(gain)} seeds with their 95 % intervals)."
+        f"{_told(single[best])} with {best} alone, the best of them; the gain is {_told(gain)}{means}."
     ]
     shuffled = done[done["role"] == "shuffled"].groupby("input")
     lost = {name: sign * (fused - rows.set_index("seed")["score"]).dropna() for name, rows in shuffled}
     if lost:
         told = ", ".join(f"{name} {_told(loss)}" for name, loss in lost.items())
         lines += [f"What is lost where a modality is shuffled among the rows: {told}."]
-    unused = [name for name, loss in lost.items() if not loss.mean() > interval(loss)]
+    unused = [name for name, loss in lost.items() if len(loss) > 1 and not loss.mean() > interval(loss)]
     if unused:
         lines += [f"Without a clear loss: {', '.join(unused)}."]
     return " ".join(lines)

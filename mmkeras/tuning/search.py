@@ -164,7 +164,7 @@ def _afterwards(result, runner, check, controls, test):
         place = result.directory / CONTROLS / best / f"{kind}.{name}.{request.training.seed}"
         outcome = once(runner, request, place)
         came = f"failed: {outcome.reason}" if outcome.status == "FAILED" else f"{outcome.score:.4f}"
-        print(f"{kind} {name} seed {request.training.seed}: {came} ({outcome.seconds:.0f} s)", flush=True)
+        print(f"{f'{kind} {name}'.strip()} seed {request.training.seed}: {came} ({outcome.seconds:.0f} s)", flush=True)
 
 
 def _check(tuner, trials, isolation, workers, time_limit, features):
