@@ -96,21 +96,24 @@ def one(splits, settings, seed, test):
     import keras
 
     import mmkeras as mk
+    from mmkeras.training import Training, fit, prepare
 
-    keras.utils.set_random_seed(seed)
-    training = settings["training"]
-    model = mk.build(splits.schema, **settings["model"])
-    by, batch, epochs = training.get("group_by"), training["batch"], training["epochs"]
-    data = mk.batches(splits["train"], batch, training=True, augment=training.get("augment"), group_by=by, seed=seed)
-    warm_up = 2 * len(data)
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0, max((epochs - 2) * len(data), 1), warmup_target=training["rate"], warmup_steps=warm_up
+    given = settings["training"]
+    training = Training(
+        given["epochs"],
+        given["batch"],
+        given["rate"],
+        warm_up=2,
+        weight_decay=given["decay"],
+        augment=given.get("augment"),
+        group_by=given.get("group_by"),
+        seed=seed,
     )
-    for view in (model, trained := mk.grouped(model, splits.schema, by) if by else model):
-        view.compile(keras.optimizers.AdamW(rate, weight_decay=training["decay"]), **mk.compile_args(splits.schema))
+    spec = mk.ModelSpec(**settings["model"])
+    model = prepare(splits.schema, spec, training, len(splits["train"]))
     seconds = [time.process_time()]
     stamp = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: seconds.append(time.process_time()))
-    trained.fit(data, epochs=epochs, verbose=2, shuffle=False, callbacks=[stamp])
+    fit(model, {"train": splits["train"]}, spec, training, callbacks=[stamp], verbose=2)
     epoch = statistics.median(after - before for before, after in pairwise(seconds[1:]))
     result = {"parameters": model.count_params(), "epoch": epoch, "absent": {}}
     target = next(iter(splits.schema.targets))

@@ -91,7 +91,7 @@ def kills(asked):
     while done < asked.kills:
         process = subprocess.Popen([*command, str(folder / "killed")])
         try:
-            process.wait(random.uniform(3, 25))
+            process.wait(random.uniform(4, 45))
             break  # it came to its end
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)

@@ -64,6 +64,7 @@ def _tune(arguments):
     if arguments.chief:
         os.environ.update(_address(arguments.chief, arguments.worker or "chief"))
     _quiet()
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # leave the GPU's memory to the trials' processes
     from mmkeras.experiment import load_experiment
     from mmkeras.tuning import TuningResult, tune
 

@@ -113,7 +113,8 @@ def _wait(child, began, seconds, beat):
 
 def _environment(threads):
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-    found = {**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    # on a GPU the processes share its memory: each takes what it needs, where TensorFlow would take all
+    found = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", **os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
     if threads:
         found |= {"TF_NUM_INTRAOP_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
     return found
