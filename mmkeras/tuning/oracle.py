@@ -2,12 +2,14 @@
 
 import shutil
 import time
+import warnings
 from pathlib import Path
 
 import keras_tuner
 import numpy as np
 from keras_tuner import oracles
 from keras_tuner.engine.trial import Trial
+from sklearn.exceptions import ConvergenceWarning
 
 from mmkeras.tuning.trial import write_json
 
@@ -98,7 +100,11 @@ class Bayesian(_Durable, oracles.BayesianOptimizationOracle):
     def populate_space(self, trial_id):
         """The next trial's values, the same for a seed and the trials so far, after a restart too."""
         self._random_state = np.random.RandomState(self.seed + len(self.trials))
-        return super().populate_space(trial_id)
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", ConvergenceWarning
+            )  # a kernel's bound that few trials reach; of no use here
+            return super().populate_space(trial_id)
 
 
 class Hyperband(_Durable, oracles.HyperbandOracle):

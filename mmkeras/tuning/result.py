@@ -177,9 +177,11 @@ class TuningResult:
 
     def _of_features(self):
         lines, name = [], self.objective[0]
-        if len(self.checked):
-            count = len(self.checked)
-            lines += [f"rank correlation of cached features with whole models, {count} trials: {self.agreement:.2f}"]
+        done = self.checked.dropna()
+        if len(done):
+            told = "no rank correlation" if pd.isna(self.agreement) else f"rank correlation {self.agreement:.2f}"
+            gain = (done["full"] - done["features"]).mean()
+            lines += [f"cached features beside whole models, {len(done)} trials: {told}, whole models {gain:+.3f}"]
         if self.tuned is not None:
             told = f"{name} {self.tuned.score:.4g}" if self.tuned.status == "COMPLETED" else self.tuned.reason
             lines += [f"the best, trained on as a whole: {told}"]

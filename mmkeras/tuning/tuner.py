@@ -135,5 +135,5 @@ class Search(keras_tuner.Tuner):
         if outcome.status == "FAILED":
             came = f"failed: {outcome.reason}"
         else:
-            came = f"{outcome.request['objective'][0]} {outcome.score:.4f} in epoch {outcome.epoch + 1}"
+            came = f"{outcome.request['objective'][0]} {outcome.score:.4f} after {outcome.epoch + 1} epochs"
         print(f"trial {trial.trial_id}: {came} ({outcome.seconds:.0f} s): {chosen}", flush=True)
