@@ -21,7 +21,7 @@ import mmkeras as mk
 from mmkeras.demo import SCHEMA, TOWERS
 
 CACHE = Path.home() / ".cache" / "mmkeras"
-ALONE = "concat"  # of a single token: one dense layer
+ALONE = {"kind": "concat", "depth": 1}  # of a single token: one dense layer
 DIGIT = mk.Image(28, 28, 1)
 SPOKEN = mk.Audio(rate=8000, seconds=0.64)  # nine of ten digits are shorter
 WINDOW, HOP = 200, 100  # steps of 20 ms, as the reference's windows

@@ -135,7 +135,7 @@ def test_concat_by_hand():
         "a": Tokens(np.array([[[1.0, 2.0]]], "float32")),
         "b": Tokens(np.array([[[3.0, 0.0], [5.0, 2.0]]], "float32"), np.array([[True, True]])),
     }
-    model = contracts.fusion_model("concat", tokens, width=2)
+    model = contracts.fusion_model({"kind": "concat", "depth": 1}, tokens, width=2)
     kernel = np.array([[1, 0], [0, 1], [1, -9], [0, 0]], "float32")
     model.set_weights([kernel, np.array([0.5, 0.0], "float32")])
     # [1, 2, 4, 1] W + b = [1 + 4 + .5, 2 - 36], then relu

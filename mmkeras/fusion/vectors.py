@@ -9,11 +9,13 @@ from mmkeras.layers import WeightedMean, masked_mean
 from mmkeras.schema import Text
 
 
-def concat(tokens, *, width, depth=1, dropout=0.0):
+def concat(tokens, *, width, depth=2, dropout=0.0):
     """The modalities' mean tokens side by side, then dense layers.
 
     `h = relu(W [m_1; ...; m_n] + b)`, with m_i the mean of the tokens of modality i that are there. The plainest
-    fusion and a strong one: the dense layers can learn interactions if there are enough rows. Begin with it.
+    fusion and a strong one: the dense layers can learn interactions if there are enough rows. Begin with it. Two layers
+    by default: on questions about a written and a spoken digit (benchmarks/RESULTS.md) two had .98 of the validation
+    rows right and one, at other rates, at most .76; elsewhere they were alike.
 
     Args:
         tokens: dict of name -> `Tokens`.
