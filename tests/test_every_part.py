@@ -79,7 +79,7 @@ for folder in sorted(Path(sys.argv[1]).iterdir()):
     loss = model.train_on_batch(x, np.arange(len(next(iter(x.values())))) % 3)  # one function to compile, no other
     np.testing.assert_allclose(loss, expected["loss"], rtol=1e-4, err_msg=folder.name)
     for weight in model.trainable_weights:
-        np.testing.assert_allclose(weight, expected[weight.path], atol=2e-3, err_msg=f"{folder.name} {weight.path}")
+        np.testing.assert_allclose(weight, expected[weight.path], atol=5e-4, err_msg=f"{folder.name} {weight.path}")
 assert "tensorflow" not in sys.modules
 """
 
@@ -101,7 +101,7 @@ def test_one_step_on_jax_is_the_step_on_tensorflow(family, tmp_path):
         model.run_eagerly = True
         loss = model.train_on_batch(x, truth(x))
         moved = [np.abs(new - old).max() for new, old in zip(model.get_weights(), before, strict=True)]
-        assert max(moved) > 2e-2, f"expected a step of {kind} that can be seen"
+        assert max(moved) > 1e-2, f"expected a step of {kind} that can be seen"
         np.savez(folder / "expected.npz", loss=loss, **{w.path: w.numpy() for w in model.trainable_weights})
     command = [sys.executable, "-c", JAX, str(tmp_path / "parts")]
     done = subprocess.run(command, env=contracts.jax_environment(tmp_path), capture_output=True, text=True, check=False)

@@ -260,7 +260,8 @@ def test_registered_by_a_user():
     [
         ("image", "con", "'image': unknown tower 'con'; did you mean 'conv'"),
         ("image", {"kind": "conv", "filter": 3}, "unknown option of tower 'conv': 'filter'; did you mean 'filters'"),
-        ("image", {"kind": "conv", "width": 3}, "unknown option of tower 'conv': 'width'"),
+        ("image", {"kind": "conv", "width": 0}, "'image': tower 'conv': expected width to be a whole number above 0"),
+        ("image", {"kind": "conv", "filtres": 8}, "unknown option of tower 'conv': 'filtres'; did you mean 'filters'"),
         ("image", {"kind": "conv", "tokens": "eon"}, "unknown value of tokens 'eon'; did you mean 'one'"),
         ("question", "conv", r"'question': tower 'conv' reads Image, received Text \(6,\)"),
         ("image", "lstm", r"'image': tower 'lstm' reads .*Text.*, received Image \(12, 10, 1\)"),

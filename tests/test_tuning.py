@@ -192,7 +192,7 @@ def test_shards_are_searched(keypad_splits, tmp_path):
     for split in ("train", "val"):
         mk.write_shards(keypad_splits[split], tmp_path / split, shards=2)
         shards[split] = mk.read_shards(tmp_path / split)
-    result = search(shards, tmp_path / "search", trials=1, epochs=1, isolation="process")
+    result = search(shards, tmp_path / "search", trials=1, epochs=1)
     assert list(result.trials["status"]) == ["COMPLETED"]
 
 
@@ -248,7 +248,7 @@ def test_no_completed_trial_is_an_error_with_the_reasons(keypad_splits, tmp_path
 
 
 def test_hyperband_goes_on_with_the_best(keypad_splits, tmp_path):
-    result = search(keypad_splits, tmp_path / "search", tuner="hyperband", epochs=3, trials=5)
+    result = search(keypad_splits, tmp_path / "search", tuner="hyperband", epochs=3, trials=4)
     later = result.trials[result.trials["tuner/initial_epoch"] > 0]
     assert len(later)
     assert (later["history"].map(lambda history: len(history["loss"])) == 2).all()
@@ -361,9 +361,8 @@ def ended(path):
     return json.loads(path.read_text())["status"] != "RUNNING"
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_interrupted_tells_the_table(program, tmp_path, workers):
-    process = program(tmp_path / "search", trials=20, workers=workers)
+def test_interrupted_tells_the_table(program, tmp_path):
+    process = program(tmp_path / "search", trials=20, workers=2)
     for line in process.stdout:
         if line.startswith("trial 0"):
             break
@@ -395,12 +394,12 @@ def pair(keypad_manifest):
 def cached(pair, tmp_path_factory):
     folder = tmp_path_factory.mktemp("search") / "cached"
     space = {name: domain for name, domain in SPACE.items() if name != "audio"}
-    return search(pair, folder, space=space, features="cached", check=2, controls=1, trials=3), folder
+    return search(pair, folder, space=space, features="cached", check=2, controls=1, trials=2), folder
 
 
 def test_a_search_on_cached_features(cached, pair):
     result, folder = cached
-    assert list(result.trials["status"]) == ["COMPLETED"] * 3
+    assert list(result.trials["status"]) == ["COMPLETED"] * 2
     assert result.hyperparameters == [
         "batch_size",
         "fusion",
