@@ -74,8 +74,8 @@ def prepare(schema, spec, training, rows, weights=None):
     return model
 
 
-def compile_for(model, schema, spec, training, rows):
-    """Compile a model of the spec for so many training rows."""
+def compile_for(model, schema, spec, training, rows, **options):
+    """Compile a model of the spec for so many training rows; options are those of `compile`."""
     steps = math.ceil(rows / training.batch_size)
     rate, warm_up = training.learning_rate, min(training.warm_up, training.epochs - 1) * steps
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -85,7 +85,7 @@ def compile_for(model, schema, spec, training, rows):
         warmup_steps=warm_up,
     )
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=training.weight_decay)
-    model.compile(optimizer, **compile_args(schema, spec.heads, model))
+    model.compile(optimizer, **compile_args(schema, spec.heads, model), **options)
 
 
 def fit(model, data, spec, training, *, callbacks=(), initial_epoch=0, verbose="auto"):

@@ -84,7 +84,8 @@ def on_features(features, request, watch):
     model = watch.keep(_with_weights(features, request))
     tensors, truth, weights = features.rows["train"]
     head = halves(model, features.schema)[1]
-    compile_for(head, features.schema, request.spec, request.training, len(tensors[0]))
+    # its steps are short: several in one call spare a quarter of the time of a concat fusion
+    compile_for(head, features.schema, request.spec, request.training, len(tensors[0]), steps_per_execution=16)
     head.fit(
         tensors,
         truth,
