@@ -478,6 +478,14 @@ def test_what_controls_say():
     assert "clear loss" not in one
 
 
+def test_a_modality_alone_has_the_options_that_concat_has(keypad_splits):
+    spec = mk.ModelSpec(fusion={"kind": "gated", "depth": 0, "dropout": 0.2}, towers={"image": "conv", "audio": "lstm"})
+    training = Training(augment={"image": {"flip": True}, "audio": {"gain": 6}})
+    request = controls.alone(Request(spec, training, ("val_accuracy", "max")), keypad_splits.schema, "audio")
+    assert request.spec == mk.ModelSpec(fusion={"kind": "concat", "dropout": 0.2}, towers={"audio": "lstm"})
+    assert (request.inputs, request.training.augment) == (("audio",), {"audio": {"gain": 6}})
+
+
 def test_shuffled_control_exchanges_the_values(keypad_splits):
     request = Request(mk.ModelSpec(), Training(), ("val_accuracy", "max"), shuffled="image")
     changed = controlled(keypad_splits, request)["train"].frame

@@ -40,7 +40,7 @@ def alone(request, schema, name):
     """The request with this input alone."""
     spec, training = request.spec, request.training
     fusion = spec.fusion if isinstance(spec.fusion, dict) else {}
-    options = {option: fusion[option] for option in ("depth", "dropout") if option in fusion}
+    options = {option: fusion[option] for option in ("depth", "dropout") if fusion.get(option)}  # concat has a layer
     dropped = spec.modality_dropout
     if not schema.inputs[name].optional:
         dropped = 0.0
