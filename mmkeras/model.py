@@ -14,6 +14,8 @@ from mmkeras.layers import AbsentToken, Tokens, hide_padding, masked_mean, one_t
 from mmkeras.schema import Number, Schema
 from mmkeras.towers import check_width, tower
 
+FUSED = "fused"  # the layer in "body" that gives the fused vector
+
 
 @dataclass(frozen=True)
 class ModelSpec:
@@ -213,6 +215,29 @@ def halves(model, schema):
     return front, keras.Model(_flat(_with_present(tokens, present)), answers)
 
 
+def with_embedding(model, schema):
+    """A model of `build` that gives its fused vector too; None for any other model, or a fusion of decisions.
+
+    Args:
+        model: `keras.Model`.
+        schema: of its inputs.
+
+    Returns:
+        `keras.Model` of the same layers and inputs, whose outputs are `[answers, vector]`: what the model answers, and
+        `(batch, width)`.
+    """
+    parts = {layer.name: layer for layer in model.layers}
+    if not {"body", *_tower_names(schema)} <= parts.keys():
+        return None
+    body = parts["body"]
+    if not any(layer.name == FUSED for layer in body.layers):
+        return None
+    body = keras.Model(body.inputs, [body.output, body.get_layer(FUSED).output])
+    inputs = _inputs(schema.model_inputs)
+    tokens = _absent(schema, parts, _towers(schema, parts, inputs), inputs)
+    return keras.Model(list(inputs.values()), body(_flat(tokens)))
+
+
 def _with_present(tokens, inputs):
     """Dict of name -> list of values, mask and present, of those that there are."""
     parts = {name: (*part, inputs.get(f"{name}_present")) for name, part in tokens.items()}
@@ -301,6 +326,8 @@ def _body(schema, spec, tokens):
             given[name] = _answer_token(outputs[name], target, spec.width, name)
     given = {name: _of_width(part, spec.width, name) for name, part in given.items()}
     fused = fuse(given, spec.fusion, width=spec.width, features=schema.inputs)
+    if not isinstance(fused, dict):
+        fused = keras.layers.Identity(name=FUSED)(fused)
     for name, target in schema.targets.items():
         if target.reads is None:
             outputs[name] = answer(fused, target, spec.heads.get(name), name=name)

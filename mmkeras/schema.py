@@ -23,10 +23,10 @@ def _check_parts(role, parts, kinds):
         raise InputError(f"Schema: expected {role} to be a dict with at least one entry, received {parts!r}")
     for name, part in parts.items():
         word = isinstance(name, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name)
-        if not word or name.endswith(RESERVED) or name == "body":
+        if not word or name.endswith(RESERVED) or name in ("body", "fused"):
             raise InputError(
                 f"Schema: expected names of letters, digits and _ that do not end in {', '.join(RESERVED)} and are not "
-                f"'body' (a column of another name is given by column=...), received {name!r} in {role}"
+                f"'body' or 'fused' (a column of another name is given by column=...), received {name!r} in {role}"
             )
         if type(part) not in kinds.values():
             raise InputError(f"Schema: expected {role}[{name!r}] to be one of {', '.join(kinds)}, received {part!r}")

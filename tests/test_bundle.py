@@ -1,8 +1,11 @@
+import base64
+import functools
 import json
 import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import contracts
 import keras
@@ -10,11 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 import mmkeras as mk
 from mmkeras.bundle import ask
 from mmkeras.errors import InputError
-from mmkeras.schema import Audio, Category, Image, Schema, Text
+from mmkeras.schema import Audio, Category, Image, Schema, Series, Tabular, Text
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +37,9 @@ def exported(request, records, tmp_path_factory):
     return model, mk.export(model, records.schema, tmp_path_factory.mktemp("models") / "keypad")
 
 
+ANSWERS = ("label", "probabilities", "score", "top_labels", "top_scores")
+
+
 def raw_values(records, rows=10):
     def read(name):
         return [tf.io.read_file(path) for path in records.values(name)[:rows]]
@@ -44,8 +51,13 @@ def raw_values(records, rows=10):
     }
 
 
-def serve(bundle, values):
-    answers = tf.saved_model.load(str(bundle)).signatures["serving_default"](**values)
+@functools.cache
+def loaded(bundle):
+    return tf.saved_model.load(str(bundle)).signatures
+
+
+def serve(bundle, values, signature="serving_default"):
+    answers = loaded(bundle)[signature](**values)
     return {name: value.numpy() for name, value in answers.items()}
 
 
@@ -63,22 +75,30 @@ def test_raw_values_answer_as_predict_does(exported, records):
 def test_tensors_signature(exported, records):
     model, bundle = exported
     (x,) = mk.batches(records.take(np.arange(10)), 10, targets=False)
-    answers = tf.saved_model.load(str(bundle)).signatures["tensors"](**x)
-    assert sorted(answers) == ["label", "probabilities", "score"]
+    answers = serve(bundle, x, "tensors")
+    assert sorted(answers) == sorted(ANSWERS)
     np.testing.assert_allclose(answers["probabilities"], model.predict(x, verbose=0), atol=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("name", "junk"),
-    [("image", b""), ("image", b"\x89PNG\r\n\x1a\n then nothing"), ("audio", b"RIFF"), ("question", b"\xff\xfe")],
+    ("name", "junk", "status"),
+    [
+        ("image", b"", 2),
+        ("image", b"\x89PNG\r\n\x1a\n then nothing", 1),
+        ("image", b"BM" + b"\0" * 16 + (30_000).to_bytes(4, "little") * 2 + b"\1\0\x18\0" + b"\0" * 24, 3),
+        ("audio", b"RIFF", 1),
+        ("question", b"\xff\xfe", 1),
+        ("question", b"", 2),
+    ],
+    ids=["image-empty", "image-corrupt", "image-large", "audio-corrupt", "question-corrupt", "question-empty"],
 )
-def test_one_bad_row_costs_no_other(exported, records, name, junk):
+def test_one_bad_row_costs_no_other(exported, records, name, junk, status):
     _, bundle = exported
     values = raw_values(records)
     expected = serve(bundle, values)
     broken = [*values[name].numpy()[:3], junk, *values[name].numpy()[4:]]
     answers = serve(bundle, {**values, name: tf.constant(broken)})
-    assert answers["status"].tolist() == answers[f"{name}_status"].tolist() == [0, 0, 0, 1, 0, 0, 0, 0, 0, 0]
+    assert answers["status"].tolist() == answers[f"{name}_status"].tolist() == [0, 0, 0, status] + [0] * 6
     assert (answers["label"][3], answers["score"][3], answers["probabilities"][3].sum()) == (b"", 0, 0)
     others = np.arange(10) != 3
     np.testing.assert_allclose(answers["probabilities"][others], expected["probabilities"][others], atol=1e-6)
@@ -196,7 +216,191 @@ def test_two_targets_are_prefixed(tmp_path):
     frame = pd.DataFrame({"word": ["a", "b"] * 4, "first": ["x", "y"] * 4, "second": ["1", "2", "3", "4"] * 2})
     records = mk.read(frame, Schema({"word": Text(1)}, {"first": Category(), "second": Category()})).fit()
     bundle = mk.export(mk.build(records.schema, width=4), records.schema, tmp_path)
-    answers = serve(bundle, {"word": tf.constant(["a", "never seen", ""])})
-    names = [f"{target}_{part}" for target in ("first", "second") for part in ("label", "probabilities", "score")]
+    answers = serve(bundle, {"word": tf.constant(["a", "never seen", "b"])})
+    names = [f"{target}_{part}" for target in ("first", "second") for part in ANSWERS]
     assert sorted(answers) == sorted([*names, "status", "word_status"])
     assert answers["second_probabilities"].shape == (3, 4)
+
+
+@pytest.fixture(scope="module")
+def of_all_kinds(tmp_path_factory):
+    """A bundle of a model that reads every kind of input and has every kind of target, and its schema."""
+    schema = Schema(
+        {
+            "image": Image(8, 8, 1, optional=True),
+            "trace": Series(5, 2, means=(0.0, 1.0), deviations=(1.0, 2.0)),
+            "numbers": Tabular(("age",), ("town",), (30.0,), (5.0,), (("Rome", "Bonn"),)),
+            "film": mk.Video(2, 8, 8, 1),
+            "words": Text(3, vocabulary=["a", "b"], optional=True),
+        },
+        {
+            "kind": Category(classes=["x", "y", "z"]),
+            "tags": mk.Labels(classes=["p", "q"]),
+            "price": mk.Number(3.0, 2.0, unit="EUR"),
+        },
+    )
+    keras.utils.set_random_seed(0)
+    spec = mk.ModelSpec(width=8)
+    model = mk.build(schema, spec)
+    folder = tmp_path_factory.mktemp("all") / "everything"
+    return mk.export(model, schema, folder, spec=spec, notes="Not meant for anything."), schema, model
+
+
+def golden_of(bundle):
+    """The golden batch's inputs as tensors, and its outputs."""
+    golden = json.loads((bundle / "assets.extra" / "golden.json").read_text())
+
+    def value(cell):
+        if isinstance(cell, list):
+            return [value(each) for each in cell]
+        return base64.b64decode(cell["b64"]) if isinstance(cell, dict) else cell
+
+    specs = loaded(bundle)["serving_default"].structured_input_signature[1]
+    inputs = {name: tf.constant(value(column), specs[name].dtype) for name, column in golden["inputs"].items()}
+    return inputs, golden["outputs"]
+
+
+def test_the_golden_batch_is_answered_again(of_all_kinds):
+    inputs, expected = golden_of(of_all_kinds[0])
+    answers = serve(of_all_kinds[0], inputs)
+    assert sorted(answers) == sorted(expected)
+    for name, values in answers.items():
+        if values.dtype == object:
+            assert np.char.decode(values.astype(bytes), "utf-8").tolist() == expected[name]
+        else:
+            np.testing.assert_allclose(values, expected[name], atol=1e-5)
+    assert answers["status"].tolist() == [0, 2]  # the second row: a series without steps
+    assert answers["image_status"].tolist() == answers["words_status"].tolist() == [0, 1]
+
+
+def test_real_rows_join_the_golden_batch(records, tmp_path):
+    model = mk.build(records.schema, towers={"image": "conv"}, width=4)
+    bundle = mk.export(model, records.schema, tmp_path, records=records)
+    inputs, expected = golden_of(bundle)
+    assert expected["status"] == [0] * 9 + [1]
+    assert inputs["image"].numpy()[:8].tolist() == [Path(path).read_bytes() for path in records.values("image")[:8]]
+    np.testing.assert_allclose(
+        expected["probabilities"][:8],
+        model.predict(mk.batches(records.take(np.arange(8)), 8, targets=False), verbose=0),
+        atol=1e-5,
+    )
+
+
+def examples_of(inputs):
+    """The rows of a request as serialised tf.Example."""
+    rows = []
+    for row in range(len(inputs["trace"])):
+        example = tf.train.Example()
+        steps = int(inputs["trace_length"][row])
+        for name in ("image", "film", "words", "numbers"):
+            cells = np.ravel(inputs[name][row].numpy()).tolist()
+            example.features.feature[name].bytes_list.value.extend(cells)
+        example.features.feature["trace"].float_list.value.extend(np.ravel(inputs["trace"][row][:steps]))
+        rows.append(example.SerializeToString())
+    return rows
+
+
+def test_examples_answer_as_raw_values_do(of_all_kinds):
+    bundle, inputs = of_all_kinds[0], golden_of(of_all_kinds[0])[0]
+    expected = serve(bundle, inputs)
+    serialized = examples_of(inputs)
+    answers = serve(bundle, {"inputs": tf.constant(serialized)}, "examples")
+    assert sorted(answers) == sorted(expected)
+    for name, values in answers.items():
+        np.testing.assert_array_equal(values, expected[name], err_msg=name)
+
+    broken = [b"\xff no example", serialized[0], b"", serialized[0]]
+    answers = serve(bundle, {"inputs": tf.constant(broken)}, "examples")
+    assert answers["status"].tolist() == [2, 0, 2, 0]  # without anything in it, the required inputs are empty
+    np.testing.assert_allclose(answers["kind_probabilities"][[1, 3]], expected["kind_probabilities"][[0, 0]], atol=1e-6)
+    assert serve(bundle, {"inputs": tf.constant([], tf.string)}, "examples")["status"].shape == (0,)
+
+
+def test_classify_and_regress(of_all_kinds):
+    bundle, inputs = of_all_kinds[0], golden_of(of_all_kinds[0])[0]
+    expected, serialized = serve(bundle, inputs), tf.constant(examples_of(inputs))
+    classes = serve(bundle, {"inputs": serialized}, "classify_kind")
+    assert classes["classes"].tolist() == expected["kind_top_labels"].tolist()
+    np.testing.assert_array_equal(classes["scores"], expected["kind_top_scores"])
+    assert sorted(expected["kind_probabilities"][0], reverse=True) == classes["scores"][0].tolist()
+    regression = serve(bundle, {"inputs": serialized}, "regress_price")
+    np.testing.assert_array_equal(regression["outputs"], expected["price_value"])
+    saved = saved_model_pb2.SavedModel.FromString((bundle / "saved_model.pb").read_bytes())
+    methods = {name: entry.method_name for name, entry in saved.meta_graphs[0].signature_def.items()}
+    assert methods["classify_kind"] == methods["classify_tags"] == "tensorflow/serving/classify"
+    assert methods["regress_price"] == "tensorflow/serving/regress"
+    assert methods["serving_default"] == methods["examples"] == "tensorflow/serving/predict"
+
+
+def test_embed(of_all_kinds):
+    bundle, _, model = of_all_kinds
+    inputs, _ = golden_of(bundle)
+    answers = serve(bundle, inputs, "embed")
+    assert answers["embedding"].shape == (2, 8)
+    assert answers["embedding"].any(axis=1).tolist() == [True, False]
+    assert answers["status"].tolist() == [0, 2]
+    body = model.get_layer("body")
+    head = keras.Model(body.get_layer("fused").output, body.output["kind"])
+    np.testing.assert_allclose(
+        head(answers["embedding"][:1])[0], serve(bundle, inputs)["kind_probabilities"][0], atol=1e-5
+    )
+
+
+def test_no_embedding_of_a_fusion_of_decisions(small):
+    _, schema, folder = small
+    schema = Schema({**schema.inputs, "other": Text(2, vocabulary=["a"])}, schema.targets)
+    signatures = loaded(mk.export(mk.build(schema, fusion="late", width=4), schema, folder))
+    assert sorted(signatures) == ["classify", "examples", "serving_default", "tensors"]
+
+
+def test_the_requests_that_warm_up_a_server(of_all_kinds):
+    logs = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2", reason="needs tensorflow-serving-api")
+    bundle = of_all_kinds[0]
+    inputs, _ = golden_of(bundle)
+    raw = tf.data.TFRecordDataset(str(bundle / "assets.extra" / "tf_serving_warmup_requests"))
+    requests = [logs.PredictionLog.FromString(record.numpy()).predict_log.request for record in raw]
+    assert [request.model_spec.name for request in requests] == ["everything"] * 2
+    assert {request.model_spec.signature_name for request in requests} == {"serving_default"}
+    for rows, request in zip((1, 2), requests, strict=True):
+        assert sorted(request.inputs) == sorted(inputs)
+        for name, tensor in request.inputs.items():
+            np.testing.assert_array_equal(tf.make_ndarray(tensor), inputs[name][:rows].numpy(), err_msg=name)
+        assert serve(bundle, {name: tf.make_ndarray(t) for name, t in request.inputs.items()})["status"].size == rows
+
+
+def test_what_lies_beside_the_graph(of_all_kinds):
+    bundle, schema, _ = of_all_kinds
+    extra = bundle / "assets.extra"
+    assert mk.Schema.load(extra / "schema.json") == schema
+    assert mk.ModelSpec.from_json((extra / "spec.json").read_text()) == mk.ModelSpec(width=8)
+    about = json.loads((extra / "about.json").read_text())
+    assert about["labels"] == {"kind": ["x", "y", "z"], "tags": ["p", "q"]}
+    assert about["units"] == {"price": "EUR"}
+    assert about["versions"]["tensorflow"] == tf.__version__
+    card = (extra / "MODEL_CARD.md").read_text()
+    for words in ("# everything", "Not meant for anything.", "EUR", "the first 5 steps", "| `words` |", '"width": 8'):
+        assert words in card
+
+
+def test_metrics_and_history_in_the_card(records, tmp_path):
+    model = mk.build(records.schema, width=4)
+    model.compile("adam", **mk.compile_args(records.schema))
+    evaluation = mk.evaluate(model, records.take(np.arange(20)), permutations=1)
+    history = keras.callbacks.History()
+    history.history = {"loss": [2.0, 1.5]}
+    bundle = mk.export(model, records.schema, tmp_path / "digits", evaluation=evaluation, history=history)
+    about = json.loads((bundle / "assets.extra" / "about.json").read_text())
+    assert about["metrics"] == evaluation.metrics
+    assert len(about["subsets"]) == 8
+    assert about["history"] == {"loss": [2.0, 1.5]}
+    card = (bundle / "assets.extra" / "MODEL_CARD.md").read_text()
+    assert f"| accuracy | {evaluation.metrics['accuracy']:.4f} |" in card
+    for words in ("2 epochs", "| loss | 1.5000 |", "| image + audio |"):
+        assert words in card
+
+
+@pytest.mark.parametrize("name", ["records", "evaluation", "spec", "history"])
+def test_arguments_of_another_kind(small, name):
+    model, schema, folder = small
+    with pytest.raises(InputError, match=f"export: expected {name} to be a .*, received 3"):
+        mk.export(model, schema, folder, **{name: 3})

@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "training": "errors heads model pipeline",
     "evaluation": "errors heads model pipeline records schema",
     "tuning": "errors fusion heads model pipeline registry schema towers training",
-    "bundle": "decode errors evaluation heads model pipeline schema",
+    "bundle": "decode errors evaluation model records schema",
     "datasets": "errors",
     "demo": "bundle datasets errors evaluation model records schema training",
     "experiment": "errors records schema",

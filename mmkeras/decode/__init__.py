@@ -16,7 +16,7 @@ import tensorflow as tf
 from mmkeras.decode._backends import backends, waveform_ops
 from mmkeras.decode.audio import any_file, decode_audio
 from mmkeras.decode.graph import plain
-from mmkeras.decode.image import decode_image
+from mmkeras.decode.image import announces_more, decode_image
 from mmkeras.decode.series import series_file, series_reason
 from mmkeras.decode.tabular import decode_tabular, lookups, no_number
 from mmkeras.decode.text import count_words, tokenizer
@@ -35,6 +35,7 @@ __all__ = [
     "no_number",
     "path_reason",
     "reason",
+    "too_large",
 ]
 
 # The status of one value, as the served bundle answers it.
@@ -223,6 +224,30 @@ def in_chunks(feature, values, progress=None):
             if progress is not None:
                 progress.update(min(start + size, len(values)))
             yield decoded
+
+
+def too_large(feature, raw, unreadable):
+    """Which values could not be decoded because they are pictures of more than `max_pixels`.
+
+    Args:
+        feature: an input of a schema.
+        raw: its values, `(rows,)` string for an `Image`.
+        unreadable: `(rows,)` bool.
+
+    Returns:
+        `(rows,)` bool.
+    """
+    if not isinstance(feature, Image):
+        return tf.zeros_like(unreadable)
+
+    def look():
+        return tf.map_fn(
+            lambda value: announces_more(value, feature.max_pixels),
+            tf.where(unreadable, raw, ""),
+            fn_output_signature=tf.bool,
+        )
+
+    return tf.cond(tf.reduce_any(unreadable), look, lambda: tf.zeros_like(unreadable))
 
 
 def path_reason(path, feature):

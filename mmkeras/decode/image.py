@@ -143,13 +143,28 @@ def _is_small_jpeg(raw, side):
 
 def _decode_with_care(raw, limit):
     """The pixels of a file that is not known to be harmless."""
-    formats = {b"\xff\xd8": _jpeg, b"GI": _gif, b"\x89P": _png, b"RI": _webp, b"BM": _bmp}
     return _choose(
         tf.strings.substr(raw, 0, 2),
-        {start: _decode_checked(sizes, limit) for start, sizes in formats.items()},
+        {start: _decode_checked(sizes, limit) for start, sizes in _sizes().items()},
         _decode_checked(_no_picture, limit),
         raw,
     )
+
+
+def announces_more(raw, limit):
+    """Whether this is a picture, scalar string, whose header announces more than `limit` pixels: scalar bool."""
+
+    def measure(sizes):
+        return lambda raw: sizes(raw)[0]
+
+    sizes = {start: measure(function) for start, function in _sizes().items()}
+    size = _choose(tf.strings.substr(raw, 0, 2), sizes, measure(_no_picture), raw)
+    return (size[0] < _REFUSED) & (size[0] > limit // tf.maximum(size[1], 1))
+
+
+def _sizes():
+    """How the size is found, by the first bytes of a file."""
+    return {b"\xff\xd8": _jpeg, b"GI": _gif, b"\x89P": _png, b"RI": _webp, b"BM": _bmp}
 
 
 @functools.cache

@@ -1,0 +1,156 @@
+"""A trained model as a SavedModel that TensorFlow Serving loads: raw bytes and strings in, labels out.
+
+__init__     mk.export: what a version holds
+signatures   the graph: raw values -> tensors -> answers
+answers      a model's outputs as labels, scores and numbers
+examples     serialised tf.Example -> raw values
+golden       a batch of raw values with its answers, and the requests that warm a server up
+card         the model card
+versions     1, 2, 3 ...: written whole or not at all
+"""
+
+import json
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mmkeras import __version__
+from mmkeras.bundle.asking import ask
+from mmkeras.bundle.card import model_card
+from mmkeras.bundle.golden import golden_batch, write_warm_up
+from mmkeras.bundle.signatures import STATUSES, archive_of, set_methods
+from mmkeras.bundle.versions import write_version
+from mmkeras.errors import InputError
+from mmkeras.evaluation import Evaluation, check_model
+from mmkeras.model import ModelSpec
+from mmkeras.records import Records
+from mmkeras.schema import Number
+
+__all__ = ["ask", "export"]
+
+
+def export(model, schema, directory, *, records=None, evaluation=None, spec=None, history=None, notes=""):
+    """Write the next version of a served model: `directory/1`, then `directory/2`, whole or not at all.
+
+    Signatures (n rows, 0 among them; with several targets every answer is prefixed by `<target>_`):
+
+    - `serving_default`: each input by its name. `(n,)` string: the bytes of a picture, a WAV recording or a video (GIF,
+      WebP), or the text; `Tabular`: `(n, columns)` string, the cells, numbers among them, "" for a hole; `Series`:
+      `(n, steps, channels)` float32 for any number of steps, and `<name>_length` `(n,)` int32, how many are meant. An
+      optional input is absent where the string is empty, all cells are, or the length is 0. Outputs: the answers, and
+      `status` and `<input>_status` `(n,)` int32: 0 fine, 1 unreadable, 2 empty but not optional, 3 a picture or video
+      of more than `max_pixels`. A row's status is the highest of its inputs; if it is not 0, the row has the label ""
+      and zeros, and the others are answered.
+    - `embed`: takes the same, gives `embedding` `(n, width)` float32, the fused vector, and the statuses. For a model
+      of `mk.build` whose fusion gives one vector (not "late").
+    - `examples`: `inputs` `(n,)` string, serialised tf.Example with the same values by the same names, `Series` as a
+      list of float without a length; gives what `serving_default` does.
+    - `classify`, `regress` (`classify_<target>`, `regress_<target>` of several targets): the same, as TensorFlow
+      Serving's Classify and Regress APIs take and give it (`classes` and `scores` `(n, k)`, `outputs` `(n,)`).
+    - `tensors`: each of `schema.model_inputs` by its name; gives the answers.
+
+    The answers, by the kind of the target:
+
+    - `Category`: `label` `(n,)` string, `score` `(n,)` float32, `probabilities` `(n, classes)` float32; `top_labels`
+      and `top_scores` `(n, k)`, the five most probable (or all, if fewer).
+    - `Labels`: `label` `(n,)` string, the labels above 0.5 joined by the target's separator as in a table's cell (the
+      separator alone for none), `probabilities`, `top_labels` and `top_scores`.
+    - `Number`: `value` `(n,)` float32, in the unit.
+
+    Beside them, in `assets.extra`: `schema.json`; `spec.json` (if given); `about.json` (versions, labels, units,
+    metrics, history); `MODEL_CARD.md`; `golden.json`, a batch of raw values with the answers they got here, which
+    `mmkeras verify` asks for again; `tf_serving_warmup_requests`, which TensorFlow Serving replays before it answers.
+
+    Args:
+        model: `keras.Model` whose inputs are the schema's.
+        schema: fitted `Schema`.
+        directory: folder of the versions.
+        records: `Records`, of which up to 8 rows join the golden batch; None: values made up of the schema alone.
+        evaluation: `Evaluation` of the model, for about.json and the card.
+        spec: the `ModelSpec` that it was built from.
+        history: what `fit` returned.
+        notes: Markdown for the card: where the data came from, what the model is not meant for.
+
+    Returns:
+        Path of the new version.
+
+    Raises:
+        InputError: a model that does not belong to the schema, an argument of another kind, or a directory that
+            cannot be written.
+    """
+    schema.require_fitted("export")
+    check_model(model, schema, "export")
+    for name, value, kind in (("records", records, Records), ("evaluation", evaluation, Evaluation)):
+        _check_kind(name, value, kind)
+    _check_kind("spec", spec, ModelSpec)
+    _check_kind("history", history, keras.callbacks.History)
+
+    def write(folder):
+        archive, serve = archive_of(model, schema)
+        _write_graph(archive, folder)
+        set_methods(folder, schema)
+        extra = folder / "assets.extra"
+        extra.mkdir()
+        schema.save(extra / "schema.json")
+        if spec is not None:
+            _write_text(extra / "spec.json", spec.to_json())
+        golden = golden_batch(serve, schema, records)
+        _write_json(extra / "golden.json", golden.as_json())
+        write_warm_up(extra / "tf_serving_warmup_requests", golden, Path(directory).name)
+        about = _about(model, schema, evaluation, history)
+        _write_json(extra / "about.json", about)
+        _write_text(extra / "MODEL_CARD.md", model_card(Path(directory).name, schema, about, spec, notes))
+
+    return write_version(directory, write)
+
+
+def _check_kind(name, value, kind):
+    if value is not None and not isinstance(value, kind):
+        raise InputError(f"export: expected {name} to be a {kind.__name__}, received {value!r}")
+
+
+def _write_graph(archive, folder):
+    """Write the SavedModel without TensorFlow's word that it lies in a folder which is about to be renamed."""
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("WARNING")
+    try:
+        archive.write_out(folder, verbose=False)
+    finally:
+        logger.setLevel(level)
+
+
+def _about(model, schema, evaluation, history):
+    """What is known of a model, as plain values."""
+    about = {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {
+            "mmkeras": __version__,
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        "parameters": model.count_params(),
+        "labels": {n: list(target.classes) for n, target in schema.targets.items() if not isinstance(target, Number)},
+        "units": {name: target.unit for name, target in schema.targets.items() if isinstance(target, Number)},
+        "statuses": STATUSES,
+    }
+    if evaluation is not None:
+        about["metrics"] = evaluation.metrics
+        about["subsets"] = json.loads(evaluation.subsets.to_json(orient="records"))
+    if history is not None:
+        about["history"] = {name: [float(value) for value in values] for name, values in history.history.items()}
+    return about
+
+
+def _write_json(path, content):
+    _write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def _write_text(path, text):
+    path.write_text(text.rstrip("\n") + "\n", encoding="utf-8")

@@ -1,0 +1,117 @@
+"""The model card: what a served model takes and answers, how good it is, how it came about (Mitchell et al., 2019)."""
+
+from mmkeras.bundle.answers import prefix
+from mmkeras.schema import Audio, Category, Image, Labels, Number, Series, Tabular, Text, Video
+
+LISTED = 20  # most classes that are named
+
+
+def model_card(name, schema, about, spec=None, notes=""):
+    """Markdown.
+
+    Args:
+        name: of the model.
+        schema: fitted `Schema`.
+        about: dict, as in about.json.
+        spec: `ModelSpec`, or None.
+        notes: Markdown of the user's own.
+    """
+    parts = [
+        f"# {name}",
+        _summary(about),
+        notes.strip(),
+        "## Inputs\n\n"
+        + _table(["input", "what is sent", "absent"], [_input(*item) for item in schema.inputs.items()]),
+        "## Answers\n\n" + _table(["target", "answers"], [_answers(schema, name) for name in schema.targets]),
+        _statuses(about),
+        _metrics(about),
+        _training(about, spec),
+        "## Limits\n\n" + "\n".join(f"- {line}" for line in _limits(schema)),
+    ]
+    return "\n\n".join(filter(None, parts))
+
+
+def _summary(about):
+    versions = ", ".join(f"{package} {version}" for package, version in about["versions"].items())
+    return f"Exported {about['created']}; {about['parameters']:,} parameters; {versions}."
+
+
+def _table(heads, rows):
+    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in [heads, ["---"] * len(heads), *rows])
+
+
+def _input(name, feature):
+    return f"`{name}`", WHAT[type(feature)](feature), "may be" if feature.optional else "no"
+
+
+WHAT = {
+    Image: lambda f: f"a JPEG, PNG, GIF, BMP or WebP file; becomes {f.height} x {f.width}, {_colours(f)} ({f.fit})",
+    Audio: lambda f: f"a WAV file; becomes {f.seconds:g} s at {f.rate} Hz, mono",
+    Text: lambda f: f"text in UTF-8; the first {f.length} words of a vocabulary of {len(f.vocabulary):,}",
+    Series: lambda f: f"numbers (steps, {f.channels}); the first {f.length} steps",
+    Tabular: lambda f: "cells: " + ", ".join(f.columns),
+    Video: lambda f: f"a GIF or WebP file; becomes {f.frames} frames of {f.height} x {f.width}, {_colours(f)}",
+}
+
+
+def _colours(feature):
+    return "grey" if feature.channels == 1 else "colours"
+
+
+def _answers(schema, name):
+    target, before = schema.targets[name], prefix(schema, name)
+    if isinstance(target, Number):
+        return f"`{name}`", f"`{before}value`: a number" + (f" in {target.unit}" if target.unit else "")
+    listed = ", ".join(target.classes[:LISTED]) + (", ..." if len(target.classes) > LISTED else "")
+    what = "one of" if isinstance(target, Category) else "any of"
+    return f"`{name}`", f"`{before}label`: {what} {len(target.classes)} ({listed}), `{before}probabilities`, ..."
+
+
+def _statuses(about):
+    lines = [f"- {code}: {meaning}" for code, meaning in about["statuses"].items()]
+    return "A row is answered if its `status` is 0; of each input `<input>_status` says:\n\n" + "\n".join(lines)
+
+
+def _metrics(about):
+    if "metrics" not in about:
+        return ""
+    metrics = _table(["metric", "value"], [(name, f"{value:.4f}") for name, value in about["metrics"].items()])
+    heads = ["modalities", "target", "metric", "score"]
+    rows = [
+        (" + ".join(row["modalities"]) or "none", row["target"], row["metric"], f"{row['score']:.3f}")
+        for row in about["subsets"]
+    ]
+    return (
+        f"## Metrics\n\n{metrics}\n\nWith some of the modalities alone; the others were absent where they may be, "
+        f"and else shuffled among the rows:\n\n{_table(heads, rows)}"
+    )
+
+
+def _training(about, spec):
+    lines = []
+    if spec is not None:
+        lines.append(f"The specification (`mmkeras.ModelSpec`):\n\n```json\n{spec.to_json()}\n```")
+    if about.get("history"):
+        epochs = len(next(iter(about["history"].values())))
+        last = [(name, f"{values[-1]:.4f}") for name, values in about["history"].items() if values]
+        lines.append(f"{epochs} epochs; after the last:\n\n" + _table(["", "value"], last))
+    return "## Training\n\n" + "\n\n".join(lines) if lines else ""
+
+
+def _limits(schema):
+    """What the schema says that the model cannot do."""
+    for name, feature in schema.inputs.items():
+        if isinstance(feature, (Image, Video)):
+            yield f"`{name}`: more than {feature.max_pixels:,} pixels are refused."
+        elif isinstance(feature, Audio):
+            yield f"`{name}`: what comes after {feature.seconds:g} s is not heard; FLAC, OGG and MP3 are refused."
+        elif isinstance(feature, Text):
+            yield f"`{name}`: words outside the vocabulary all look the same to the model."
+        elif isinstance(feature, Series):
+            yield f"`{name}`: steps after the first {feature.length} are not seen."
+    for name, target in schema.targets.items():
+        if isinstance(target, Category):
+            yield f"`{name}`: the model always answers with one of the classes listed, whatever it is shown."
+        elif isinstance(target, Labels):
+            yield f"`{name}`: the model knows no label but those listed."
+    yield "Scores are the model's own confidence; whether they are calibrated was not looked at."

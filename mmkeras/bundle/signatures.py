@@ -1,0 +1,185 @@
+"""The graph of a served model: raw values -> tensors -> answers."""
+
+import keras
+import tensorflow as tf
+
+from mmkeras import decode
+from mmkeras.bundle import examples
+from mmkeras.bundle.answers import answers, prefix
+from mmkeras.model import with_embedding
+from mmkeras.schema import Number, Series, Tabular
+
+EMPTY, TOO_LARGE = 2, 3  # beside decode's own
+STATUSES = {
+    str(decode.OK): "fine",
+    str(decode.UNREADABLE): "unreadable",
+    str(EMPTY): "empty, but not optional",
+    str(TOO_LARGE): "a picture of too many pixels",
+}
+
+
+def archive_of(model, schema):
+    """What is to be saved.
+
+    Args:
+        model: `keras.Model` whose inputs are the schema's.
+        schema: fitted `Schema`.
+
+    Returns:
+        `keras.export.ExportArchive` with all signatures, and "serving_default" as a function of a list of tensors.
+    """
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    read = _reader(archive, schema)
+    answer = _answerer(archive, model, schema)
+
+    def served(values):
+        inputs, statuses = read(*values)
+        given = answer(*[inputs[key] for key in schema.model_inputs])
+        return {name: _where_ok(statuses["status"], value) for name, value in given.items()}, statuses
+
+    def serve(*values):
+        given, statuses = served(values)
+        given.pop("embedding", None)
+        return {**given, **statuses}
+
+    def embed(*values):
+        given, statuses = served(values)
+        return {"embedding": given["embedding"], **statuses}
+
+    def from_examples(inputs):
+        values, good = examples.raw_values(schema, inputs)
+        found = served_of_raw(*[values[key] for key in raw_inputs(schema)])
+        bad = tf.where(good, decode.OK, decode.UNREADABLE)
+        found["status"] = tf.maximum(found["status"], bad)
+        return {name: value if name.endswith("status") else _where_ok(bad, value) for name, value in found.items()}
+
+    def tensors(*inputs):
+        given = answer(*inputs)
+        given.pop("embedding", None)
+        return given
+
+    taken = [tf.TensorSpec([None, *shape], dtype, name=key) for key, (shape, dtype) in schema.model_inputs.items()]
+    raw = list(raw_inputs(schema).values())
+    served_of_raw = _endpoint(archive, "serving_default", serve, raw)
+    _endpoint(archive, "tensors", tensors, taken)
+    if "embedding" in answer.structured_outputs:
+        _endpoint(archive, "embed", embed, raw)
+    serialized = [tf.TensorSpec([None], tf.string, name="inputs")]
+    all_answers = _endpoint(archive, "examples", from_examples, serialized)
+    for name, target in schema.targets.items():
+        parts = {"outputs": "value"} if _api(target) == "regress" else {"classes": "top_labels", "scores": "top_scores"}
+        parts = {key: prefix(schema, name) + part for key, part in parts.items()}
+        _endpoint(archive, _method(schema, name), _some(all_answers, parts), serialized)
+    return archive, served_of_raw
+
+
+def _some(all_answers, parts):
+    """A function from tf.Examples to some of the answers, by other names."""
+    return lambda inputs: {key: all_answers(inputs)[part] for key, part in parts.items()}
+
+
+def _endpoint(archive, name, function, signature):
+    """Add a signature that is traced once; returns it."""
+    traced = tf.function(function, signature, autograph=False)
+    concrete = traced.get_concrete_function()
+    archive.add_endpoint(name, traced)
+    return concrete
+
+
+def raw_inputs(schema):
+    """What a client sends: dict of key -> tf.TensorSpec."""
+    return {key: spec for name, feature in schema.inputs.items() for key, spec in _raw(name, feature).items()}
+
+
+def _raw(name, feature):
+    if isinstance(feature, Series):
+        length = f"{name}_length"
+        values = tf.TensorSpec([None, None, feature.channels], tf.float32, name=name)
+        return {name: values, length: tf.TensorSpec([None], tf.int32, name=length)}
+    columns = [len(feature.columns)] if isinstance(feature, Tabular) else []
+    return {name: tf.TensorSpec([None, *columns], tf.string, name=name)}
+
+
+def _reader(archive, schema):
+    """A function, traced once, from raw values to the model's inputs and the statuses: two dicts."""
+    decoders = {name: _decoder(archive, feature) for name, feature in schema.inputs.items()}
+
+    def read(*values):
+        given = dict(zip(raw_inputs(schema), values, strict=True))
+        inputs, statuses = {}, {}
+        for name, feature in schema.inputs.items():
+            values = [given[key] for key in _raw(name, feature)]
+            made, statuses[f"{name}_status"] = _model_inputs(name, feature, decoders[name](*values), values)
+            inputs |= made
+        return inputs, {"status": tf.reduce_max(tf.stack(list(statuses.values())), axis=0), **statuses}
+
+    return tf.function(read, list(raw_inputs(schema).values()), autograph=False).get_concrete_function()
+
+
+def _decoder(archive, feature):
+    """The decoder of what a client sends, whose tables the archive holds."""
+    if isinstance(feature, Series):
+        return lambda values, length: decode.decode_series(values, length, feature)
+    decoder = decode.decoder(feature)
+    for layer in decoder.layers:
+        layer(tf.constant([""]))  # makes its table
+        archive.track(layer)
+    return decoder
+
+
+def _model_inputs(name, feature, decoded, raw):
+    """One input as the model takes it, dict of key -> tensor; and its status `(n,)`."""
+    inputs = {name: decoded.values}
+    if feature.padded:
+        inputs[f"{name}_length"] = decoded.length
+    there = tf.reduce_any(tf.reshape(raw[-1] != tf.zeros([], raw[-1].dtype), [tf.shape(raw[-1])[0], -1]), axis=1)
+    if feature.optional:
+        inputs[f"{name}_present"] = there
+    status = tf.where(there, decoded.status, decode.OK if feature.optional else EMPTY)
+    large = decode.too_large(feature, raw[0], status == decode.UNREADABLE)
+    return inputs, tf.where(large, TOO_LARGE, status)
+
+
+def _answerer(archive, model, schema):
+    """A function, traced once, from the model's inputs to the answers, and "embedding" if the model has one."""
+    both = with_embedding(model, schema)
+    if both is not None:
+        archive.track(both)
+
+    def answer(*inputs):
+        rows = tf.shape(inputs[0])[0]
+        spare = tf.maximum(1 - rows, 0)  # some layers (MelSpectrogram) cannot take 0 rows
+        padded = [tf.pad(value, [[0, spare]] + [[0, 0]] * (len(value.shape) - 1)) for value in inputs]
+        if both is None:
+            found = answers(schema, model(padded, training=False))
+        else:
+            outputs, fused = both(padded, training=False)
+            found = {**answers(schema, outputs), "embedding": tf.cast(fused, tf.float32)}
+        return {name: value[:rows] for name, value in found.items()}
+
+    taken = [tf.TensorSpec([None, *shape], dtype) for shape, dtype in schema.model_inputs.values()]
+    return tf.function(answer, taken, autograph=False).get_concrete_function()
+
+
+def _where_ok(status, answer):
+    ok = tf.reshape(status == decode.OK, [-1] + [1] * (len(answer.shape) - 1))
+    return tf.where(ok, answer, tf.zeros_like(answer))
+
+
+def set_methods(folder, schema):
+    """Name the methods of TensorFlow Serving's Classify and Regress APIs: what was saved says Predict throughout."""
+    updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(str(folder))
+    for name, target in schema.targets.items():
+        updater.replace_method_name(_method(schema, name), f"tensorflow/serving/{_api(target)}")
+    updater.save()
+
+
+def _api(target):
+    return "regress" if isinstance(target, Number) else "classify"
+
+
+def _method(schema, name):
+    """The signature of one target for TensorFlow Serving's Classify or Regress API."""
+    api = _api(schema.targets[name])
+    return f"{api}_{name}" if len(schema.targets) > 1 else api

@@ -1,0 +1,65 @@
+"""Versions of a model side by side in one folder, each written whole or not at all."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from mmkeras.errors import InputError
+
+
+def write_version(directory, write):
+    """Write the next version into `directory`; it has the first free number.
+
+    It is written beside the versions and renamed: a server that polls the folder never sees half a version.
+
+    Args:
+        directory: folder of the versions; made if there is none.
+        write: function of the folder (Path) that it fills.
+
+    Returns:
+        Path of the version.
+
+    Raises:
+        InputError: a folder that cannot be written; whatever `write` raises goes through. Nothing is left then.
+    """
+    directory = Path(directory)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=directory))
+        try:
+            write(unfinished)
+            unfinished.chmod(0o755)  # mkdtemp's folder is its owner's alone; a server may run as somebody else
+            return _publish(unfinished, directory)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    except OSError as error:
+        raise InputError(f"export: cannot write to {str(directory)!r}: {error.strerror}") from error
+
+
+def _publish(unfinished, directory):
+    """Rename to the first free version number; another process may take one in between."""
+    version = max([int(path.name) for path in directory.iterdir() if path.name.isdecimal()], default=0)
+    while True:
+        version += 1
+        try:
+            return unfinished.rename(directory / str(version))
+        except OSError:
+            if not (directory / str(version)).exists():
+                raise
+
+
+def newest(directory):
+    """The version that is meant: `directory` itself if it is one, else the one with the highest number in it.
+
+    Raises:
+        InputError: there is none.
+    """
+    directory = Path(directory)
+    if (directory / "saved_model.pb").is_file():
+        return directory
+    found = [path for path in directory.glob("*") if path.name.isdecimal() and path.is_dir()]
+    if not found:
+        raise InputError(
+            f"expected a version of a model, or a folder of versions 1, 2, ...; received {str(directory)!r}"
+        )
+    return max(found, key=lambda path: int(path.name))
