@@ -1,5 +1,5 @@
-from . import datasets, decode, fusion, heads, layers, towers
-from .bundle import export
+from . import datasets, decode, fusion, heads, layers, serving, towers
+from .bundle import Verification, export, verify
 from .errors import InputError
 from .evaluation import Evaluation, absence_curve, evaluate, predict
 from .fusion import fusion_shares
@@ -30,6 +30,7 @@ __all__ = [
     "Text",
     "Tokens",
     "TuningResult",
+    "Verification",
     "Video",
     "WordVectors",
     "absence_curve",
@@ -50,7 +51,9 @@ __all__ = [
     "read",
     "read_shards",
     "read_word_vectors",
+    "serving",
     "towers",
     "tune",
+    "verify",
     "write_shards",
 ]

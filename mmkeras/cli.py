@@ -43,6 +43,20 @@ def _parser():
     tune.add_argument("--chief", metavar="HOST:PORT", help="of several machines: where the chief listens")
     tune.add_argument("--worker", metavar="NAME", help="be the worker of this name of the chief; without it: the chief")
     tune.set_defaults(run=_tune)
+    verify = commands.add_parser(
+        "verify", help="ask an exported model for its golden answers, without mmkeras and Keras"
+    )
+    verify.add_argument("directory", metavar="DIR", help="a version, or a model's folder: its newest version")
+    verify.add_argument("--python", metavar="PATH", help="another Python, for instance of another TensorFlow")
+    verify.add_argument("--seconds", type=_whole, default=300, metavar="N", help="time limit of each way (300)")
+    verify.set_defaults(run=_verify)
+    serve = commands.add_parser("serve-config", help="write the files with which TensorFlow Serving serves models")
+    serve.add_argument("directories", nargs="+", metavar="DIR", help="folders of models, each with its versions")
+    serve.add_argument("--out", default="serving", metavar="DIR", help="folder to write in (serving)")
+    serve.add_argument("--port", type=_whole, default=8500, metavar="N", help="of gRPC (8500)")
+    serve.add_argument("--rest-port", type=_whole, default=8501, metavar="N", help="of REST (8501)")
+    serve.add_argument("--versions", type=_whole, default=2, metavar="N", help="how many of a model are loaded (2)")
+    serve.set_defaults(run=_serve_config)
     return parser
 
 
@@ -87,6 +101,23 @@ def _address(chief, name):
     return {"KERASTUNER_ORACLE_IP": host, "KERASTUNER_ORACLE_PORT": port, "KERASTUNER_TUNER_ID": name}
 
 
+def _verify(arguments):
+    _quiet()
+    from mmkeras.bundle import verify
+
+    found = verify(arguments.directory, arguments.python, seconds=arguments.seconds)
+    print(found)
+    return 0 if found.passed else 1
+
+
+def _serve_config(arguments):
+    from mmkeras.serving import serve_config
+
+    given = {name: getattr(arguments, name) for name in ("out", "port", "rest_port", "versions")}
+    for path in serve_config(*arguments.directories, **given):
+        print(path)
+
+
 def _demo(arguments):
     _quiet()
     from mmkeras.demo import demo
@@ -103,14 +134,13 @@ def _quiet():
 
 
 def main(argv=None):
-    """Run a command. Returns the exit code: 0, 2 for bad input, 130 when interrupted."""
+    """Run a command. Returns the exit code: 0, 1 if `verify` failed, 2 for bad input, 130 when interrupted."""
     arguments = _parser().parse_args(argv)
     try:
-        arguments.run(arguments)
+        return arguments.run(arguments) or 0
     except InputError as error:
         print(f"mmkeras: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("mmkeras: interrupted", file=sys.stderr)
         return 130
-    return 0

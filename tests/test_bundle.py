@@ -353,6 +353,17 @@ def test_no_embedding_of_a_fusion_of_decisions(small):
     assert sorted(signatures) == ["classify", "examples", "serving_default", "tensors"]
 
 
+def test_a_model_that_holds_a_table(tmp_path):
+    schema = Schema({"word": Text(2, vocabulary=["a", "b"])}, {"answer": Category(classes=["x", "y"])})
+    word = keras.Input((2,), dtype="int32", name="word")
+    found = keras.layers.IntegerLookup(vocabulary=[2, 3], output_mode="multi_hot")(word)
+    model = keras.Model([word], keras.layers.Dense(2, activation="softmax", name="answer")(found))
+    bundle = mk.export(model, schema, tmp_path)
+    answers = serve(bundle, {"word": tf.constant(["a", "b a"])})
+    np.testing.assert_allclose(answers["probabilities"], model(np.array([[2, 0], [3, 2]])), atol=1e-6)
+    assert "embed" not in loaded(bundle)
+
+
 def test_the_requests_that_warm_up_a_server(of_all_kinds):
     logs = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2", reason="needs tensorflow-serving-api")
     bundle = of_all_kinds[0]

@@ -40,7 +40,8 @@ MAY_IMPORT = {
     "datasets": "errors",
     "demo": "bundle datasets errors evaluation model records schema training",
     "experiment": "errors records schema",
-    "cli": "demo errors experiment tuning",
+    "serving": "errors",
+    "cli": "bundle demo errors experiment serving tuning",
 }
 WITHOUT_TENSORFLOW = [
     "targets",
@@ -54,6 +55,7 @@ WITHOUT_TENSORFLOW = [
     "model",
     "registry",
     "errors",
+    "serving",
 ]
 
 
@@ -99,6 +101,7 @@ PUBLIC = """
     write_shards read_shards batches towers fusion fusion_shares heads
     layers Tokens build grouped ModelSpec compile_args absence_curve evaluate Evaluation predict export
     datasets decode InputError WordVectors read_word_vectors tune hypermodel TuningResult
+    verify Verification serving
 """
 
 

@@ -23,6 +23,7 @@ from mmkeras.bundle.asking import ask
 from mmkeras.bundle.card import model_card
 from mmkeras.bundle.golden import golden_batch, write_warm_up
 from mmkeras.bundle.signatures import STATUSES, archive_of, set_methods
+from mmkeras.bundle.verification import Verification, verify
 from mmkeras.bundle.versions import write_version
 from mmkeras.errors import InputError
 from mmkeras.evaluation import Evaluation, check_model
@@ -30,7 +31,7 @@ from mmkeras.model import ModelSpec
 from mmkeras.records import Records
 from mmkeras.schema import Number
 
-__all__ = ["ask", "export"]
+__all__ = ["Verification", "ask", "export", "verify"]
 
 
 def export(model, schema, directory, *, records=None, evaluation=None, spec=None, history=None, notes=""):

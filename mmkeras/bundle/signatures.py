@@ -29,9 +29,10 @@ def archive_of(model, schema):
         `keras.export.ExportArchive` with all signatures, and "serving_default" as a function of a list of tensors.
     """
     archive = keras.export.ExportArchive()
-    archive.track(model)
     read = _reader(archive, schema)
-    answer = _answerer(archive, model, schema)
+    answer = _answerer(model, schema)
+    if _holds_tables(answer):
+        archive.track(model)  # else not: it would trace every layer again, in search of tables
 
     def served(values):
         inputs, statuses = read(*values)
@@ -141,11 +142,15 @@ def _model_inputs(name, feature, decoded, raw):
     return inputs, tf.where(large, TOO_LARGE, status)
 
 
-def _answerer(archive, model, schema):
+def _holds_tables(function):
+    """Whether a concrete function uses resources other than variables."""
+    variables = {id(variable.handle) for variable in function.graph.variables}
+    return any(x.dtype == tf.resource and id(x) not in variables for x in function.captured_inputs)
+
+
+def _answerer(model, schema):
     """A function, traced once, from the model's inputs to the answers, and "embedding" if the model has one."""
     both = with_embedding(model, schema)
-    if both is not None:
-        archive.track(both)
 
     def answer(*inputs):
         rows = tf.shape(inputs[0])[0]

@@ -1,0 +1,38 @@
+"""How checks are made and written down."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+from . import Skip
+from .ways import WAYS
+
+
+def main(way, bundle, results):
+    """Replay in one way: "load", "session" or "c"."""
+    golden = json.loads((Path(bundle) / "assets.extra" / "golden.json").read_text(encoding="utf-8"))
+    with open(results, "a", encoding="utf-8") as file:
+        check = partial(_check, file, way)
+        check("", partial(WAYS[way], bundle, golden, check))
+
+
+def _check(file, way, name, function):
+    """Make one check and write down how it went. What the function returns are its words; None: nothing is written."""
+    try:
+        outcome, words = "passed", function()
+    except Skip as reason:
+        outcome, words = "skipped", str(reason)
+    except Exception as error:  # whatever TensorFlow raises is what the check has found
+        outcome, words = "failed", _in_short(error)
+    if words is not None:
+        title = f"{way}: {name}" if name else way
+        file.write(json.dumps({"name": title, "outcome": outcome, "words": words}) + "\n")
+        file.flush()
+
+
+def _in_short(error):
+    text = " ".join(str(error).split())
+    if isinstance(error, AssertionError):
+        return text
+    text = text if len(text) <= 500 else f"{text[:200]} ... {text[-300:]}"  # TensorFlow's reason comes last
+    return f"{type(error).__name__}: {text}"

@@ -1,0 +1,90 @@
+"""The signatures beside the one with golden answers."""
+
+import numpy as np
+import tensorflow as tf
+
+from .golden import compare_golden, feeds
+
+OF_EXAMPLES = ("examples", "classify", "regress")  # first words of signatures that take serialised tf.Examples
+GOLDEN_NAMES = {"classes": "top_labels", "scores": "top_scores", "outputs": "value"}
+
+
+def of(signatures, name):
+    """The signature of a name."""
+    if name not in signatures:
+        raise AssertionError(f"there is no signature {name!r}, only {', '.join(sorted(signatures)) or 'none'}")
+    return signatures[name]
+
+
+def taken(signature):
+    """What a loaded signature takes: dict of name -> (tf.DType, tf.TensorShape)."""
+    return {name: (spec.dtype, spec.shape) for name, spec in signature.structured_input_signature[1].items()}
+
+
+def described(signature_def):
+    """The same of a signature that is only described."""
+    inputs = signature_def.inputs.items()
+    return {name: (tf.as_dtype(info.dtype), tf.TensorShape(info.tensor_shape)) for name, info in inputs}
+
+
+def ask(signature, values):
+    """Call a loaded signature: dicts of arrays in and out."""
+    answers = signature(**{name: tf.constant(value) for name, value in values.items()})
+    return {name: value.numpy() for name, value in answers.items()}
+
+
+def check_other(name, signature, values, golden):
+    """A signature that takes the golden inputs, or tf.Examples of them, answers with as many rows of finite numbers.
+
+    Outputs that have a counterpart among the golden ones are held against it.
+    """
+    method, _, target = name.partition("_")
+    given = {"inputs": as_examples(values)} if method in OF_EXAMPLES else feeds(golden, taken(signature))
+    found = ask(signature, given)
+    check_finite(found, len(next(iter(values.values()))))
+    places = {output: _counterpart(output, target, golden) for output in found}
+    known = {output: golden["outputs"][place] for output, place in places.items() if place in golden["outputs"]}
+    others = ", ".join(sorted(set(found) - set(known)))
+    if not known:
+        return f"answers with {others}"
+    words = compare_golden({**golden, "outputs": known}, {output: found[output] for output in known})
+    return words + (f"; also answers with {others}" if others else "")
+
+
+def _counterpart(output, target, golden):
+    """The golden output of the same meaning."""
+    if output in golden["outputs"]:
+        return output
+    return (f"{target}_" if target else "") + GOLDEN_NAMES.get(output, output)
+
+
+def check_finite(answers, rows=None):
+    """Raise AssertionError unless every number is finite, and there are as many rows."""
+    for name, value in answers.items():
+        if rows is not None and value.shape[:1] != (rows,):
+            raise AssertionError(f"{name}: expected {rows} rows, received the shape {value.shape}")
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise AssertionError(f"{name}: numbers that are not finite")
+
+
+def as_examples(values):
+    """Each row as a serialised tf.Example: a series is a list of its steps without padding, and has no length."""
+    rows = len(next(iter(values.values())))
+    lengths = {name for name in values if name.endswith("_length") and name.removesuffix("_length") in values}
+    return np.array([_example(values, set(values) - lengths, row) for row in range(rows)], object)
+
+
+def _example(values, names, row):
+    feature = {}
+    for name in names:
+        value = values[name][row]
+        if f"{name}_length" in values:
+            value = value[: values[f"{name}_length"][row]]
+        flat = np.ravel(np.asarray(value, values[name].dtype)).tolist()  # else NumPy cuts zero bytes off a string
+        if values[name].dtype.hasobject:
+            feature[name] = tf.train.Feature(bytes_list=tf.train.BytesList(value=flat))
+        elif values[name].dtype.kind == "f":
+            feature[name] = tf.train.Feature(float_list=tf.train.FloatList(value=flat))
+        else:
+            feature[name] = tf.train.Feature(int64_list=tf.train.Int64List(value=flat))
+    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()

@@ -1,0 +1,71 @@
+"""Requests that TensorFlow Serving replays before it answers."""
+
+from pathlib import Path
+
+import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2
+
+from . import Skip
+from .signatures import check_finite
+
+MOST_WARM_UPS = 1000  # TensorFlow Serving refuses more
+
+
+def check_warm_up(bundle, answer):
+    """Each request of TensorFlow Serving's Predict API is answered with finite numbers."""
+    path = Path(bundle) / "assets.extra" / "tf_serving_warmup_requests"
+    if not path.exists():
+        raise Skip(f"there is no {path.name}")
+    logs = list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
+    if len(logs) > MOST_WARM_UPS:
+        raise AssertionError(f"TensorFlow Serving takes at most {MOST_WARM_UPS} requests; here are {len(logs)}")
+    requests = [request for request in map(predict_request, logs) if request]
+    for name, values in requests:
+        check_finite(answer(name, values))
+    others = f"; {len(logs) - len(requests)} of other APIs were not replayed" if len(requests) < len(logs) else ""
+    if not requests:
+        raise Skip(f"no request of the Predict API{others}")
+    signatures = ", ".join(sorted({name for name, _ in requests}))
+    return f"{len(requests)} request{'s' * (len(requests) != 1)} to {signatures}{others}"
+
+
+def predict_request(log):
+    """A serialised tensorflow.serving.PredictionLog as the signature's name and its inputs, None if it is no Predict.
+
+    Its few fields are read by hand: the messages are in tensorflow-serving-api, the tensors in TensorFlow.
+    """
+    request = _field(_field(log, 6), 1)  # PredictionLog.predict_log.request
+    if not request:
+        return None
+    inputs = [(_field(entry, 1), _field(entry, 2)) for number, entry in _fields(request) if number == 2]
+    values = {key.decode(): tf.make_ndarray(tensor_pb2.TensorProto.FromString(tensor)) for key, tensor in inputs}
+    return _field(_field(request, 1), 3).decode() or "serving_default", values  # PredictRequest.model_spec
+
+
+def _field(message, number):
+    """The last field of a number, b"" if there is none."""
+    return dict(_fields(message)).get(number, b"")
+
+
+def _fields(message):
+    """The fields of a message on the wire: pairs of number and content."""
+    at = 0
+    while at < len(message):
+        key, at = _varint(message, at)
+        kind = key & 7
+        if kind == 0:
+            content, at = _varint(message, at)
+        else:
+            size, at = _varint(message, at) if kind == 2 else ({1: 8, 5: 4}[kind], at)
+            content, at = message[at : at + size], at + size
+            if at > len(message):
+                raise AssertionError("a request ends too early")
+        yield key >> 3, content
+
+
+def _varint(message, at):
+    value = shift = 0
+    while message[at] & 128:
+        value |= (message[at] & 127) << shift
+        shift, at = shift + 7, at + 1
+    return value | message[at] << shift, at + 1

@@ -1,0 +1,163 @@
+"""Proof of a bundle: its golden answers are asked for again in processes that have neither mmkeras nor Keras."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmkeras.bundle.versions import newest
+from mmkeras.errors import InputError, unknown
+
+WAYS = ("load", "session", "c")
+REPLAY = Path(__file__).with_name("replay")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at: `outcome` is "passed", "failed" or "skipped"; `words` say what was found."""
+
+    name: str
+    outcome: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What `verify` found. `str()` is a table of the checks."""
+
+    directory: Path
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self):
+        """Whether there was a check and none failed; a skipped one is no failure."""
+        outcomes = {check.outcome for check in self.checks}
+        return "passed" in outcomes and "failed" not in outcomes
+
+    def __str__(self):
+        width = max((len(check.name) for check in self.checks), default=0)
+        lines = [str(self.directory)]
+        for check in self.checks:
+            head = f"  {check.outcome:8}{check.name:{width}}  "
+            # words are wrapped at spaces alone: names of ops and tensors stay whole
+            lines += textwrap.wrap(
+                check.words,
+                max(120, len(head) + 60),
+                initial_indent=head,
+                subsequent_indent=" " * len(head),
+                break_long_words=False,
+                break_on_hyphens=False,
+            ) or [head.rstrip()]
+        counts = [f"{sum(c.outcome == o for c in self.checks)} {o}" for o in ("passed", "failed", "skipped")]
+        return "\n".join([*lines, ", ".join(counts)])
+
+
+def verify(directory, python=None, *, ways=WAYS, seconds=300):
+    """Ask a bundle for its golden answers without mmkeras and without Keras, in processes of their own.
+
+    The ways, each in a process that has TensorFlow on the CPU and in which neither mmkeras nor Keras can be imported:
+
+    - "load": `tf.saved_model.load`. The golden batch; its rows by themselves and in reverse, which must answer the
+      same; 0 rows; every other signature.
+    - "session": as TensorFlow Serving does it: a session, fed by the names of tensors. Its graph may hold TensorFlow's
+      own ops alone, none of which runs Python; the golden batch; the warm-up requests.
+    - "c": a C program without Python on TensorFlow's C API, compiled for the occasion; skipped where there is no C
+      compiler. The golden batch.
+
+    Strings and whole numbers must be equal; others may differ by the tolerance in golden.json, and by as much of
+    themselves if they are above 1. Rows are counted from 0.
+
+    Args:
+        directory: a version, or the folder of a model's versions: then the newest.
+        python: path of another Python, for instance of another TensorFlow; None: this one.
+        ways: which of the ways.
+        seconds: time limit of each way.
+
+    Returns:
+        `Verification`. A process that crashes or takes too long is a check that failed.
+
+    Raises:
+        InputError: no such bundle, one without golden answers, or an unknown way.
+    """
+    bundle = newest(directory).resolve()
+    _check_bundle(bundle)
+    for way in ways:
+        if way not in WAYS:
+            raise unknown("way", way, WAYS, "verify: ")
+    # absolute, for the processes run elsewhere; not resolved: a virtual environment's Python is a link
+    program = shutil.which(os.path.abspath(python) if os.sep in str(python) else python or sys.executable)
+    if program is None:
+        raise InputError(f"verify: cannot run the Python {str(python)!r}")
+    checks = [check for way in ways for check in _replay(way, bundle, program, seconds)]
+    return Verification(bundle, tuple(checks))
+
+
+def _check_bundle(bundle):
+    if not (bundle / "saved_model.pb").is_file():
+        raise InputError(f"verify: expected a SavedModel, but {str(bundle)!r} has no saved_model.pb")
+    path = bundle / "assets.extra" / "golden.json"
+    try:
+        golden = json.loads(path.read_text(encoding="utf-8"))
+        inputs, outputs = golden["inputs"], golden["outputs"]
+        rows = {len(column) for part in (inputs, outputs) for column in part.values()}
+        known = isinstance(golden["signature_name"], str) and golden["tolerance"] >= 0
+    except FileNotFoundError:
+        raise InputError(
+            f"verify: {str(bundle)!r} has no golden answers: there is no assets.extra/golden.json"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"verify: {str(path)!r} holds no golden batch: {type(error).__name__}: {error}") from error
+    if not (known and inputs and outputs) or len(rows) != 1:
+        raise InputError(
+            f"verify: {str(path)!r}: expected a signature_name, a tolerance, inputs and outputs with equally many rows"
+        )
+
+
+def _replay(way, bundle, python, seconds):
+    """The checks of one way."""
+    with tempfile.TemporaryDirectory(prefix="mmkeras-verify-") as folder:
+        folder = Path(folder)
+        shutil.copytree(REPLAY, folder / "replay", ignore=shutil.ignore_patterns("__pycache__"))
+        results, log = folder / "results", folder / "log"
+        results.touch()
+        reason = _run([python, "-m", "replay", way, str(bundle), str(results)], folder, log, seconds)
+        whole_lines = results.read_text(encoding="utf-8").rpartition("\n")[0].splitlines()
+        checks = [Check(**json.loads(line)) for line in whole_lines]
+        if reason or not checks:
+            lines = log.read_text(errors="replace").strip().splitlines()[-3:]
+            words = ": ".join([reason or "the process found nothing", *([" ".join(lines)[-500:]] if lines else [])])
+            checks.append(Check(way, "failed", words))
+        return checks
+
+
+def _run(command, folder, log, seconds):
+    """Run the process in its folder; the reason if it did not end well."""
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment.pop("PYTHONSAFEPATH", None)  # or Python would not look into the folder
+    with open(log, "wb") as file:
+        child = subprocess.Popen(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,  # a group of its own, which is ended together
+        )
+    try:
+        code = child.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return f"time limit of {seconds:g} s"
+    finally:
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+    if code < 0:
+        return f"the process was ended by {signal.Signals(-code).name}"
+    return f"the process ended with exit code {code}" if code else None

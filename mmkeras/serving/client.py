@@ -1,0 +1,269 @@
+"""`Client`: questions to a served model, over REST or gRPC."""
+
+import asyncio
+import contextlib
+import random
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from numbers import Integral, Real
+
+import numpy as np
+
+from mmkeras.errors import InputError, unknown
+from mmkeras.serving.failures import ServingError
+from mmkeras.serving.over_grpc import Grpc
+from mmkeras.serving.rest import Rest
+from mmkeras.serving.values import as_arrays, as_columns, load_schema
+
+PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds before the second attempt, doubled before each further one
+WORKERS = 16  # questions of `submit` at a time
+STATES = {
+    "START": "about to be loaded",
+    "LOADING": "being loaded",
+    "AVAILABLE": "ready",
+    "UNLOADING": "being unloaded",
+    "END": "unloaded",
+}
+
+
+class Client:
+    """Asks a model that TensorFlow Serving serves.
+
+    Threads may share one client; its connections are kept open. What fails in a way that may pass (nothing answers, the
+    connection broke, HTTP's 429, 502, 503 and 504, gRPC's UNAVAILABLE and RESOURCE_EXHAUSTED) is asked again, after
+    pauses of 0.1, 0.2, 0.4 ... seconds, less up to half of them by chance; that is safe, since a prediction changes
+    nothing. `timeout` holds for one request with all its attempts, so one that got no answer in time is not repeated.
+
+    Values, by what the input is:
+
+    - any: None, NaN or "" is an absent one; `bytes` are sent as they are; of a `pathlib.Path` the file is sent.
+    - picture: also a PIL image or a uint8 array `(height, width)` or `(height, width, 1 | 3 | 4)`, both sent as PNG;
+      a PIL image is turned as its EXIF orientation says.
+    - recording: also `(rate, samples)`, an array `(samples,)` or `(samples, channels)` of float in [-1, 1] or int16;
+      sent as WAV, as files ending in .flac, .ogg, .oga and .mp3 are (with `schema` all that are not WAV).
+    - text: str.
+    - a row of cells: list of str, numbers or None, in the schema's order.
+    - series: array `(steps, channels)`, `(steps,)` for one channel, or the path of a .npy file, str or Path. Those of a
+      request are filled up to the longest; `<name>_length` is made. It may be given instead, beside an array.
+    - numbers of any other kind: array of the signature's shape.
+
+    A str is a text. With `schema`, for a picture, recording, video or series it is a path; cells may be a dict of
+    column -> cell or stand in the table's columns; and an optional input may be left out.
+
+    Args:
+        target: "http://host:8501" or "https://..." for REST; "grpc://host:8500", "host:8500" or "grpcs://..." for gRPC.
+        model: the model's name, as models.config has it.
+        version: number, or a label such as "stable"; None: the newest that is loaded.
+        signature: name.
+        schema: the bundle's folder, its schema.json or the dict in it, or a `Schema`.
+        timeout: seconds for one request.
+        retries: attempts after the first.
+        batch_size: rows in one request.
+        rotate: whether JPEG files and bytes are turned as their EXIF orientation says (and then sent as PNG).
+
+    Raises:
+        InputError: an option of the wrong kind, a missing package.
+
+    >>> Client("localhost:8501", model="keypad", retries=-1)
+    Traceback (most recent call last):
+    mmkeras.errors.InputError: Client: expected retries to be a whole number from 0 on, received -1
+    """
+
+    def __init__(
+        self,
+        target,
+        *,
+        model=None,
+        version=None,
+        signature="serving_default",
+        schema=None,
+        timeout=10.0,
+        retries=3,
+        batch_size=64,
+        rotate=False,
+    ):
+        if not isinstance(model, str) or not model:
+            raise InputError(f"Client: expected model to be a name, as models.config has it, received {model!r}")
+        _check("version", version, version is None or isinstance(version, str) or _whole(version, 0), "number or label")
+        _check("timeout", timeout, isinstance(timeout, Real) and timeout > 0, "seconds above 0")
+        _check("retries", retries, _whole(retries, 0), "a whole number from 0 on")
+        _check("batch_size", batch_size, _whole(batch_size, 1), "a whole number from 1 on")
+        self.target, self.model, self.version, self.signature = target, model, version, signature
+        self.timeout, self.retries, self.batch_size, self.rotate = timeout, retries, batch_size, rotate
+        self._schema = load_schema(schema)
+        self._server = _connect(target, model, version, signature)
+        self._lock, self._metadata, self._workers, self._closed = threading.Lock(), None, None, False
+
+    def predict(self, values):
+        """Answers for rows, in their order.
+
+        Args:
+            values: a dict of input -> list (or array) with one value a row; a list of rows, each a dict of input ->
+                value; or a DataFrame, whose other columns are left out. One row is a list of one dict.
+
+        Returns:
+            dict of output name -> array with one entry a row; strings are str, or bytes where the output's name ends in
+            "_bytes".
+
+        Raises:
+            InputError: a name that the signature does not have, or a value that cannot be sent.
+            ServingError: no answer, or a failure on the server.
+        """
+        signature = self._asked()
+        inputs, outputs = signature["inputs"], signature["outputs"]
+        columns = as_columns(values, inputs, self._schema)
+        count = len(next(iter(columns.values()), []))
+        batches = [range(start, min(start + self.batch_size, count)) for start in range(0, count, self.batch_size)]
+        answers = [self._batch(columns, inputs, outputs, rows) for rows in batches]
+        if not answers:
+            return {name: _empty(*described) for name, described in outputs.items()}
+        return {name: np.concatenate([one[name] for one in answers]) for name in answers[0]}
+
+    def _batch(self, columns, inputs, outputs, rows):
+        arrays = as_arrays(columns, inputs, self._schema, rows, self.rotate)
+        answers = self._ask(lambda left: self._server.predict(arrays, outputs, left))
+        for name, answer in answers.items():
+            if answer.shape[:1] != (len(rows),):
+                raise ServingError(
+                    f"{self._server.where}: {name!r}: expected {len(rows)} rows, received the shape {answer.shape}",
+                    "INTERNAL",
+                )
+        return {name: _as_str(name, answer) for name, answer in answers.items()}
+
+    def submit(self, values):
+        """`predict` in the background: a `concurrent.futures.Future`."""
+        with self._lock:
+            self._check_open()
+            self._workers = self._workers or ThreadPoolExecutor(WORKERS, "mmkeras-serving")
+            return self._workers.submit(self.predict, values)
+
+    async def apredict(self, values):
+        """`predict` to be awaited."""
+        return await asyncio.wrap_future(self.submit(values))
+
+    def metadata(self):
+        """What the signature takes and answers, asked from the server once.
+
+        Returns:
+            dict of "inputs" and "outputs" -> dict of name -> dict of "dtype" (NumPy's name, or "string") and "shape"
+            (tuple in which None is any size; None where any shape will do).
+        """
+        return {
+            role: {name: {"dtype": dtype, "shape": shape} for name, (dtype, shape) in described.items()}
+            for role, described in self._asked().items()
+        }
+
+    def _asked(self):
+        if self._metadata is None:  # no lock: threads that ask at once must not wait for each other's attempts
+            found = self._ask(self._server.signatures)
+            if self.signature not in found:
+                raise unknown("signature", self.signature, found, where=f"{self.model!r}: ")
+            self._metadata = found[self.signature]
+        return self._metadata
+
+    def status(self):
+        """How the versions of the model are doing: dict of version -> str, of which "ready" is the good one."""
+        found = self._ask(self._server.status)
+        return {version: STATES.get(state, state) + (f": {said}" if said else "") for version, state, said in found}
+
+    def ready(self, wait=0.0):
+        """Whether the model can be asked now, or within `wait` seconds. Raises nothing where nobody answers."""
+        end = time.monotonic() + wait
+        while True:
+            with contextlib.suppress(ServingError):
+                if any(state == "AVAILABLE" for _, state, _ in self._server.status(min(self.timeout, max(wait, 1.0)))):
+                    return True
+            if time.monotonic() + PAUSE > end:
+                return False
+            time.sleep(PAUSE)
+
+    def _what_is_there(self):
+        """In words, the versions of the model that the server has."""
+        found = []
+        server = _connect(self.target, self.model, None, self.signature)
+        with contextlib.suppress(ServingError), contextlib.closing(server):
+            found = [f"{version} ({STATES.get(state, state)})" for version, state, _ in server.status(self.timeout)]
+        if not found:
+            return f"the server has no model {self.model!r}: its name is the one in models.config"
+        return f"versions of {self.model!r}: {', '.join(found)}"
+
+    def _ask(self, question):
+        """The answer to `question(seconds left)`, asked again where that may help."""
+        self._check_open()
+        deadline = time.monotonic() + self.timeout
+        for attempt in range(1, self.retries + 2):
+            try:
+                return question(deadline - time.monotonic())
+            except ServingError as error:
+                error.attempts = attempt
+                pause = min(PAUSE * 2 ** (attempt - 1), LONGEST_PAUSE) * random.uniform(0.5, 1)
+                if not error.transient or attempt > self.retries or time.monotonic() + pause >= deadline:
+                    if error.code == "NOT_FOUND" or "version label" in str(error):
+                        error.args = (f"{error.args[0]}; {self._what_is_there()}",)
+                    raise
+            time.sleep(pause)
+
+    def _check_open(self):
+        if self._closed:
+            raise InputError("Client: it is closed")
+
+    def close(self):
+        """Wait for what `submit` has begun, and close the connections."""
+        with self._lock:
+            workers, self._workers = self._workers, None
+        if workers:
+            workers.shutdown()
+        self._closed = True
+        self._server.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.close()
+
+    def __repr__(self):
+        return f"Client({self.target!r}, model={self.model!r}, version={self.version!r}, signature={self.signature!r})"
+
+
+def _whole(value, least):
+    return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
+
+
+def _check(name, value, right, expected):
+    if not right:
+        raise InputError(f"Client: expected {name} to be {expected}, received {value!r}")
+
+
+def _connect(target, model, version, signature):
+    scheme, found, host = str(target).rstrip("/").rpartition("://")
+    version = int(version) if isinstance(version, Integral) else version
+    if scheme in ("http", "https") and host:
+        return Rest(f"{scheme}://{host}", model, version, signature)
+    if (scheme in ("grpc", "grpcs") and host) or (not found and host.rpartition(":")[2].isdecimal()):
+        return Grpc(host, scheme == "grpcs", model, version, signature)
+    raise InputError(
+        'Client: expected target to be "http://host:8501" (REST) or "grpc://host:8500" or "host:8500" (gRPC), received '
+        f"{target!r}"
+    )
+
+
+def _empty(dtype, shape):
+    return np.empty([0, *(size or 0 for size in (shape or ())[1:])], object if dtype == "string" else dtype)
+
+
+def _as_str(name, answer):
+    """Strings as str: gRPC has bytes. Bytes that are no text stay bytes."""
+    if answer.dtype != object or name.endswith("_bytes"):
+        return answer
+    texts = np.empty(answer.size, object)
+    texts[:] = [_text(value) for value in answer.ravel()]
+    return texts.reshape(answer.shape)
+
+
+def _text(value):
+    try:
+        return value.decode() if isinstance(value, bytes) else value
+    except UnicodeDecodeError:
+        return value

@@ -1,0 +1,262 @@
+"""`serve_config`: the files with which TensorFlow Serving's official image serves exported models."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+from mmkeras.errors import InputError
+
+# The newest tag that public Dockerfiles name in 2026, none of 2.21 among them. A server somewhat older than the
+# TensorFlow that exported reads its SavedModels as long as they use no op that it lacks; its log says so if they do.
+IMAGE = "tensorflow/serving:2.20.0"
+ROWS = 2  # of the golden batch in a request
+
+
+def serve_config(*directories, out="serving", image=IMAGE, port=8500, rest_port=8501, versions=2, max_batch_size=128):
+    """Write what is needed to serve models: `docker compose -f out/compose.yaml up`.
+
+    - models.config: each model by the name of its folder; the newest `versions` are loaded, and a new version is taken
+      up when the server next looks into the folder. Label `stable`: the version that is the newest now; `previous`: the
+      one before it, if it is loaded. Labels stay where they are when a version is added: write the files again after an
+      export, and the server, which reads models.config every 60 seconds, moves them. It gives labels only to versions
+      that are loaded; `--allow_version_labels_for_unavailable_models` in compose.yaml lets it give new ones at its
+      start, when none is. With `versions=1` the labelled version goes as soon as a newer one is there: ask without a
+      label then.
+    - batching_parameters.txt: requests that come at the same time are answered in one batch; series of different
+      lengths are filled up.
+    - monitoring.config: figures for Prometheus at /monitoring/prometheus/metrics of the REST port.
+    - compose.yaml: the image, ports, folders (read only) and flags, and a health check.
+    - requests/<model>.json, of real rows with base64 payloads from the bundle's golden batch; <model>.curl.sh and
+      <model>.grpc.py, which send it; <model>.expected.json, the answers. None for a model without a golden batch.
+
+    Args:
+        directories: folders of models, each with its versions.
+        out: folder to write in; what is there of the same names is replaced.
+        image: of Docker; "tensorflow/serving:2.20.0-gpu" for NVIDIA's GPUs.
+        port, rest_port: of gRPC and REST on this machine.
+        versions: how many of a model are loaded.
+        max_batch_size: most rows that are answered at once; a client's `batch_size` may not be above it.
+
+    Returns:
+        list of the paths written.
+
+    Raises:
+        InputError: a folder without versions, two models of one name, a folder that cannot be written.
+    """
+    if not directories:
+        raise InputError("serve_config: expected at least one folder of a model, received none")
+    for name, value in {
+        "port": port,
+        "rest_port": rest_port,
+        "versions": versions,
+        "max_batch_size": max_batch_size,
+    }.items():
+        if not isinstance(value, int) or value < 1:
+            raise InputError(f"serve_config: expected {name} to be a whole number above 0, received {value!r}")
+    if port == rest_port:
+        raise InputError(f"serve_config: expected different ports for gRPC and REST, received {port} for both")
+    models = _models(directories)
+    files = {
+        "models.config": _models_config(models, versions),
+        "batching_parameters.txt": _batching(max_batch_size),
+        "monitoring.config": _MONITORING,
+        "compose.yaml": _compose(models, image, port, rest_port),
+    }
+    for name, found in models.items():
+        files |= _requests(name, found[-1], port, rest_port)
+    return _write(Path(out), files)
+
+
+def _models(directories):
+    """dict of name -> versions' folders, oldest first."""
+    models = {}
+    for directory in directories:
+        folder = Path(directory).resolve()
+        if (folder / "saved_model.pb").exists():
+            raise InputError(
+                f"serve_config: expected a model's folder, with its versions, received one version: {str(directory)!r}"
+            )
+        children = list(folder.iterdir()) if folder.is_dir() else []
+        found = [child for child in children if child.name.isdecimal() and (child / "saved_model.pb").exists()]
+        if not found:
+            raise InputError(f"serve_config: no version (1/saved_model.pb, 2/...) in {str(directory)!r}")
+        if folder.name in models:
+            raise InputError(
+                f"serve_config: a model is served by the name of its folder: expected different ones, received "
+                f"{str(models[folder.name][0].parent)!r} and {str(folder)!r}"
+            )
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", folder.name):
+            raise InputError(
+                "serve_config: expected a folder's name of letters, digits, _, . and -, as it goes into addresses, "
+                f"received {folder.name!r}"
+            )
+        models[folder.name] = sorted(found, key=lambda version: int(version.name))
+    return models
+
+
+def _models_config(models, versions):
+    blocks = []
+    for name, found in models.items():
+        labels = zip(("stable", "previous"), reversed(found[-versions:]), strict=False)
+        lines = [
+            f'    name: "{name}"',
+            f'    base_path: "/models/{name}"',
+            '    model_platform: "tensorflow"',
+            f"    model_version_policy {{ latest {{ num_versions: {versions} }} }}",
+            *(f'    version_labels {{ key: "{label}" value: {int(folder.name)} }}' for label, folder in labels),
+        ]
+        blocks += ["  config {", *lines, "  }"]
+    return "\n".join([*_LABELS, "model_config_list {", *blocks, "}", ""])
+
+
+_LABELS = [
+    "# Labels are given to versions that are loaded; at the server's start none is, which the flag",
+    "# --allow_version_labels_for_unavailable_models makes good. After an export write this file again.",
+]
+
+
+def _batching(max_batch_size):
+    return f"""# A batch is answered when it is full, or when its first request has waited for 2 ms.
+max_batch_size {{ value: {max_batch_size} }}
+batch_timeout_micros {{ value: 2000 }}
+# Requests beyond this many batches are refused with UNAVAILABLE (503); clients ask again.
+max_enqueued_batches {{ value: 100 }}
+# About the processor's cores; for a GPU more do not help.
+num_batch_threads {{ value: 4 }}
+# Series of different requests differ in length.
+pad_variable_length_inputs: true
+"""
+
+
+_MONITORING = """prometheus_config {
+  enable: true
+  path: "/monitoring/prometheus/metrics"
+}
+"""
+
+
+def _compose(models, image, port, rest_port):
+    import yaml
+
+    flags = [
+        "--model_config_file=/config/models.config",
+        "--model_config_file_poll_wait_seconds=60",
+        "--allow_version_labels_for_unavailable_models=true",
+        "--file_system_poll_wait_seconds=5",
+        "--enable_batching=true",
+        "--batching_parameters_file=/config/batching_parameters.txt",
+        "--monitoring_config_file=/config/monitoring.config",
+    ]
+    mounts = {"./": "/config"} | {str(found[0].parent): f"/models/{name}" for name, found in models.items()}
+    volumes = [
+        {"type": "bind", "source": source.replace("$", "$$"), "target": target, "read_only": True}
+        for source, target in mounts.items()
+    ]
+    check = {"test": ["CMD", "bash", "-c", health_check(next(iter(models)))]}
+    service = {
+        "image": image,
+        "command": flags,
+        "ports": [f"{port}:8500", f"{rest_port}:8501"],
+        "volumes": volumes,
+        "healthcheck": check | {"interval": "10s", "timeout": "5s", "retries": 3, "start_period": "60s"},
+        "restart": "unless-stopped",
+    }
+    head = (
+        "# docker compose -f compose.yaml up\n"
+        f"# gRPC: localhost:{port}. REST: http://localhost:{rest_port}/v1/models/{next(iter(models))}\n"
+    )
+    return head + yaml.safe_dump({"services": {"serving": service}}, sort_keys=False, width=1000)
+
+
+def health_check(model, port=8501):
+    """A line of bash that succeeds where the model is ready; the image has no curl."""
+    request = f"GET /v1/models/{model} HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n"
+    return f"exec 3<>/dev/tcp/127.0.0.1/{port} && printf '{request}' >&3 && grep -q '\"AVAILABLE\"' <&3"
+
+
+def _requests(name, bundle, port, rest_port):
+    """The files with a request to one model: dict of path -> text."""
+    path = bundle / "assets.extra" / "golden.json"
+    if not path.exists():
+        return {}
+    try:
+        golden = json.loads(path.read_text(encoding="utf-8"))
+        inputs, outputs = golden["inputs"], golden["outputs"]
+        rows = range(len(next(iter(inputs.values()))))
+        if "status" in outputs:  # the golden batch has unreadable rows, too
+            rows = sorted(rows, key=lambda row: outputs["status"][row] != 0)
+        body = {"signature_name": golden["signature_name"], "inputs": _taken(inputs, rows[:ROWS])}
+        expected = {"outputs": _taken(outputs, rows[:ROWS])}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise InputError(f"serve_config: cannot read the golden batch {str(path)!r}: {error!r}") from error
+    url = f"http://localhost:{rest_port}"
+    return {
+        f"requests/{name}.json": json.dumps(body) + "\n",
+        f"requests/{name}.expected.json": json.dumps(expected, indent=1) + "\n",
+        f"requests/{name}.curl.sh": _CURL.format(url=url, name=name),
+        f"requests/{name}.grpc.py": _GRPC.format(name=name, target=f"localhost:{port}"),
+    }
+
+
+def _taken(columns, rows):
+    return {name: [values[row] for row in rows] for name, values in columns.items()}
+
+
+_CURL = """#!/bin/sh
+# Asks over REST; another address is the first argument.
+cd "$(dirname "$0")" || exit
+curl --silent --show-error --fail-with-body --header "Content-Type: application/json" \\
+  --data-binary @{name}.json "${{1:-{url}}}/v1/models/{name}:predict"
+"""
+
+_GRPC = '''"""Asks over gRPC: python {name}.grpc.py [HOST:PORT]. Needs tensorflow-serving-api."""
+
+import base64
+import json
+import sys
+from pathlib import Path
+
+import grpc
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+
+def raw(value):
+    """The values of the JSON, of which bytes are base64."""
+    if isinstance(value, list):
+        return [raw(one) for one in value]
+    if isinstance(value, dict):
+        return base64.b64decode(value["b64"])
+    return value.encode() if isinstance(value, str) else value
+
+
+body = json.loads((Path(__file__).parent / "{name}.json").read_text())
+request = predict_pb2.PredictRequest()
+request.model_spec.name = "{name}"
+request.model_spec.signature_name = body["signature_name"]
+for name, values in body["inputs"].items():
+    request.inputs[name].CopyFrom(tf.make_tensor_proto(raw(values)))
+
+with grpc.insecure_channel(sys.argv[1] if len(sys.argv) > 1 else "{target}") as channel:
+    answer = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(request, timeout=10)
+for name, values in sorted(answer.outputs.items()):
+    print(name, tf.make_ndarray(values).tolist())
+'''
+
+
+def _write(out, files):
+    paths = []
+    try:
+        for name, text in files.items():
+            path = out / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # written beside and renamed: a server that reads models.config every minute never sees half of it
+            unfinished = path.with_name(f".{path.name}.unfinished")
+            unfinished.write_text(text, encoding="utf-8")
+            unfinished.chmod(0o755 if name.endswith(".sh") else 0o644)
+            os.replace(unfinished, path)
+            paths.append(path)
+    except OSError as error:
+        raise InputError(f"serve_config: cannot write to {str(out)!r}: {error.strerror}") from error
+    return paths

@@ -1,0 +1,72 @@
+"""What can go wrong between a client and its server, in plain words."""
+
+import importlib
+
+from mmkeras.errors import InputError
+
+# TensorFlow Serving's REST front says its codes in HTTP's numbers; several become 400, 409 and 500.
+CODES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    409: "ABORTED",
+    413: "INVALID_ARGUMENT",
+    429: "RESOURCE_EXHAUSTED",
+    499: "CANCELLED",
+    501: "UNIMPLEMENTED",
+    502: "UNAVAILABLE",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+WORDS = {
+    "NOT_FOUND": "no such model or version is loaded",
+    "INVALID_ARGUMENT": "the server refuses the request",
+    "FAILED_PRECONDITION": "the server refuses the request",
+    "UNAUTHENTICATED": "the server wants to know who asks",
+    "PERMISSION_DENIED": "the server does not let this client ask",
+    "RESOURCE_EXHAUSTED": "the server has too much to do",
+    "UNAVAILABLE": "the server cannot answer now",
+    "DEADLINE_EXCEEDED": "the server gave up before it had an answer",
+    "UNIMPLEMENTED": "the server does not know this kind of request",
+}
+
+
+class ServingError(RuntimeError):
+    """The server cannot be reached, does not know the model, or could not answer.
+
+    Attributes:
+        code: str, gRPC's name of the kind of failure, for REST too: "UNAVAILABLE" (nothing answers, or not now),
+            "DEADLINE_EXCEEDED" (no answer in time), "NOT_FOUND" (no such model or version), "INVALID_ARGUMENT" (the
+            server refuses the request), "RESOURCE_EXHAUSTED" (too many requests), "INTERNAL" (all else) and others.
+        attempts: int, how often it was asked.
+        transient: bool, whether the same request may be answered later.
+    """
+
+    def __init__(self, message, code, transient=False):
+        super().__init__(message)
+        self.code, self.transient, self.attempts = code, transient, 1
+
+    def __str__(self):
+        return super().__str__() + (f" ({self.attempts} attempts)" if self.attempts > 1 else "")
+
+
+def answered(where, code, said, transient):
+    """The error for a server that has answered with a failure: `said` in its own words."""
+    words = WORDS.get(code, f"the server failed with {code}")
+    return ServingError(f"{where}: {words}: {' '.join(str(said).split())[:500]}", code, transient)
+
+
+def too_late(where, seconds):
+    """The error for an answer that did not come in time."""
+    return ServingError(f"{where}: no answer within {seconds:.3g} s (timeout)", "DEADLINE_EXCEEDED")
+
+
+def package(module, name, purpose):
+    """An imported module. Raises `InputError` that says what to install where it is missing."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise InputError(
+            f'{purpose} needs the package {name}: pip install "mmkeras[serving]" (received {error})'
+        ) from error
