@@ -1,22 +1,26 @@
 """What a served model answers and what it costs.
 
-    python benchmarks/serving.py equal                          raw bytes against training's own answers, whole test splits
-    python benchmarks/serving.py cost                           the raw signature against its parts
-    python benchmarks/serving.py hostile [--count 10000]        mutated files: no crash, no neighbour changed, flat memory
-    python benchmarks/serving.py clients [--clients 64] [--seconds 60]    no answer lost or swapped
+    python benchmarks/serving.py equal      raw bytes against training's own answers, on whole test splits
+    python benchmarks/serving.py cost       the raw signature against its parts
+    python benchmarks/serving.py hostile    mutated files: no crash, no neighbour changed, memory flat
+    python benchmarks/serving.py clients    many at once, over REST and gRPC: no answer lost or swapped
 
-Models are small ones, trained for one epoch on each set: their answers have to be the same, not good. The archives are
+Models are small ones, trained for an epoch on a part of each set: their answers have to be the same, not good. The
+server of `clients` is the contract double in tests/: its speed says nothing of TensorFlow Serving's. The archives are
 looked for in --data, as by repertoire.py. Figures are printed and not judged, but for wrong answers, which end it.
 """
 
 import argparse
+import json
 import os
 import resource
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -32,7 +36,7 @@ from mmkeras import decode
 from mmkeras.decode.audio import decode_audio
 from mmkeras.decode.image import decode_image
 from mmkeras.demo import SCHEMA, TOWERS
-from mmkeras.training import Training, fit
+from mmkeras.serving import Client
 
 TOLERANCE = 1e-5
 BATCH = 64
@@ -88,11 +92,13 @@ def equal(asked, folder):
         status = np.concatenate([answer["status"] for answer in answers])
         difference = np.abs(found - expected).max()
         print(f"{name}: {len(test)} rows, largest difference {difference:.1e}, {np.count_nonzero(status)} not answered")
-        assert len(found) == len(expected) and difference <= TOLERANCE and not status.any(), name
+        assert len(found) == len(expected)
+        assert difference <= TOLERANCE
+        assert not status.any()
 
 
 def cost(asked, folder):
-    """Time of the raw signature, in parts of decoding alone and the signature of tensors, called one after the other."""
+    """Time of the raw signature, against decoding alone and the signature of tensors, called one after the other."""
     for name in SETS:
         data, _, bundle = served(name, asked.data, folder)
         signatures = tf.saved_model.load(str(bundle)).signatures
@@ -100,18 +106,18 @@ def cost(asked, folder):
         for rows in (1, 32, 256):
             given = raw(data["test"], slice(rows))
 
-            def parts(given=given):
-                signatures["tensors"](**{name: bare[name](values) for name, values in given.items()})
-
-            def whole(given=given):
-                signatures["serving_default"](**given)
-
+            parts = partial(_parts, signatures["tensors"], bare, given)
+            whole = partial(signatures["serving_default"], **given)
             ratios, times = _in_pairs(whole, parts, 40 if rows < 256 else 15)
             low, high = np.quantile(ratios, [0.25, 0.75])
             print(
                 f"{name}, {rows} rows: {statistics.median(ratios):.2f} times ({low:.2f} to {high:.2f}); "
                 f"{1e3 * times[0]:.2f} against {1e3 * times[1]:.2f} ms"
             )
+
+
+def _parts(tensors, bare, given):
+    tensors(**{name: bare[name](values) for name, values in given.items()})
 
 
 def _bare(feature):
@@ -204,6 +210,51 @@ def _peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
+def clients(asked, folder):
+    """Threads with a client each, which ask for one to four rows at a time and know what has to come back."""
+    data, model, bundle = served("keypad", asked.data, folder)
+    test = data["test"]
+    expected = model.predict(mk.batches(test, 256, targets=False), verbose=0)
+    given = {name: [value.numpy() for value in values] for name, values in raw(test, slice(None)).items()}
+    double = Path(__file__).parent.parent / "tests" / "serving_double.py"
+    server = subprocess.Popen([sys.executable, double, bundle.parent], stdout=subprocess.PIPE, text=True)
+    try:
+        fronts = json.loads(server.stdout.readline())
+        for front, target in fronts.items():
+            found, failures = [], []
+            # the double does not replay the warm-up requests, and first calls at the same time are all slow
+            _ask_on(target, 0, given, expected, 1, found, failures)
+            end = time.monotonic() + asked.seconds
+            threads = [
+                threading.Thread(target=_ask_on, args=(target, number, given, expected, end, found, failures))
+                for number in range(asked.clients)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            print(
+                f"{front}: {len(found)} requests of {asked.clients} clients, {sum(found)} rows, {len(failures)} wrong"
+            )
+            assert not failures, failures[:3]
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _ask_on(target, seed, given, expected, end, found, failures):
+    random = np.random.default_rng(seed)
+    try:
+        with Client(target, model="keypad", timeout=60) as client:
+            while not found or time.monotonic() < end:
+                rows = random.integers(0, len(expected), random.integers(1, 5))
+                answers = client.predict({name: [values[row] for row in rows] for name, values in given.items()})
+                np.testing.assert_allclose(answers["probabilities"], expected[rows], atol=TOLERANCE)
+                found.append(len(rows))
+    except Exception as error:  # whatever it is, it belongs into the count
+        failures.append(f"client {seed}: {error}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["equal", "cost", "hostile", "clients"])
@@ -213,7 +264,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=60)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        {"equal": equal, "cost": cost, "hostile": hostile}[asked.what](asked, folder)
+        {"equal": equal, "cost": cost, "hostile": hostile, "clients": clients}[asked.what](asked, folder)
 
 
 if __name__ == "__main__":

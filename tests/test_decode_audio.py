@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import io
+import resource
 import subprocess
 import sys
 import wave
@@ -12,6 +13,7 @@ import pytest
 import soundfile
 import tensorflow as tf
 
+from mmkeras import decode
 from mmkeras.decode._backends import backends, waveform_ops
 from mmkeras.decode.audio import any_file, decode_audio, wav
 from mmkeras.errors import InputError
@@ -357,6 +359,7 @@ def test_tensorflow_io_is_imported_late_and_without_warnings():
     code = """
 import sys, warnings
 import tensorflow as tf
+from mmkeras import decode
 from mmkeras.decode._backends import backends
 from mmkeras.decode.audio import any_file, decode_audio
 from mmkeras.schema import Audio
@@ -383,3 +386,13 @@ def test_without_tensorflow_io(run, options, monkeypatch):
         run(Audio(8000, 0.1, **options), pcm(SOUND))
     waveform_ops.cache_clear()
     compiled.cache_clear()
+
+
+def test_a_rate_beyond_all_bounds_takes_no_memory():
+    raw = bytearray(pcm(np.zeros(2400)))
+    raw[24:28] = (2_884_989_275).to_bytes(4, "little")  # more than 32 bits with a sign hold
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    decoder = decode.decoder(Audio(8000, 0.3))
+    status = tf.function(lambda raw: decoder(raw).status, autograph=False)(tf.constant([bytes(raw)]))
+    assert status.numpy().tolist() == [decode.UNREADABLE]
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # kilobytes; 5.7 GB were seen

@@ -148,7 +148,8 @@ def wav(raw):
     with tf.control_dependencies([known] if known is not None else []):
         flat = _samples(data, kind, bits)
         whole = tf.size(flat) // channels * channels
-        return tf.reshape(flat[:whole], (-1, channels)), rate
+        # the rate too only behind the check: of a negative one, resampling would work out endless filters
+        return tf.reshape(flat[:whole], (-1, channels)), tf.identity(rate)
 
 
 def _chunks(raw):
