@@ -28,12 +28,12 @@ def records(tmp_path_factory):
     return mk.read(mk.datasets.keypad(folder, rows=100), schema).fit()
 
 
-@pytest.fixture(scope="module", params=["concat", "attention"])
-def exported(request, records, tmp_path_factory):
+@pytest.fixture(scope="module")
+def exported(records, tmp_path_factory):
     """A model with every tower's tokens, its bundle, and the raw values of ten rows."""
     keras.utils.set_random_seed(0)
     towers = contracts.every_token(records.schema)
-    model = mk.build(records.schema, fusion=request.param, towers=towers, width=16)
+    model = mk.build(records.schema, fusion="attention", towers=towers, width=16)
     return model, mk.export(model, records.schema, tmp_path_factory.mktemp("models") / "keypad")
 
 
@@ -415,3 +415,12 @@ def test_arguments_of_another_kind(small, name):
     model, schema, folder = small
     with pytest.raises(InputError, match=f"export: expected {name} to be a .*, received 3"):
         mk.export(model, schema, folder, **{name: 3})
+
+
+def test_other_formats_take_no_papers(small):
+    model, schema, folder = small
+    with pytest.raises(InputError, match="expected notes with format=\"saved_model\" alone, received it with 'onnx'"):
+        mk.export(model, schema, folder, format="onnx", notes="mine")
+    with pytest.raises(InputError, match="unknown format 'onx'; did you mean 'onnx'"):
+        mk.export(model, schema, folder, format="onx")
+    assert not folder.exists()

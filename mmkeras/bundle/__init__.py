@@ -21,6 +21,7 @@ import tensorflow as tf
 from mmkeras import __version__
 from mmkeras.bundle.asking import ask
 from mmkeras.bundle.card import model_card
+from mmkeras.bundle.formats import export_as
 from mmkeras.bundle.golden import golden_batch, write_warm_up
 from mmkeras.bundle.signatures import STATUSES, archive_of, set_methods
 from mmkeras.bundle.verification import Verification, verify
@@ -34,7 +35,18 @@ from mmkeras.schema import Number
 __all__ = ["Verification", "ask", "export", "verify"]
 
 
-def export(model, schema, directory, *, records=None, evaluation=None, spec=None, history=None, notes=""):
+def export(
+    model,
+    schema,
+    directory,
+    *,
+    format="saved_model",
+    records=None,
+    evaluation=None,
+    spec=None,
+    history=None,
+    notes="",
+):
     """Write the next version of a served model: `directory/1`, then `directory/2`, whole or not at all.
 
     Signatures (n rows, 0 among them; with several targets every answer is prefixed by `<target>_`):
@@ -66,10 +78,14 @@ def export(model, schema, directory, *, records=None, evaluation=None, spec=None
     metrics, history); `MODEL_CARD.md`; `golden.json`, a batch of raw values with the answers they got here, which
     `mmkeras verify` asks for again; `tf_serving_warmup_requests`, which TensorFlow Serving replays before it answers.
 
+    With format "litert" or "onnx" a version is model.tflite or model.onnx instead, which does what `tensors` does, with
+    schema.json and labels.json: see `mmkeras.bundle.formats.export_as`.
+
     Args:
         model: `keras.Model` whose inputs are the schema's.
         schema: fitted `Schema`.
         directory: folder of the versions.
+        format: "saved_model", "litert" (TensorFlow Lite) or "onnx". Beside the last two none of what follows is taken.
         records: `Records`, of which up to 8 rows join the golden batch; None: values made up of the schema alone.
         evaluation: `Evaluation` of the model, for about.json and the card.
         spec: the `ModelSpec` that it was built from.
@@ -85,6 +101,9 @@ def export(model, schema, directory, *, records=None, evaluation=None, spec=None
     """
     schema.require_fitted("export")
     check_model(model, schema, "export")
+    if format != "saved_model":
+        _refuse_papers(format, records=records, evaluation=evaluation, spec=spec, history=history, notes=notes)
+        return export_as(model, schema, directory, format)
     for name, value, kind in (("records", records, Records), ("evaluation", evaluation, Evaluation)):
         _check_kind(name, value, kind)
     _check_kind("spec", spec, ModelSpec)
@@ -107,6 +126,12 @@ def export(model, schema, directory, *, records=None, evaluation=None, spec=None
         _write_text(extra / "MODEL_CARD.md", model_card(Path(directory).name, schema, about, spec, notes))
 
     return write_version(directory, write)
+
+
+def _refuse_papers(format, **papers):
+    for name, value in papers.items():
+        if value:
+            raise InputError(f'export: expected {name} with format="saved_model" alone, received it with {format!r}')
 
 
 def _check_kind(name, value, kind):
