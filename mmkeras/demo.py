@@ -56,7 +56,7 @@ def demo(out=".", fusion="concat", epochs=16, seed=0):
     print(f"\n2. Training: conv, lstm and spectrogram towers, {fusion} fusion, softmax head, {epochs} epochs")
     training = Training(epochs, BATCH, PEAK_RATE[fusion], warm_up=2, augment=AUGMENT, seed=seed)
     model = prepare(data.schema, spec, training, len(data["train"]))
-    fit(model, data, spec, training)
+    history = fit(model, data, spec, training)
 
     print("\n3. Test: the model with all it has, and with every subset, the other modalities shuffled among the rows")
     evaluation = evaluate(model, data["test"], seed=seed)
@@ -64,7 +64,15 @@ def demo(out=".", fusion="concat", epochs=16, seed=0):
     print(_table(subsets))
 
     print("\n4. Export, and three test rows asked in a fresh process that imports TensorFlow alone")
-    bundle = export(model, data.schema, out / "saved_models" / "keypad")
+    bundle = export(
+        model,
+        data.schema,
+        out / "saved_models" / "keypad",
+        records=data["test"],
+        evaluation=evaluation,
+        spec=spec,
+        history=history,
+    )
     rows = data["test"].frame.sample(3, random_state=seed).to_dict("records")
     answers = ask(bundle, rows, data.schema)
     _show(rows, answers, data.schema.targets["answer"].classes)
@@ -81,9 +89,11 @@ def demo(out=".", fusion="concat", epochs=16, seed=0):
         f"\nTest accuracy {summary['test_accuracy']:.4f} after {summary['seconds']:.0f} s.\n"
         f"  the data        {manifest}\n"
         f"  the SavedModel  {bundle}\n"
+        f"  its model card  {bundle / 'assets.extra' / 'MODEL_CARD.md'}\n"
         f"  these figures   {out / 'summary.json'}\n"
-        "Next: serve it,\n"
-        f"  docker run -p 8501:8501 -v {bundle.parent}:/models/keypad -e MODEL_NAME=keypad tensorflow/serving\n"
+        "Next: prove and serve it,\n"
+        f"  mmkeras verify {bundle.parent}\n"
+        f"  mmkeras serve-config {bundle.parent} && docker compose -f serving/compose.yaml up\n"
         "or put a table of your own through the same lines: README.md, notebooks/01_quickstart.ipynb."
     )
     return summary

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 import mmkeras
 from mmkeras import cli
+from mmkeras.bundle.verification import Check
 from mmkeras.datasets import keypad, keypad_ceilings
 
 
@@ -36,8 +37,36 @@ def test_demo_end_to_end(tmp_path, monkeypatch, capsys):
     answer = served(question=tf.constant([sample["question"]]), **values)
     assert answer["status"].numpy().tolist() == [0]
     assert f"-> {answer['label'].numpy()[0].decode()} (" in told
-    for line in (summary["bundle"], "image + question + audio", "Test accuracy", "docker run"):
+    for line in (summary["bundle"], "image + question + audio", "Test accuracy", "mmkeras serve-config"):
         assert line in told
+    verify_and_serve(tmp_path, Path(summary["bundle"]).parent, monkeypatch, capsys)
+
+
+def verify_and_serve(tmp_path, folder, monkeypatch, capsys):
+    """What the demo names as the next steps."""
+    monkeypatch.setattr("mmkeras.bundle.verify", partial(mmkeras.verify, ways=("session",)))
+    assert cli.main(["verify", str(folder), "--seconds", "200"]) == 0
+    assert "0 failed, 0 skipped" in capsys.readouterr().out
+    assert cli.main(["serve-config", str(folder), "--out", str(tmp_path / "serving"), "--port", "8600"]) == 0
+    assert str(tmp_path / "serving" / "compose.yaml") in capsys.readouterr().out.splitlines()
+    assert "8600:8500" in (tmp_path / "serving" / "compose.yaml").read_text()
+    expected = json.loads((tmp_path / "serving" / "requests" / "keypad.expected.json").read_text())
+    assert expected["outputs"]["status"] == [0, 0]
+
+
+def test_a_verification_that_fails(tmp_path, monkeypatch, capsys):
+    failed = mmkeras.Verification(tmp_path, (Check("load: golden batch", "failed", "label: 1 of 2 rows differ"),))
+    monkeypatch.setattr("mmkeras.bundle.verify", lambda *arguments, **options: failed)
+    assert cli.main(["verify", str(tmp_path)]) == 1
+    assert "label: 1 of 2 rows differ" in capsys.readouterr().out
+
+
+def test_what_cannot_be_verified_or_served(tmp_path, capsys):
+    assert cli.main(["verify", str(tmp_path)]) == 2
+    assert cli.main(["serve-config", str(tmp_path)]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("mmkeras: error: expected a version of a model")
+    assert second.startswith("mmkeras: error: serve_config: no version")
 
 
 @pytest.mark.parametrize(
