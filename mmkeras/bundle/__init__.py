@@ -56,8 +56,8 @@ def export(
       `(n, steps, channels)` float32 for any number of steps, and `<name>_length` `(n,)` int32, how many are meant. An
       optional input is absent where the string is empty, all cells are, or the length is 0. Outputs: the answers, and
       `status` and `<input>_status` `(n,)` int32: 0 fine, 1 unreadable, 2 empty but not optional, 3 a picture of more
-      than `max_pixels` (a video of more: 1). A row's status is the highest of its inputs; if it is not 0, the row has the label ""
-      and zeros, and the others are answered.
+      than `max_pixels` (a video of more: 1). A row's status is the highest of its inputs; if it is not 0, the row has
+      the label "" and zeros, and the others are answered.
     - `embed`: takes the same, gives `embedding` `(n, width)` float32, the fused vector, and the statuses. For a model
       of `mk.build` whose fusion gives one vector (not "late").
     - `examples`: `inputs` `(n,)` string, serialised tf.Example with the same values by the same names, `Series` as a
