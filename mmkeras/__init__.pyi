@@ -9,6 +9,7 @@ from .model import ModelSpec, build, grouped
 from .pipeline import Shards, batches, read_shards, write_shards
 from .records import Records, Splits, read
 from .schema import Audio, Category, Image, Labels, Number, Schema, Series, Tabular, Text, Video
+from .transfer import freeze, transplant
 from .tuning import TuningResult, hypermodel, tune
 from .word_vectors import WordVectors, read_word_vectors
 
@@ -41,6 +42,7 @@ __all__ = [
     "decode",
     "evaluate",
     "export",
+    "freeze",
     "fusion",
     "fusion_shares",
     "grouped",
@@ -53,6 +55,7 @@ __all__ = [
     "read_word_vectors",
     "serving",
     "towers",
+    "transplant",
     "tune",
     "verify",
     "write_shards",

@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "heads": "errors layers registry schema",
     "model": "errors fusion heads layers schema towers",
     "training": "errors heads model pipeline",
+    "transfer": "errors layers schema",
     "evaluation": "errors heads model pipeline records schema",
     "tuning": "errors fusion heads model pipeline registry schema towers training",
     "bundle": "decode errors evaluation model records schema",
@@ -56,6 +57,7 @@ WITHOUT_TENSORFLOW = [
     "registry",
     "errors",
     "serving",
+    "transfer",
 ]
 
 
@@ -101,7 +103,7 @@ PUBLIC = """
     write_shards read_shards batches towers fusion fusion_shares heads
     layers Tokens build grouped ModelSpec compile_args absence_curve evaluate Evaluation predict export
     datasets decode InputError WordVectors read_word_vectors tune hypermodel TuningResult
-    verify Verification serving
+    verify Verification serving transplant freeze
 """
 
 

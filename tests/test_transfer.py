@@ -1,0 +1,188 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import mmkeras as mk
+from mmkeras.errors import InputError
+from mmkeras.schema import Category, Image, Schema, Text
+
+ANSWER = {"answer": Category(classes=["x", "y"])}
+PICTURE = Image(8, 8, 1)
+
+
+def values(part):
+    return {weight.path: weight.numpy() for weight in part.weights}
+
+
+def same(one, other):
+    return all(np.array_equal(a, b) for a, b in zip(one.get_weights(), other.get_weights(), strict=True))
+
+
+@pytest.fixture
+def pair():
+    """A model of a picture alone, and one of a picture and a sentence."""
+    keras.utils.set_random_seed(0)
+    both = Schema({"image": PICTURE, "words": Text(3, vocabulary=["a", "b"])}, ANSWER)
+    single = Schema({"image": PICTURE}, {"digit": Category(classes=list("0123"))})
+    return mk.build(single, width=8), mk.build(both, width=8)
+
+
+def test_a_tower_moves_and_nothing_else(pair):
+    source, target = pair
+    before = {name: target.get_layer(name).get_weights() for name in ("words_tower", "body")}
+    table = mk.transplant(source, target, towers=["image"])
+    assert same(source.get_layer("image_tower"), target.get_layer("image_tower"))
+    for name, weights in before.items():
+        assert all(map(np.array_equal, weights, target.get_layer(name).get_weights()))
+    assert table["moved"].all()
+    assert set(table["part"]) == {"image_tower"}
+    assert list(table["weight"]) == ["conv0/kernel", "conv0/bias", "dense/kernel", "dense/bias"]
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 1), np.uint8)
+    np.testing.assert_array_equal(source.get_layer("image_tower")(pictures), target.get_layer("image_tower")(pictures))
+
+
+def test_into_an_input_of_another_name(pair):
+    source, _ = pair
+    target = mk.build(Schema({"left": PICTURE, "right": PICTURE}, ANSWER), width=8)
+    for name in ("left", "right"):
+        assert mk.transplant(source, target, towers={"image": name})["moved"].all()
+        assert same(source.get_layer("image_tower"), target.get_layer(f"{name}_tower"))
+
+
+def test_what_does_not_fit_stays_and_is_told(pair):
+    source, _ = pair
+    wide = {"kind": "conv", "filters": 32, "depth": 2}
+    target = mk.build(Schema({"image": PICTURE}, ANSWER), towers={"image": wide}, width=8)
+    before = values(target.get_layer("image_tower"))
+    table = mk.transplant(source, target).set_index("weight")
+    assert table.loc["conv0/kernel", "moved"]
+    assert table.loc["conv1/kernel", "reason"] == "no such weight in the source"
+    assert table.loc["dense/kernel", "reason"] == "of the shape (512, 8) in the source"
+    after = values(target.get_layer("image_tower"))
+    for name in table.index[~table["moved"]]:
+        np.testing.assert_array_equal(before[f"image_{name}"], after[f"image_{name}"])
+
+
+def test_words_move_to_their_own_rows():
+    schemas = [
+        Schema({name: Text(3, vocabulary=list(words))}, ANSWER) for name, words in (("q", "abc"), ("text", "cxa"))
+    ]
+    models = [mk.build(schema, towers={name: "bag"}, width=4) for schema in schemas for name in schema.inputs]
+    old = models[0].get_layer("q_tower").get_layer("q_embedding").embeddings.numpy()
+    fresh = models[1].get_layer("text_tower").get_layer("text_embedding").embeddings.numpy()
+    table = mk.transplant(*models, towers={"q": "text"}, schemas=schemas)
+    new = models[1].get_layer("text_tower").get_layer("text_embedding").embeddings.numpy()
+    np.testing.assert_array_equal(new, [old[0], old[1], old[4], fresh[3], old[2]])  # padding, unknown, c, x, a
+    assert table.set_index("weight").loc["embedding/embeddings", "reason"] == "2 of 3 words"
+    with pytest.raises(InputError, match=r"text: embedding/embeddings has a row for each word .* schemas="):
+        mk.transplant(*models, towers={"q": "text"})
+
+
+def test_the_body_moves_too():
+    schema = Schema({"image": PICTURE}, ANSWER)
+    source, target = mk.build(schema, width=8), mk.build(schema, width=8)
+    table = mk.transplant(source, target, body=True)
+    assert table["moved"].all()
+    assert {"image_tower", "body"} == set(table["part"])
+    assert same(source, target)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"towers": ["imag"]}, "the source: unknown part 'imag_tower'; did you mean 'image_tower'"),
+        ({"towers": {"image": "word"}}, "the target: unknown part 'word_tower'; did you mean 'words_tower'"),
+        ({"towers": "image"}, "expected towers to be a list of inputs, received 'image'"),
+        ({"schemas": 3}, "expected schemas to be the source's and the target's Schema, received 3"),
+        ({"towers": []}, "none of 0 weights could be moved"),
+        ({"towers": {"image": "words"}}, "none of 4 weights could be moved .words_tower embedding/embeddings: no such"),
+    ],
+)
+def test_what_cannot_be_moved(pair, options, message):
+    with pytest.raises(InputError, match=message):
+        mk.transplant(*pair, **options)
+
+
+def batch():
+    random = np.random.default_rng(0)
+    x = {"image": random.integers(0, 256, (8, 8, 8, 1), np.uint8), "words": random.integers(0, 4, (8, 3), np.int32)}
+    return tf.data.Dataset.from_tensors((x, random.integers(0, 2, 8)))
+
+
+def test_frozen_parts_are_not_trained(pair):
+    _, model = pair
+    schema = Schema({"image": PICTURE, "words": Text(3, vocabulary=["a", "b"])}, ANSWER)
+    model.compile(keras.optimizers.Adam(0.1), **mk.compile_args(schema))
+    counts = mk.freeze(model, ["image", "body"])
+    parts = {name: model.get_layer(name).get_weights() for name in ("image_tower", "words_tower", "body")}
+    assert counts["frozen"] == sum(w.size for name in ("image_tower", "body") for w in parts[name])
+    assert counts["trainable"] == sum(w.size for w in parts["words_tower"])
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.1)
+    model.fit(batch(), shuffle=False, verbose=0)
+    changed = {
+        name: not all(map(np.array_equal, weights, model.get_layer(name).get_weights()))
+        for name, weights in parts.items()
+    }
+    assert changed == {"image_tower": False, "words_tower": True, "body": False}
+
+    assert mk.freeze(model, ["image"], frozen=False)["frozen"] == sum(w.size for w in parts["body"])
+    model.fit(batch(), shuffle=False, verbose=0)
+    assert not same_as(model.get_layer("image_tower"), parts["image_tower"])
+    assert same_as(model.get_layer("body"), parts["body"])
+
+
+def same_as(part, weights):
+    return all(map(np.array_equal, weights, part.get_weights()))
+
+
+def test_batch_normalisation_stands_still_while_frozen():
+    backbone = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.BatchNormalization()])
+    schema = Schema({"image": PICTURE}, ANSWER)
+    model = mk.build(schema, towers={"image": mk.towers.from_model(backbone, trainable=True)}, width=4)
+    model.compile("adam", **mk.compile_args(schema))
+    mk.freeze(model, ["image"])
+    before = model.get_layer("image_tower").get_weights()
+    pictures = np.full((8, 8, 8, 1), 200, np.uint8)
+    model.fit(pictures, np.zeros(8), verbose=0)
+    assert same_as(model.get_layer("image_tower"), before)
+    mk.freeze(model, ["image"], frozen=False)
+    model.fit(pictures, np.zeros(8), verbose=0)
+    assert not same_as(model.get_layer("image_tower"), before)
+
+
+def test_a_backbone_that_is_used_as_it_is_stays_frozen():
+    backbone = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3)])
+    model = mk.build(Schema({"image": PICTURE}, ANSWER), towers={"image": mk.towers.from_model(backbone)}, width=4)
+    frozen = [w.path for w in model.non_trainable_weights]
+    mk.freeze(model, ["image"])
+    mk.freeze(model, ["image"], frozen=False)
+    assert [w.path for w in model.non_trainable_weights] == frozen
+
+
+def test_a_loss_that_keras_cannot_make_again(pair):
+    _, model = pair
+    model.compile("adam", loss=lambda truth, answer: keras.ops.mean(answer))
+    optimizer = model.optimizer
+    with pytest.raises(InputError, match=r"cannot compile the model again .*: freeze before compile"):
+        mk.freeze(model, ["image"])
+    assert model.optimizer is optimizer
+    assert model.get_layer("image_tower").trainable
+
+
+def test_heads_with_options_can_be_compiled_again(pair):
+    _, model = pair
+    schema = Schema({"image": PICTURE, "words": Text(3, vocabulary=["a", "b"])}, ANSWER)
+    heads = {"answer": {"kind": "softmax", "focal": 2.0, "label_smoothing": 0.1}}
+    model.compile("adam", **mk.compile_args(schema, heads))
+    mk.freeze(model, ["image"])
+    model.fit(batch(), shuffle=False, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [("image", "expected parts to be a list"), (["imag"], "unknown part 'imag_tower'; did you mean 'image_tower'")],
+)
+def test_parts_that_cannot_be_frozen(pair, parts, message):
+    with pytest.raises(InputError, match=message):
+        mk.freeze(pair[1], parts)
