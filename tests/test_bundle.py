@@ -16,7 +16,8 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 import mmkeras as mk
-from mmkeras.bundle import ask
+from mmkeras import decode
+from mmkeras.bundle import ask, examples, golden, signatures
 from mmkeras.errors import InputError
 from mmkeras.schema import Audio, Category, Image, Schema, Series, Tabular, Text
 
@@ -309,9 +310,13 @@ def test_examples_answer_as_raw_values_do(of_all_kinds):
     for name, values in answers.items():
         np.testing.assert_array_equal(values, expected[name], err_msg=name)
 
-    broken = [b"\xff no example", serialized[0], b"", serialized[0]]
+    wrong = tf.train.Example()
+    wrong.features.feature["film"].float_list.value.append(1.0)
+    broken = [b"\xff no example", serialized[0], b"", serialized[0], wrong.SerializeToString()]
     answers = serve(bundle, {"inputs": tf.constant(broken)}, "examples")
-    assert answers["status"].tolist() == [2, 0, 2, 0]  # without anything in it, the required inputs are empty
+    assert answers["status"].tolist() == [1, 0, 2, 0, 1]  # without anything in it, the required inputs are empty
+    assert answers["film_status"].tolist() == [1, 0, 2, 0, 1]
+    assert not answers["kind_probabilities"][[0, 2, 4]].any()
     np.testing.assert_allclose(answers["kind_probabilities"][[1, 3]], expected["kind_probabilities"][[0, 0]], atol=1e-6)
     assert serve(bundle, {"inputs": tf.constant([], tf.string)}, "examples")["status"].shape == (0,)
 
@@ -370,9 +375,10 @@ def test_the_requests_that_warm_up_a_server(of_all_kinds):
     inputs, _ = golden_of(bundle)
     raw = tf.data.TFRecordDataset(str(bundle / "assets.extra" / "tf_serving_warmup_requests"))
     requests = [logs.PredictionLog.FromString(record.numpy()).predict_log.request for record in raw]
-    assert [request.model_spec.name for request in requests] == ["everything"] * 2
-    assert {request.model_spec.signature_name for request in requests} == {"serving_default"}
-    for rows, request in zip((1, 2), requests, strict=True):
+    assert [request.model_spec.name for request in requests] == ["everything"] * 4
+    names = ["serving_default", "serving_default", "embed", "examples"]
+    assert [request.model_spec.signature_name for request in requests] == names
+    for rows, request in zip((1, 2, 2), requests, strict=False):
         assert sorted(request.inputs) == sorted(inputs)
         for name, tensor in request.inputs.items():
             np.testing.assert_array_equal(tf.make_ndarray(tensor), inputs[name][:rows].numpy(), err_msg=name)
@@ -410,11 +416,12 @@ def test_metrics_and_history_in_the_card(records, tmp_path):
         assert words in card
 
 
-@pytest.mark.parametrize("name", ["records", "evaluation", "spec", "history"])
+@pytest.mark.parametrize("name", ["model", "schema", "directory", "records", "evaluation", "spec", "history", "notes"])
 def test_arguments_of_another_kind(small, name):
     model, schema, folder = small
-    with pytest.raises(InputError, match=f"export: expected {name} to be a .*, received 3"):
-        mk.export(model, schema, folder, **{name: 3})
+    with pytest.raises(InputError, match=f"export: expected {name} to be a .*, received int"):
+        mk.export(**{"model": model, "schema": schema, "directory": folder, name: 3})
+    assert not folder.exists()
 
 
 def test_other_formats_take_no_papers(small):
@@ -424,3 +431,70 @@ def test_other_formats_take_no_papers(small):
     with pytest.raises(InputError, match="unknown format 'onx'; did you mean 'onnx'"):
         mk.export(model, schema, folder, format="onx")
     assert not folder.exists()
+
+
+def test_one_long_series_takes_no_memory_of_the_others(of_all_kinds):
+    example = tf.train.Example()
+    example.features.feature["trace"].float_list.value.extend([1.0] * 7)  # three steps and a half
+    values, good = examples.raw_values(of_all_kinds[1], tf.constant([example.SerializeToString()]))
+    assert good.numpy().tolist() == [True]
+    assert values["trace_length"].numpy().tolist() == [-1]
+    example.features.feature["trace"].float_list.value.extend([1.0] * 200_001)
+    values, _ = examples.raw_values(of_all_kinds[1], tf.constant([example.SerializeToString(), b""]))
+    assert values["trace"].shape == (2, 5, 2)
+    assert values["trace_length"].numpy().tolist() == [5, 0]
+
+
+def test_an_absent_value_keeps_a_batch_on_the_fast_way(of_all_kinds, monkeypatch):
+    """Neither absent nor forgotten values are tried to decode."""
+    schema, slow = of_all_kinds[1], []
+    monkeypatch.setattr(decode, "_one_by_one", lambda *arguments: slow.append(1))
+    inputs, _ = golden_of(of_all_kinds[0])
+    for name in ("image", "film"):
+        there = inputs[name] != ""
+        raw = [tf.where(there, "", inputs[name])]
+        decoder = decode.decoder(schema.inputs[name])
+        made, status = signatures._model_inputs(name, schema.inputs[name], decoder, raw)
+        assert not np.any(made[name])
+        assert status.numpy().tolist() == [0 if schema.inputs[name].optional else 2] * 2
+    assert not slow
+
+
+def test_unequal_numbers_of_rows(of_all_kinds):
+    inputs, _ = golden_of(of_all_kinds[0])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="expected equally many rows"):
+        serve(of_all_kinds[0], {**inputs, "trace_length": inputs["trace_length"][:1]})
+
+
+def test_a_model_that_answers_no_numbers(small):
+    model, schema, folder = small
+    model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
+    with pytest.raises(InputError, match=r"export: the model's '.*' is no finite number"):
+        mk.export(model, schema, folder)
+    assert list(folder.iterdir()) == []
+
+
+def test_a_graph_that_answers_otherwise_than_the_model(records, tmp_path, monkeypatch):
+    model = mk.build(records.schema, width=4)
+    whole = golden.answers
+    monkeypatch.setattr(
+        golden, "answers", lambda *given: {name: tf.reverse(v, [-1]) for name, v in whole(*given).items()}
+    )
+    with pytest.raises(InputError, match="of the exported graph differs from the model's own by"):
+        mk.export(model, records.schema, tmp_path, records=records)
+
+
+def test_an_epoch_without_a_number(small):
+    model, schema, folder = small
+    history = keras.callbacks.History()
+    history.history = {"loss": [1.0, float("nan")]}
+    bundle = mk.export(model, schema, folder, history=history)
+    about = json.loads((bundle / "assets.extra" / "about.json").read_text())
+    assert about["history"] == {"loss": [1.0, None]}
+    assert "| loss | not a number |" in (bundle / "assets.extra" / "MODEL_CARD.md").read_text()
+
+
+def test_records_of_another_schema(small, records):
+    model, schema, folder = small
+    with pytest.raises(InputError, match="expected records of the same schema"):
+        mk.export(model, schema, folder, records=records)

@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "transfer": "errors layers schema",
     "evaluation": "errors heads model pipeline records schema",
     "tuning": "errors fusion heads model pipeline registry schema towers training",
-    "bundle": "decode errors evaluation model records schema",
+    "bundle": "decode errors evaluation model pipeline records schema",
     "datasets": "errors",
     "demo": "bundle datasets errors evaluation model records schema training",
     "experiment": "errors records schema",

@@ -10,6 +10,7 @@ versions     1, 2, 3 ...: written whole or not at all
 """
 
 import json
+import os
 import platform
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,16 +22,16 @@ import tensorflow as tf
 from mmkeras import __version__
 from mmkeras.bundle.asking import ask
 from mmkeras.bundle.card import model_card
-from mmkeras.bundle.formats import export_as
+from mmkeras.bundle.formats import FORMATS, export_as
 from mmkeras.bundle.golden import golden_batch, write_warm_up
 from mmkeras.bundle.signatures import STATUSES, archive_of, set_methods
 from mmkeras.bundle.verification import Verification, verify
 from mmkeras.bundle.versions import write_version
-from mmkeras.errors import InputError
+from mmkeras.errors import InputError, unknown
 from mmkeras.evaluation import Evaluation, check_model
 from mmkeras.model import ModelSpec
 from mmkeras.records import Records
-from mmkeras.schema import Number
+from mmkeras.schema import Number, Schema
 
 __all__ = ["Verification", "ask", "export", "verify"]
 
@@ -99,6 +100,12 @@ def export(
         InputError: a model that does not belong to the schema, an argument of another kind, or a directory that
             cannot be written.
     """
+    _check_kind("model", model, keras.Model, needed=True)
+    _check_kind("schema", schema, Schema, needed=True)
+    _check_kind("directory", directory, (str, os.PathLike), needed=True)
+    _check_kind("notes", notes, str, needed=True)
+    if format not in ("saved_model", *FORMATS):
+        raise unknown("format", format, ("saved_model", *FORMATS), where="export: ")
     schema.require_fitted("export")
     check_model(model, schema, "export")
     if format != "saved_model":
@@ -109,8 +116,12 @@ def export(
     _check_kind("spec", spec, ModelSpec)
     _check_kind("history", history, keras.callbacks.History)
 
+    if records is not None and records.schema.inputs != schema.inputs:
+        raise InputError("export: expected records of the same schema, received some whose inputs differ")
+    name = Path(directory).resolve().name
+
     def write(folder):
-        archive, serve = archive_of(model, schema)
+        archive, signatures = archive_of(model, schema)
         _write_graph(archive, folder)
         set_methods(folder, schema)
         extra = folder / "assets.extra"
@@ -118,25 +129,27 @@ def export(
         schema.save(extra / "schema.json")
         if spec is not None:
             _write_text(extra / "spec.json", spec.to_json())
-        golden = golden_batch(serve, schema, records)
+        golden = golden_batch(signatures["serving_default"], schema, model, records)
         _write_json(extra / "golden.json", golden.as_json())
-        write_warm_up(extra / "tf_serving_warmup_requests", golden, Path(directory).name)
+        write_warm_up(extra / "tf_serving_warmup_requests", golden, schema, name, signatures)
         about = _about(model, schema, evaluation, history)
         _write_json(extra / "about.json", about)
-        _write_text(extra / "MODEL_CARD.md", model_card(Path(directory).name, schema, about, spec, notes))
+        _write_text(extra / "MODEL_CARD.md", model_card(name, schema, about, spec, notes))
 
     return write_version(directory, write)
 
 
 def _refuse_papers(format, **papers):
     for name, value in papers.items():
-        if value:
+        if value is not None and not (isinstance(value, str) and not value):
             raise InputError(f'export: expected {name} with format="saved_model" alone, received it with {format!r}')
 
 
-def _check_kind(name, value, kind):
-    if value is not None and not isinstance(value, kind):
-        raise InputError(f"export: expected {name} to be a {kind.__name__}, received {value!r}")
+def _check_kind(name, value, kind, needed=False):
+    if (value is None and not needed) or isinstance(value, kind):
+        return
+    expected = "a path" if isinstance(kind, tuple) else f"a {kind.__name__}"
+    raise InputError(f"export: expected {name} to be {expected}, received {type(value).__name__}")
 
 
 def _write_graph(archive, folder):
@@ -167,11 +180,16 @@ def _about(model, schema, evaluation, history):
         "statuses": STATUSES,
     }
     if evaluation is not None:
-        about["metrics"] = evaluation.metrics
+        about["metrics"] = {name: _finite(value) for name, value in evaluation.metrics.items()}
         about["subsets"] = json.loads(evaluation.subsets.to_json(orient="records"))
     if history is not None:
-        about["history"] = {name: [float(value) for value in values] for name, values in history.history.items()}
+        about["history"] = {name: list(map(_finite, values)) for name, values in history.history.items()}
     return about
+
+
+def _finite(value):
+    """A number for JSON, which knows no NaN: None then."""
+    return float(value) if np.isfinite(value) else None
 
 
 def _write_json(path, content):

@@ -75,10 +75,10 @@ def _statuses(about):
 def _metrics(about):
     if "metrics" not in about:
         return ""
-    metrics = _table(["metric", "value"], [(name, f"{value:.4f}") for name, value in about["metrics"].items()])
+    metrics = _table(["metric", "value"], [(name, _figure(value, 4)) for name, value in about["metrics"].items()])
     heads = ["modalities", "target", "metric", "score"]
     rows = [
-        (" + ".join(row["modalities"]) or "none", row["target"], row["metric"], f"{row['score']:.3f}")
+        (" + ".join(row["modalities"]) or "none", row["target"], row["metric"], _figure(row["score"], 3))
         for row in about["subsets"]
     ]
     return (
@@ -87,13 +87,17 @@ def _metrics(about):
     )
 
 
+def _figure(value, digits):
+    return "not a number" if value is None else f"{value:.{digits}f}"
+
+
 def _training(about, spec):
     lines = []
     if spec is not None:
         lines.append(f"The specification (`mmkeras.ModelSpec`):\n\n```json\n{spec.to_json()}\n```")
     if about.get("history"):
         epochs = len(next(iter(about["history"].values())))
-        last = [(name, f"{values[-1]:.4f}") for name, values in about["history"].items() if values]
+        last = [(name, _figure(values[-1], 4)) for name, values in about["history"].items() if values]
         lines.append(f"{epochs} epochs; after the last:\n\n" + _table(["", "value"], last))
     return "## Training\n\n" + "\n\n".join(lines) if lines else ""
 

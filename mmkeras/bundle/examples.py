@@ -1,5 +1,6 @@
-"""Serialised tf.Example to the raw values of a request."""
+"""Serialised tf.Example to the raw values of a request, and back."""
 
+import numpy as np
 import tensorflow as tf
 
 from mmkeras.decode.graph import plain
@@ -32,6 +33,22 @@ def raw_values(schema, serialized):
     good = tf.cond(all_good, lambda: tf.ones_like(serialized, tf.bool), lambda: _good(schema, serialized))
     values = tf.cond(all_good, lambda: values, lambda: parse(tf.where(good, serialized, "")))
     return values, good
+
+
+def serialized(schema, inputs):
+    """The rows of a request, dict of key -> array, each as a serialised tf.Example: list of bytes."""
+    return [_serialized(schema, inputs, row) for row in range(len(next(iter(inputs.values()))))]
+
+
+def _serialized(schema, inputs, row):
+    example = tf.train.Example()
+    for name, feature in schema.inputs.items():
+        values, held = inputs[name][row], example.features.feature[name]
+        if isinstance(feature, Series):
+            held.float_list.value.extend(np.ravel(values[: inputs[f"{name}_length"][row]]))
+        else:
+            held.bytes_list.value.extend(tf.compat.as_bytes(value) for value in np.ravel(values))
+    return example.SerializeToString(deterministic=True)
 
 
 def _good(schema, serialized):
@@ -70,11 +87,13 @@ def _feature(feature):
 
 def _series(name, feature, ragged):
     """Lists of numbers as series and lengths; a list that is no whole number of steps has the length -1."""
-    size, channels = ragged.row_lengths(), feature.channels
-    steps = -(-tf.reduce_max(tf.concat([size, [0]], axis=0)) // channels)
-    rows = ragged.to_tensor(shape=[None, None])
+    size, channels, most = ragged.row_lengths(), feature.channels, feature.length * feature.channels
+    kept = ragged[:, :most]  # or one long list would make all rows as long
+    steps = -(-tf.reduce_max(tf.concat([kept.row_lengths(), [0]], axis=0)) // channels)
+    rows = kept.to_tensor(shape=[None, None])
     rows = tf.pad(rows, [[0, 0], [0, steps * channels - tf.shape(rows)[1]]])
+    length = tf.minimum(size // channels, feature.length)
     return {
         name: tf.reshape(rows, [-1, steps, channels]),
-        f"{name}_length": tf.where(size % channels == 0, size // channels, -1),
+        f"{name}_length": tf.where(size % channels == 0, length, -1),
     }

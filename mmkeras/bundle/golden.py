@@ -7,13 +7,16 @@ import numpy as np
 import tensorflow as tf
 
 from mmkeras import decode
+from mmkeras.bundle import examples
+from mmkeras.bundle.answers import answers
+from mmkeras.bundle.samples import broken, made_up
 from mmkeras.bundle.signatures import raw_inputs
-from mmkeras.schema import Audio, Image, Series, Tabular, Text
+from mmkeras.errors import InputError
+from mmkeras.pipeline import batches
+from mmkeras.schema import Series
 
 ROWS = 8  # most real rows
 TOLERANCE, ON_GPU = 1e-5, 1e-2  # of floats, on other machines and versions; a GPU multiplies with 10 bits (TF32)
-# one black pixel, of which any size is made
-GIF = b"GIF89a\1\0\1\0\x80\0\0\0\0\0\xff\xff\xff!\xf9\4\0\0\0\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1\0;"
 
 
 @dataclass(frozen=True)
@@ -29,25 +32,33 @@ class Golden:
             "signature_name": "serving_default",
             "inputs": {name: _plain(values) for name, values in self.inputs.items()},
             "outputs": {name: _plain(values) for name, values in self.outputs.items()},
-            "tolerance": ON_GPU if tf.config.list_physical_devices("GPU") else TOLERANCE,
+            "tolerance": _tolerance(),
         }
 
 
-def golden_batch(serve, schema, records=None):
+def golden_batch(serve, schema, model, records=None):
     """Rows that can be answered, one made up of the schema alone, and one that cannot be read.
 
     Args:
         serve: function of "serving_default", of a list of tensors.
         schema: fitted `Schema`.
+        model: `keras.Model` that is exported.
         records: `Records` whose first rows are taken, those among them that the graph can read (it reads fewer kinds
             of files than training does); None: none.
+
+    Raises:
+        InputError: answers that are no finite numbers, or to rows of the records others than the model's own.
     """
-    rows = [] if records is None else _real(serve, schema, records)
+    rows = [] if records is None else _real(serve, schema, model, records)
     rows += [
-        {name: _made_up(feature) for name, feature in schema.inputs.items()},
-        {name: _broken(feature) for name, feature in schema.inputs.items()},
+        {name: made_up(feature) for name, feature in schema.inputs.items()},
+        {name: broken(feature) for name, feature in schema.inputs.items()},
     ]
-    return Golden(*_ask(serve, schema, rows))
+    golden = Golden(*_ask(serve, schema, rows))
+    for name, values in golden.outputs.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise InputError(f"export: the model's {name!r} is no finite number; do its weights hold NaN?")
+    return golden
 
 
 def _ask(serve, schema, rows):
@@ -56,13 +67,29 @@ def _ask(serve, schema, rows):
     return inputs, {name: value.numpy() for name, value in sorted(outputs.items())}
 
 
-def _real(serve, schema, records):
-    """Up to `ROWS` rows that are answered."""
+def _real(serve, schema, model, records):
+    """Up to `ROWS` rows that are answered, as the model itself answers what the pipeline makes of them."""
     some = records.take(np.arange(min(len(records), 4 * ROWS)))
     columns = [_sent(feature, some.values(name)) for name, feature in schema.inputs.items()]
     rows = [dict(zip(schema.inputs, values, strict=True)) for values in zip(*columns, strict=True)]
-    status = _ask(serve, schema, rows)[1]["status"] if rows else []
-    return [row for row, code in zip(rows, status, strict=True) if code == decode.OK][:ROWS]
+    found = _ask(serve, schema, rows)[1] if rows else {"status": np.zeros(0)}
+    answered = np.flatnonzero(found["status"] == decode.OK)[:ROWS]
+    for x in batches(some.take(answered), ROWS, targets=False) if len(answered) else ():
+        own = answers(schema, model([x[key] for key in schema.model_inputs], training=False))
+        for name, values in own.items():
+            if values.dtype.is_floating:
+                _check_equal(name, found[name][answered], values.numpy())
+    return [rows[row] for row in answered]
+
+
+def _check_equal(name, served, own):
+    difference = np.abs(served - own).max() / max(1.0, np.abs(own).max())
+    if not difference <= 10 * _tolerance():
+        raise InputError(f"export: {name!r} of the exported graph differs from the model's own by {difference:.1e}")
+
+
+def _tolerance():
+    return ON_GPU if tf.config.list_physical_devices("GPU") else TOLERANCE
 
 
 def _sent(feature, cells):
@@ -73,32 +100,6 @@ def _sent(feature, cells):
     if feature.files:
         return [b"" if not cell or tf.io.gfile.isdir(cell) else tf.io.read_file(cell).numpy() for cell in cells]
     return cells.tolist()
-
-
-def _made_up(feature):
-    """A value that can be read."""
-    if isinstance(feature, Image):
-        pixels = np.random.default_rng(0).integers(0, 256, feature.shape, np.uint8)
-        return tf.io.encode_png(pixels).numpy()
-    if isinstance(feature, Audio):
-        time = np.arange(feature.samples, dtype=np.float32) / feature.rate
-        return tf.audio.encode_wav(np.sin(2 * np.pi * 440 * time)[:, None] / 2, feature.rate).numpy()
-    if isinstance(feature, Text):
-        return " ".join(feature.vocabulary[: feature.length])
-    if isinstance(feature, Series):
-        return np.tile(np.float32(feature.means), (feature.length, 1))
-    if isinstance(feature, Tabular):
-        return [str(mean) for mean in feature.means] + [words[0] if words else "" for words in feature.vocabularies]
-    return GIF
-
-
-def _broken(feature):
-    """A value that cannot be read; a series without steps."""
-    if isinstance(feature, Series):
-        return np.zeros((0, feature.channels), np.float32)
-    if isinstance(feature, Tabular):
-        return ["no number"] * len(feature.columns)
-    return b"\xff\xfe broken"
 
 
 def _columns(schema, rows):
@@ -122,25 +123,32 @@ def _plain(values):
     return [_text(value) if isinstance(value, (str, bytes)) else _plain(value) for value in values]
 
 
-def write_warm_up(path, golden, name):
-    """Write the requests that TensorFlow Serving replays when it has loaded a version: of one row, and of all.
+def write_warm_up(path, golden, schema, name, signatures):
+    """Write the requests that TensorFlow Serving replays when it has loaded a version.
 
-    They are a TFRecord of `tensorflow.serving.PredictionLog` (prediction_log.proto), of which the few fields in use are
-    written here: its Python package is bound to one version of TensorFlow, and an export must not be.
+    They are of one row and of all, those that cannot be read among them, to every signature that takes raw values: its
+    first call takes seconds, and the way of unreadable values does once more. The file is a TFRecord of
+    `tensorflow.serving.PredictionLog` (prediction_log.proto), of which the few fields in use are written here: its
+    Python package is bound to one version of TensorFlow, and an export must not be.
 
     Args:
         path: of the file.
         golden: `Golden`.
+        schema: fitted `Schema`.
         name: of the model.
+        signatures: names of those that the model has.
     """
+    requests = [("serving_default", {key: values[:1] for key, values in golden.inputs.items()})]
+    requests += [(signature, golden.inputs) for signature in ("serving_default", "embed") if signature in signatures]
+    serialized = [b"no example", *examples.serialized(schema, golden.inputs)]
+    requests.append(("examples", {"inputs": np.asarray(serialized, object)}))
     with tf.io.TFRecordWriter(str(path)) as file:
-        for rows in (1, len(golden.outputs["status"])):
-            file.write(_prediction_log(name, {key: values[:rows] for key, values in golden.inputs.items()}))
+        for signature, inputs in requests:
+            file.write(_prediction_log(name, signature, inputs))
 
 
-def _prediction_log(name, inputs):
-    model = _field(1, name.encode()) + _field(3, b"serving_default")
-    request = _field(1, model)
+def _prediction_log(name, signature, inputs):
+    request = _field(1, _field(1, name.encode()) + _field(3, signature.encode()))
     for key, values in inputs.items():
         tensor = tf.make_tensor_proto(values).SerializeToString(deterministic=True)
         request += _field(2, _field(1, key.encode()) + _field(2, tensor))

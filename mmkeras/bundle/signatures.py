@@ -6,8 +6,9 @@ import tensorflow as tf
 from mmkeras import decode
 from mmkeras.bundle import examples
 from mmkeras.bundle.answers import answers, prefix
+from mmkeras.bundle.samples import made_up
 from mmkeras.model import with_embedding
-from mmkeras.schema import Number, Series, Tabular
+from mmkeras.schema import Audio, Image, Number, Series, Tabular, Video
 
 EMPTY, TOO_LARGE = 2, 3  # beside decode's own
 STATUSES = {
@@ -26,7 +27,7 @@ def archive_of(model, schema):
         schema: fitted `Schema`.
 
     Returns:
-        `keras.export.ExportArchive` with all signatures, and "serving_default" as a function of a list of tensors.
+        `keras.export.ExportArchive` with all signatures, and a dict of name -> signature, a function of tensors.
     """
     archive = keras.export.ExportArchive()
     read = _reader(archive, schema)
@@ -52,40 +53,40 @@ def archive_of(model, schema):
         values, good = examples.raw_values(schema, inputs)
         found = served_of_raw(*[values[key] for key in raw_inputs(schema)])
         bad = tf.where(good, decode.OK, decode.UNREADABLE)
-        found["status"] = tf.maximum(found["status"], bad)
-        return {name: value if name.endswith("status") else _where_ok(bad, value) for name, value in found.items()}
+        statuses = {name: tf.where(good, found.pop(name), bad) for name in list(found) if name.endswith("status")}
+        return {name: _where_ok(bad, value) for name, value in found.items()} | statuses
 
     def tensors(*inputs):
         given = answer(*inputs)
         given.pop("embedding", None)
         return given
 
-    taken = [tf.TensorSpec([None, *shape], dtype, name=key) for key, (shape, dtype) in schema.model_inputs.items()]
+    signatures = {}
+
+    def add(name, function, taken):
+        traced = tf.function(function, taken, autograph=False)
+        signatures[name] = traced.get_concrete_function()
+        archive.add_endpoint(name, traced)
+        return signatures[name]
+
     raw = list(raw_inputs(schema).values())
-    served_of_raw = _endpoint(archive, "serving_default", serve, raw)
-    _endpoint(archive, "tensors", tensors, taken)
+    served_of_raw = add("serving_default", serve, raw)
+    decoded = [tf.TensorSpec([None, *shape], dtype, name=key) for key, (shape, dtype) in schema.model_inputs.items()]
+    add("tensors", tensors, decoded)
     if "embedding" in answer.structured_outputs:
-        _endpoint(archive, "embed", embed, raw)
+        add("embed", embed, raw)
     serialized = [tf.TensorSpec([None], tf.string, name="inputs")]
-    all_answers = _endpoint(archive, "examples", from_examples, serialized)
+    all_answers = add("examples", from_examples, serialized)
     for name, target in schema.targets.items():
         parts = {"outputs": "value"} if _api(target) == "regress" else {"classes": "top_labels", "scores": "top_scores"}
         parts = {key: prefix(schema, name) + part for key, part in parts.items()}
-        _endpoint(archive, _method(schema, name), _some(all_answers, parts), serialized)
-    return archive, served_of_raw
+        add(_method(schema, name), _renamed(all_answers, parts), serialized)
+    return archive, signatures
 
 
-def _some(all_answers, parts):
+def _renamed(all_answers, parts):
     """A function from tf.Examples to some of the answers, by other names."""
     return lambda inputs: {key: all_answers(inputs)[part] for key, part in parts.items()}
-
-
-def _endpoint(archive, name, function, signature):
-    """Add a signature that is traced once; returns it."""
-    traced = tf.function(function, signature, autograph=False)
-    concrete = traced.get_concrete_function()
-    archive.add_endpoint(name, traced)
-    return concrete
 
 
 def raw_inputs(schema):
@@ -107,15 +108,25 @@ def _reader(archive, schema):
     decoders = {name: _decoder(archive, feature) for name, feature in schema.inputs.items()}
 
     def read(*values):
-        given = dict(zip(raw_inputs(schema), values, strict=True))
+        given = dict(zip(raw_inputs(schema), _equally_many(values), strict=True))
         inputs, statuses = {}, {}
         for name, feature in schema.inputs.items():
-            values = [given[key] for key in _raw(name, feature)]
-            made, statuses[f"{name}_status"] = _model_inputs(name, feature, decoders[name](*values), values)
+            raw = [given[key] for key in _raw(name, feature)]
+            made, statuses[f"{name}_status"] = _model_inputs(name, feature, decoders[name], raw)
             inputs |= made
         return inputs, {"status": tf.reduce_max(tf.stack(list(statuses.values())), axis=0), **statuses}
 
     return tf.function(read, list(raw_inputs(schema).values()), autograph=False).get_concrete_function()
+
+
+def _equally_many(values):
+    """The values, unless they differ in their numbers of rows."""
+    rows = tf.stack([tf.shape(value)[0] for value in values])
+    check = tf.debugging.Assert(
+        tf.reduce_all(rows == rows[0]), ["expected equally many rows of all inputs, found", rows]
+    )
+    with tf.control_dependencies([check]):
+        return [tf.identity(value) for value in values]
 
 
 def _decoder(archive, feature):
@@ -129,15 +140,22 @@ def _decoder(archive, feature):
     return decoder
 
 
-def _model_inputs(name, feature, decoded, raw):
+def _model_inputs(name, feature, decoder, raw):
     """One input as the model takes it, dict of key -> tensor; and its status `(n,)`."""
-    inputs = {name: decoded.values}
-    if feature.padded:
-        inputs[f"{name}_length"] = decoded.length
     there = tf.reduce_any(tf.reshape(raw[-1] != tf.zeros([], raw[-1].dtype), [tf.shape(raw[-1])[0], -1]), axis=1)
+    if isinstance(feature, (Image, Audio, Video)):
+        # one row that cannot be decoded makes a batch slower, and rows without the modality are nothing unusual
+        values, status, length = decoder(tf.where(there, raw[0], made_up(feature)))
+        values = tf.where(tf.reshape(there, [-1] + [1] * len(feature.shape)), values, tf.zeros([], values.dtype))
+        length = None if length is None else tf.where(there, length, 0)
+    else:
+        values, status, length = decoder(*raw)
+    inputs = {name: values}
+    if feature.padded:
+        inputs[f"{name}_length"] = length
     if feature.optional:
         inputs[f"{name}_present"] = there
-    status = tf.where(there, decoded.status, decode.OK if feature.optional else EMPTY)
+    status = tf.where(there, status, decode.OK if feature.optional else EMPTY)
     large = decode.too_large(feature, raw[0], status == decode.UNREADABLE)
     return inputs, tf.where(large, TOO_LARGE, status)
 
