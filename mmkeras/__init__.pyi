@@ -1,5 +1,5 @@
 from . import datasets, decode, fusion, heads, layers, serving, towers
-from .bundle import Verification, export, verify
+from .bundle import export
 from .errors import InputError
 from .evaluation import Evaluation, absence_curve, evaluate, predict
 from .fusion import fusion_shares
@@ -11,6 +11,7 @@ from .records import Records, Splits, read
 from .schema import Audio, Category, Image, Labels, Number, Schema, Series, Tabular, Text, Video
 from .transfer import freeze, transplant
 from .tuning import TuningResult, hypermodel, tune
+from .verification import Verification, verify
 from .word_vectors import WordVectors, read_word_vectors
 
 __all__ = [

@@ -102,8 +102,7 @@ def _address(chief, name):
 
 
 def _verify(arguments):
-    _quiet()
-    from mmkeras.bundle import verify
+    from mmkeras.verification import verify
 
     found = verify(arguments.directory, arguments.python, seconds=arguments.seconds)
     print(found)

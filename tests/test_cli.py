@@ -9,8 +9,8 @@ import tensorflow as tf
 
 import mmkeras
 from mmkeras import cli
-from mmkeras.bundle.verification import Check
 from mmkeras.datasets import keypad, keypad_ceilings
+from mmkeras.verification import Check
 
 
 def run(*arguments, **options):
@@ -44,7 +44,7 @@ def test_demo_end_to_end(tmp_path, monkeypatch, capsys):
 
 def verify_and_serve(tmp_path, folder, monkeypatch, capsys):
     """What the demo names as the next steps."""
-    monkeypatch.setattr("mmkeras.bundle.verify", partial(mmkeras.verify, ways=("session",)))
+    monkeypatch.setattr("mmkeras.verification.verify", partial(mmkeras.verify, ways=("session",)))
     assert cli.main(["verify", str(folder), "--seconds", "200"]) == 0
     assert "0 failed, 0 skipped" in capsys.readouterr().out
     assert cli.main(["serve-config", str(folder), "--out", str(tmp_path / "serving"), "--port", "8600"]) == 0
@@ -56,7 +56,7 @@ def verify_and_serve(tmp_path, folder, monkeypatch, capsys):
 
 def test_a_verification_that_fails(tmp_path, monkeypatch, capsys):
     failed = mmkeras.Verification(tmp_path, (Check("load: golden batch", "failed", "label: 1 of 2 rows differ"),))
-    monkeypatch.setattr("mmkeras.bundle.verify", lambda *arguments, **options: failed)
+    monkeypatch.setattr("mmkeras.verification.verify", lambda *arguments, **options: failed)
     assert cli.main(["verify", str(tmp_path)]) == 1
     assert "label: 1 of 2 rows differ" in capsys.readouterr().out
 
@@ -65,7 +65,7 @@ def test_what_cannot_be_verified_or_served(tmp_path, capsys):
     assert cli.main(["verify", str(tmp_path)]) == 2
     assert cli.main(["serve-config", str(tmp_path)]) == 2
     first, second = capsys.readouterr().err.splitlines()
-    assert first.startswith("mmkeras: error: expected a version of a model")
+    assert first.startswith("mmkeras: error: verify: expected a SavedModel")
     assert second.startswith("mmkeras: error: serve_config: no version")
 
 

@@ -41,8 +41,9 @@ MAY_IMPORT = {
     "datasets": "errors",
     "demo": "bundle datasets errors evaluation model records schema training",
     "experiment": "errors records schema",
+    "verification": "errors",
     "serving": "errors",
-    "cli": "bundle demo errors experiment serving tuning",
+    "cli": "demo errors experiment serving tuning verification",
 }
 WITHOUT_TENSORFLOW = [
     "targets",

@@ -115,7 +115,7 @@ def test_compose(folders):
         (["nowhere"], {}, "no version .* in 'nowhere'"),
         (["keypad", "other/keypad"], {}, "a model is served by the name of its folder: .*received '.*' and '.*other"),
         (["a name"], {}, "expected a folder's name of letters, digits, _, . and -, .* received 'a name'"),
-        (["keypad"], {"versions": 0}, "expected versions to be a whole number above 0, received 0"),
+        (["keypad"], {"versions": 0}, "expected versions to be a whole number from 1 to 1,000,000, received 0"),
         (["keypad"], {"port": 8501}, "expected different ports for gRPC and REST, received 8501 for both"),
         (["keypad"], {"out": "keypad/1/saved_model.pb"}, "cannot write to 'keypad/1/saved_model.pb': "),
     ],

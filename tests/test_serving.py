@@ -248,6 +248,7 @@ def test_no_rows(ask):
     answers = ask().predict({name: [] for name in row()})
     assert answers["patient"].shape == (0, 3)
     assert answers["total"].dtype == "float32"
+    assert ask().predict([])["patient"].shape == (0, 3)
 
 
 def test_one_output_and_numbers(ask):
@@ -289,7 +290,7 @@ def test_metadata_is_asked_once(ask, monkeypatch):
         ([row(), row(question=3)], "row 1: 'question': expected a text, .* received int '3'"),
         ([row(image=WAVE)], r"row 0: 'image': expected a waveform as \(rate, samples\)"),
         ([row(image=PIXELS.astype(float))], r"expected a picture as uint8 array .* received an array \(2, 4, 3\) of f"),
-        ([row(audio=(WAVE, 8000))], r"row 0: 'audio': expected a recording as \(rate, samples\): a number and an arr"),
+        ([row(audio=(WAVE, 8000))], r"row 0: 'audio': expected a recording as \(rate, samples\): samples a second"),
         ([row(audio=(8000, WAVE.astype(int)))], r"expected samples as float in \[-1, 1\] or int16, received int64"),
         ([row(patient=["a"])], r"row 0: 'patient': expected 3 cells, received \['a'\]"),
         ([row(trace=[1.0])], r"row 0: 'trace': expected numbers \(steps, 2\), received an array \(1,\)"),
@@ -489,8 +490,14 @@ def test_in_the_background(ask):
     ("options", "message"),
     [
         ({"model": None}, "expected model to be a name"),
-        ({"timeout": 0}, "expected timeout to be seconds above 0, received 0"),
+        ({"timeout": 0}, "expected timeout to be seconds above 0, at most 86,400, received 0"),
         ({"batch_size": True}, "expected batch_size to be a whole number from 1 on, received True"),
+        ({"timeout": float("inf")}, "expected timeout to be seconds above 0, at most 86,400, received inf"),
+        ({"timeout": True}, "expected timeout to be seconds above 0"),
+        ({"version": ""}, "expected version to be number or label, received ''"),
+        ({"schema": {"inputs": {"image": 5}}}, "expected schema to be a bundle, its schema.json or a dict"),
+        ({"schema": {"inputs": {"image": {"kind": "Picture"}}}}, "expected schema to be a bundle"),
+        ({"target": "http://localhost:8501/v1/models/keypad"}, 'expected target to be "http://host:8501"'),
         ({"version": 1.5}, "expected version to be number or label, received 1.5"),
         ({"schema": "nowhere.json"}, "schema: cannot read 'nowhere.json'"),
         ({"schema": {"input": {}}}, "expected schema to be a bundle, its schema.json or a dict"),
@@ -532,3 +539,73 @@ def test_neither_tensorflow_nor_keras_in_a_fresh_process(double):
         [sys.executable, "-c", FRESH, double.rest, double.grpc], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("rate", "samples", "message"),
+    [
+        (8000, np.zeros((1, 2400)), r"at most 32 channels; received .* an array \(1, 2400\)"),
+        (0.5, np.zeros(8), "samples a second from 1 to 10,000,000"),
+        (2e9, np.zeros(8), "samples a second from 1 to 10,000,000"),
+        (8000, np.full(8, 20_000.0), r"expected samples as float in \[-1, 1\] or int16, received float64 up to 20000"),
+    ],
+)
+def test_recordings_that_are_none(rate, samples, message):
+    with pytest.raises(InputError, match=message):
+        wav(rate, samples)
+
+
+def test_pictures_that_pillow_would_change_or_cannot_read(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    for mode in ("F", "I"):
+        with pytest.raises(InputError, match=f"received the mode '{mode}'"):
+            as_sent(image.new(mode, (4, 4)), "Image")
+    whole = io.BytesIO()
+    image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(whole, "JPEG")
+    (tmp_path / "half.jpg").write_bytes(whole.getvalue()[:800])
+    with pytest.raises(InputError, match="cannot read the picture: "):
+        as_sent(image.open(tmp_path / "half.jpg"), "Image")
+
+
+def test_a_jpeg_too_large_for_pillow_is_left_to_the_server():
+    image = pytest.importorskip("PIL.Image")
+    raw = io.BytesIO()
+    image.new("L", (8, 8)).save(raw, "JPEG")
+    raw = raw.getvalue()
+    at = raw.index(b"\xff\xc0") + 5
+    bomb = raw[:at] + b"\xff\xff\xff\xff" + raw[at + 4 :]  # 65,535 x 65,535
+    assert as_sent(bomb, "Image", rotate=True) == bomb
+
+
+def test_a_path_that_is_none():
+    with pytest.raises(InputError, match=r"cannot read 'a.x00b': embedded null"):
+        as_sent("a\0b", "Image")
+
+
+def test_one_str_of_numpy_is_no_column(double):
+    with Client(double.rest, model="echo") as client, pytest.raises(InputError, match="expected a list with one value"):
+        client.predict({"question": np.str_("abc")})
+
+
+def test_columns_of_one_name(double):
+    frame = pd.DataFrame([["a", "b"]], columns=["question", "question"])
+    with Client(double.rest, model="echo") as client, pytest.raises(InputError, match="received 'question' twice"):
+        client.predict(frame)
+
+
+def test_a_pause_that_outlasts_the_time(monkeypatch):
+    """The last attempt is made with next to no time, and fails as the others did."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    sleep = time.sleep
+    monkeypatch.setattr(client_module.time, "sleep", lambda seconds: sleep(seconds + 0.5))
+    with Client(f"http://127.0.0.1:{port}", model="echo", timeout=0.4) as client, pytest.raises(ServingError):
+        client.predict({"question": ["x"]})
+
+
+def test_after_closing(double):
+    client = Client(double.grpc, model="echo")
+    client.close()
+    with pytest.raises(InputError, match="Client: it is closed"):
+        client.ready()

@@ -9,14 +9,14 @@ import pytest
 import tensorflow as tf
 
 import mmkeras as mk
-from mmkeras.bundle.replay import Skip, program
-from mmkeras.bundle.replay.checks import main
-from mmkeras.bundle.replay.golden import compare
-from mmkeras.bundle.replay.signatures import as_examples
-from mmkeras.bundle.replay.warm_up import check_warm_up, predict_request
-from mmkeras.bundle.verification import WAYS, Check, Verification, verify
 from mmkeras.errors import InputError
 from mmkeras.schema import Category, Number, Schema, Series, Text
+from mmkeras.verification import WAYS, Check, Verification, verify
+from mmkeras.verification.replay import Skip, program
+from mmkeras.verification.replay.checks import main
+from mmkeras.verification.replay.golden import compare
+from mmkeras.verification.replay.signatures import as_examples
+from mmkeras.verification.replay.warm_up import check_warm_up, predict_request
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_a_right_bundle(exported):
     words = {check.name: check.words for check in verification.checks}
     assert words["load: imports"] == f"TensorFlow {tf.__version__} alone, neither mmkeras nor Keras"
     assert words["load: signature embed"].endswith("also answers with embedding")
-    assert words["session: warm-up requests"] == "2 requests to serving_default"
+    assert words["session: warm-up requests"] == "4 requests to embed, examples, serving_default"
     assert str(verification).splitlines()[0] == str(exported)
 
 
@@ -326,7 +326,7 @@ def test_without_a_compiler(monkeypatch):
 
 
 def test_what_is_no_bundle(copy, tmp_path):
-    with pytest.raises(InputError, match="folder of versions"):
+    with pytest.raises(InputError, match="folder with its versions"):
         verify(tmp_path / "nowhere")
     with pytest.raises(InputError, match=r"verify: unknown way 'lod'; did you mean 'load'\?"):
         verify(copy, ways=["lod"])

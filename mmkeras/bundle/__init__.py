@@ -25,7 +25,6 @@ from mmkeras.bundle.card import model_card
 from mmkeras.bundle.formats import FORMATS, export_as
 from mmkeras.bundle.golden import golden_batch, write_warm_up
 from mmkeras.bundle.signatures import STATUSES, archive_of, set_methods
-from mmkeras.bundle.verification import Verification, verify
 from mmkeras.bundle.versions import write_version
 from mmkeras.errors import InputError, unknown
 from mmkeras.evaluation import Evaluation, check_model
@@ -33,7 +32,7 @@ from mmkeras.model import ModelSpec
 from mmkeras.records import Records
 from mmkeras.schema import Number, Schema
 
-__all__ = ["Verification", "ask", "export", "verify"]
+__all__ = ["ask", "export"]
 
 
 def export(

@@ -46,20 +46,3 @@ def _publish(unfinished, directory):
         except OSError:
             if not (directory / str(version)).exists():
                 raise
-
-
-def newest(directory):
-    """The version that is meant: `directory` itself if it is one, else the one with the highest number in it.
-
-    Raises:
-        InputError: there is none.
-    """
-    directory = Path(directory)
-    if (directory / "saved_model.pb").is_file():
-        return directory
-    found = [path for path in directory.glob("*") if path.name.isdecimal() and path.is_dir()]
-    if not found:
-        raise InputError(
-            f"expected a version of a model, or a folder of versions 1, 2, ...; received {str(directory)!r}"
-        )
-    return max(found, key=lambda path: int(path.name))

@@ -16,6 +16,7 @@ from mmkeras.serving.over_grpc import Grpc
 from mmkeras.serving.rest import Rest
 from mmkeras.serving.values import as_arrays, as_columns, load_schema
 
+LONGEST = 86_400  # seconds of a request
 PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds before the second attempt, doubled before each further one
 WORKERS = 16  # questions of `submit` at a time
 STATES = {
@@ -85,15 +86,22 @@ class Client:
     ):
         if not isinstance(model, str) or not model:
             raise InputError(f"Client: expected model to be a name, as models.config has it, received {model!r}")
-        _check("version", version, version is None or isinstance(version, str) or _whole(version, 0), "number or label")
-        _check("timeout", timeout, isinstance(timeout, Real) and timeout > 0, "seconds above 0")
+        _check(
+            "version",
+            version,
+            version is None or (isinstance(version, str) and version) or _whole(version, 0),
+            "number or label",
+        )
+        seconds = isinstance(timeout, Real) and not isinstance(timeout, bool) and 0 < timeout <= LONGEST
+        _check("timeout", timeout, seconds, f"seconds above 0, at most {LONGEST:,}")
         _check("retries", retries, _whole(retries, 0), "a whole number from 0 on")
         _check("batch_size", batch_size, _whole(batch_size, 1), "a whole number from 1 on")
         self.target, self.model, self.version, self.signature = target, model, version, signature
         self.timeout, self.retries, self.batch_size, self.rotate = timeout, retries, batch_size, rotate
         self._schema = load_schema(schema)
         self._server = _connect(target, model, version, signature)
-        self._lock, self._metadata, self._workers, self._closed = threading.Lock(), None, None, False
+        self._lock, self._metadata, self._workers = threading.Lock(), None, None
+        self._closing = self._closed = False  # what was submitted before `close` is still asked
 
     def predict(self, values):
         """Answers for rows, in their order.
@@ -134,7 +142,7 @@ class Client:
     def submit(self, values):
         """`predict` in the background: a `concurrent.futures.Future`."""
         with self._lock:
-            self._check_open()
+            self._check_open(self._closing)
             self._workers = self._workers or ThreadPoolExecutor(WORKERS, "mmkeras-serving")
             return self._workers.submit(self.predict, values)
 
@@ -169,6 +177,7 @@ class Client:
 
     def ready(self, wait=0.0):
         """Whether the model can be asked now, or within `wait` seconds. Raises nothing where nobody answers."""
+        self._check_open()
         end = time.monotonic() + wait
         while True:
             with contextlib.suppress(ServingError):
@@ -194,9 +203,11 @@ class Client:
         deadline = time.monotonic() + self.timeout
         for attempt in range(1, self.retries + 2):
             try:
-                return question(deadline - time.monotonic())
+                return question(max(deadline - time.monotonic(), 1e-3))  # a pause may have taken longer than it said
             except ServingError as error:
                 error.attempts = attempt
+                if error.code == "INVALID_ARGUMENT":
+                    self._metadata = None  # perhaps of a version that is served no more: ask for it again
                 pause = min(PAUSE * 2 ** (attempt - 1), LONGEST_PAUSE) * random.uniform(0.5, 1)
                 if not error.transient or attempt > self.retries or time.monotonic() + pause >= deadline:
                     if error.code == "NOT_FOUND" or "version label" in str(error):
@@ -204,14 +215,14 @@ class Client:
                     raise
             time.sleep(pause)
 
-    def _check_open(self):
-        if self._closed:
+    def _check_open(self, closing=False):
+        if self._closed or closing:
             raise InputError("Client: it is closed")
 
     def close(self):
         """Wait for what `submit` has begun, and close the connections."""
         with self._lock:
-            workers, self._workers = self._workers, None
+            workers, self._workers, self._closing = self._workers, None, True
         if workers:
             workers.shutdown()
         self._closed = True
@@ -237,7 +248,9 @@ def _check(name, value, right, expected):
 
 
 def _connect(target, model, version, signature):
-    scheme, found, host = str(target).rstrip("/").rpartition("://")
+    scheme, found, host = str(target).rstrip("/").partition("://")
+    scheme, host = (scheme, host) if found else ("", scheme)
+    host = "" if "/" in host else host
     version = int(version) if isinstance(version, Integral) else version
     if scheme in ("http", "https") and host:
         return Rest(f"{scheme}://{host}", model, version, signature)

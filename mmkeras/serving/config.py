@@ -52,8 +52,11 @@ def serve_config(*directories, out="serving", image=IMAGE, port=8500, rest_port=
         "versions": versions,
         "max_batch_size": max_batch_size,
     }.items():
-        if not isinstance(value, int) or value < 1:
-            raise InputError(f"serve_config: expected {name} to be a whole number above 0, received {value!r}")
+        most = 65_535 if name.endswith("port") else 1_000_000
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+            raise InputError(
+                f"serve_config: expected {name} to be a whole number from 1 to {most:,}, received {value!r}"
+            )
     if port == rest_port:
         raise InputError(f"serve_config: expected different ports for gRPC and REST, received {port} for both")
     models = _models(directories)
@@ -72,7 +75,7 @@ def _models(directories):
     """dict of name -> versions' folders, oldest first."""
     models = {}
     for directory in directories:
-        folder = Path(directory).resolve()
+        folder = Path(os.path.abspath(directory))  # not resolved: a link's own name is the model's
         if (folder / "saved_model.pb").exists():
             raise InputError(
                 f"serve_config: expected a model's folder, with its versions, received one version: {str(directory)!r}"
@@ -148,7 +151,7 @@ def _compose(models, image, port, rest_port):
         "--batching_parameters_file=/config/batching_parameters.txt",
         "--monitoring_config_file=/config/monitoring.config",
     ]
-    mounts = {"./": "/config"} | {str(found[0].parent): f"/models/{name}" for name, found in models.items()}
+    mounts = {"./": "/config"} | {str(found[0].parent.resolve()): f"/models/{name}" for name, found in models.items()}
     volumes = [
         {"type": "bind", "source": source.replace("$", "$$"), "target": target, "read_only": True}
         for source, target in mounts.items()

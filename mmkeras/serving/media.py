@@ -12,6 +12,8 @@ from mmkeras.errors import InputError
 from mmkeras.serving.failures import package
 
 COMPRESSED = (".flac", ".ogg", ".oga", ".mp3")  # recordings that only the client can read
+CHANNELS, FASTEST = 32, 10_000_000  # more channels are (channels, samples), the wrong way round
+LOUDEST = 8.0  # a little above 1 is clipping, far above it another unit
 _ORIENTATION = 0x0112  # EXIF's number of the tag
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 
@@ -85,8 +87,8 @@ def read(path):
     """The bytes of a file."""
     try:
         return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {str(path)!r}: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL
+        raise InputError(f"cannot read {str(path)!r}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _file(path, kind, rotate):
@@ -115,13 +117,18 @@ def wav(rate, samples):
         samples: `(samples,)` or `(samples, channels)`, int16, or float in [-1, 1].
     """
     samples = np.asarray(samples)
-    if not isinstance(rate, int | float | np.integer) or not 0 < rate < 2**31 or samples.ndim not in (1, 2):
+    number = isinstance(rate, int | float | np.number) and 1 <= rate <= FASTEST
+    shaped = samples.ndim == 1 or (samples.ndim == 2 and 1 <= samples.shape[1] <= CHANNELS)
+    if not number or not shaped:
         raise InputError(
-            "expected a recording as (rate, samples): a number and an array (samples,) or (samples, channels); "
-            f"received ({_shown(rate)}, {_shown(samples)})"
+            f"expected a recording as (rate, samples): samples a second from 1 to {FASTEST:,}, and an array (samples,) "
+            f"or (samples, channels) of at most {CHANNELS} channels; received ({_shown(rate)}, {_shown(samples)})"
         )
     if samples.dtype != np.int16 and samples.dtype.kind != "f":
         raise InputError(f"expected samples as float in [-1, 1] or int16, received {samples.dtype}")
+    loudest = np.abs(samples).max(initial=0) if samples.dtype.kind == "f" else 0
+    if loudest > LOUDEST:
+        raise InputError(f"expected samples as float in [-1, 1] or int16, received {samples.dtype} up to {loudest:g}")
     kind, dtype = (1, "<i2") if samples.dtype == np.int16 else (3, "<f4")
     data = samples.astype(dtype).tobytes()
     channels, width = samples[:1].size or 1, np.dtype(dtype).itemsize
@@ -149,11 +156,15 @@ def _pillow():
 
 def png(image):
     """A PIL image as PNG, turned as its EXIF orientation says."""
-    image = package("PIL.ImageOps", "pillow", "a picture").exif_transpose(image)
-    if image.mode not in _PNG_MODES:
-        image = image.convert("RGB")
+    turned = package("PIL.ImageOps", "pillow", "a picture").exif_transpose
+    if image.mode in ("F", "I"):  # Pillow would cut their values off at 255
+        raise InputError(f"expected a picture of 8 bits, or of 16 in the mode 'I;16', received the mode {image.mode!r}")
     file = io.BytesIO()
-    image.save(file, "PNG")
+    try:
+        image = turned(image)
+        (image if image.mode in _PNG_MODES else image.convert("RGB")).save(file, "PNG")
+    except (OSError, SyntaxError, ValueError) as error:  # a file cut short, or closed, is read only here
+        raise InputError(f"cannot read the picture: {error}") from error
     return file.getvalue()
 
 
@@ -161,8 +172,9 @@ def _upright(raw):
     """A JPEG that lies on its side as an upright PNG, without another loss; all else as it is."""
     if not raw.startswith(b"\xff\xd8"):
         return raw
+    pillow = _pillow()
     try:
-        image = _pillow().open(io.BytesIO(raw))
+        image = pillow.open(io.BytesIO(raw))
         return raw if image.getexif().get(_ORIENTATION, 1) == 1 else png(image)
-    except (OSError, SyntaxError, ValueError):  # pillow's errors; the server says what is wrong with this row
-        return raw
+    except (OSError, SyntaxError, ValueError, pillow.DecompressionBombError):
+        return raw  # the server says what is wrong with this row

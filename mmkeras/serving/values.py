@@ -10,27 +10,40 @@ import numpy as np
 from mmkeras.errors import InputError, unknown
 from mmkeras.serving.media import absent, as_sent, as_text
 
+KINDS = ("Image", "Audio", "Text", "Series", "Tabular", "Video")
+
 
 def load_schema(schema):
     """The parts of a schema's inputs: dict of name -> dict of "kind" and options; None for None.
 
     Args:
-        schema: path of schema.json or of the bundle in which it lies, its dict, or a `Schema`.
+        schema: path of schema.json, of the bundle in which it lies or of the model's folder; its dict; or a `Schema`.
     """
     if schema is None:
         return None
     if isinstance(schema, str | os.PathLike):
         path = Path(schema)
-        path = path / "assets.extra" / "schema.json" if path.is_dir() else path
         try:
+            path = _newest(path) / "assets.extra" / "schema.json" if path.is_dir() else path
             schema = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise InputError(f"Client: schema: cannot read {str(path)!r}: {error}") from error
     elif hasattr(schema, "to_json"):
         schema = json.loads(schema.to_json())
-    if not isinstance(schema, Mapping) or not isinstance(schema.get("inputs"), Mapping):
+    inputs = schema.get("inputs") if isinstance(schema, Mapping) else None
+    if not isinstance(inputs, Mapping) or not all(_is_part(part) for part in inputs.values()):
         raise InputError(f"Client: expected schema to be a bundle, its schema.json or a dict, received {schema!r:.60}")
-    return schema["inputs"]
+    return inputs
+
+
+def _newest(folder):
+    """The newest version in a model's folder; the folder itself if it holds none."""
+    versions = [path for path in folder.iterdir() if path.name.isdecimal()]
+    return max(versions, key=lambda path: int(path.name), default=folder)
+
+
+def _is_part(part):
+    return isinstance(part, Mapping) and part.get("kind") in KINDS
 
 
 def as_columns(values, inputs, schema):
@@ -65,7 +78,7 @@ def as_columns(values, inputs, schema):
             columns[name] = [list(row) for row in zip(*lists, strict=True)] if tabular else lists[0]
     may_miss = {name for name in inputs if _is_length(name, inputs) or _part(name, schema).get("optional")}
     missing = sorted(set(inputs) - set(columns) - may_miss)
-    if missing:
+    if missing and (table or strict):
         raise InputError(
             f"missing {', '.join(map(repr, missing))}; expected {', '.join(sorted(inputs))}; received "
             f"{', '.join(map(str, table)) or 'nothing'} (None stands for an absent value)"
@@ -97,9 +110,14 @@ def _table_columns(name, schema):
 def _as_table(values):
     """dict of column -> list; and whether each of its names must be that of an input."""
     if hasattr(values, "columns") and hasattr(values, "iloc"):  # a DataFrame; pandas need not be imported
+        twice = sorted({str(name) for name in values.columns[values.columns.duplicated()]})
+        if twice:
+            raise InputError(f"predict: expected columns of different names, received {twice[0]!r} twice")
         return {str(name): _frame_column(values[name]) for name in values.columns}, False
     if isinstance(values, Mapping):
         return {name: _column(name, column) for name, column in values.items()}, True
+    if isinstance(values, list | tuple) and not values:
+        return {}, False
     if isinstance(values, list | tuple) and all(isinstance(row, Mapping) for row in values):
         names = dict.fromkeys(name for row in values for name in row)
         return {name: [row.get(name) for row in values] for name in names}, True
@@ -122,7 +140,7 @@ def _column(name, column):
         return list(column)
     if isinstance(column, list | tuple):
         return list(column)
-    if hasattr(column, "tolist") and hasattr(column, "index"):  # a pandas Series
+    if hasattr(column, "tolist") and hasattr(column, "iloc"):  # a pandas Series
         return _frame_column(column)
     raise InputError(
         f"{name!r}: expected a list with one value a row (one row alone is given as [{{{name!r}: ...}}]), received "

@@ -11,7 +11,6 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmkeras.bundle.versions import newest
 from mmkeras.errors import InputError, unknown
 
 WAYS = ("load", "session", "c")
@@ -85,8 +84,12 @@ def verify(directory, python=None, *, ways=WAYS, seconds=300):
     Raises:
         InputError: no such bundle, one without golden answers, or an unknown way.
     """
-    bundle = newest(directory).resolve()
+    bundle = _newest(directory).resolve()
     _check_bundle(bundle)
+    if isinstance(ways, str):
+        raise InputError(f"verify: expected ways to be a list, received {ways!r}")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
+        raise InputError(f"verify: expected seconds to be a number above 0, received {seconds!r}")
     for way in ways:
         if way not in WAYS:
             raise unknown("way", way, WAYS, "verify: ")
@@ -96,6 +99,18 @@ def verify(directory, python=None, *, ways=WAYS, seconds=300):
         raise InputError(f"verify: cannot run the Python {str(python)!r}")
     checks = [check for way in ways for check in _replay(way, bundle, program, seconds)]
     return Verification(bundle, tuple(checks))
+
+
+def _newest(directory):
+    """The version that is meant: `directory` itself if it is one, else the one with the highest number in it."""
+    directory = Path(directory)
+    if (directory / "saved_model.pb").is_file() or directory.name.isdecimal():
+        return directory
+    found = [path.parent for path in directory.glob("*/saved_model.pb") if path.parent.name.isdecimal()]
+    if not found:
+        received = repr(str(directory)) + ("" if directory.exists() else ", which does not exist")
+        raise InputError(f"verify: expected a SavedModel, or a folder with its versions 1, 2, ...; received {received}")
+    return max(found, key=lambda path: int(path.name))
 
 
 def _check_bundle(bundle):
