@@ -334,7 +334,12 @@ def test_what_is_no_bundle(copy, tmp_path):
         verify(copy, "/no/python")
     (tmp_path / "2").mkdir()
     with pytest.raises(InputError, match=r"expected a SavedModel, but .*/2' has no saved_model.pb"):
-        verify(tmp_path)
+        verify(tmp_path / "2")
+    assert verify(copy.parent, ways=[]).directory == copy  # not the empty folder beside it
+    with pytest.raises(InputError, match="verify: expected ways to be a list, received 'load'"):
+        verify(copy, ways="load")
+    with pytest.raises(InputError, match="verify: expected seconds to be a number above 0, received '5'"):
+        verify(copy, seconds="5")
     edit_golden(copy, lambda golden: golden["inputs"]["word"].pop())
     with pytest.raises(InputError, match="inputs and outputs with equally many rows"):
         verify(copy)
