@@ -33,6 +33,8 @@ from repertoire import DATA
 
 import mmkeras as mk
 from mmkeras import decode
+from mmkeras.bundle.examples import serialized
+from mmkeras.bundle.samples import made_up
 from mmkeras.decode.audio import decode_audio
 from mmkeras.decode.image import decode_image
 from mmkeras.demo import SCHEMA, TOWERS
@@ -151,8 +153,8 @@ def _in_pairs(first, second, times):
 
 
 def _mutated(random, value):
-    """A file that somebody, or a broken line, has changed."""
-    data = bytearray(value)
+    """Bytes that somebody, or a broken line, has changed."""
+    data = bytearray(tf.compat.as_bytes(value) or b"?")
     kind = random.integers(6)
     if kind == 0:
         return bytes(data[: random.integers(len(data) + 1)])
@@ -176,29 +178,71 @@ def _mutated(random, value):
 def hostile(asked, folder):
     """Every batch holds good rows, whose answers must not change, among mutated ones of one modality."""
     data, _, bundle = served("keypad", asked.data, folder)
+    signatures = tf.saved_model.load(str(bundle)).signatures
+    given = {name: values.numpy() for name, values in raw(data["test"], slice(40)).items()}
+    for name in given:
+        _attack(asked.count, signatures["serving_default"], given, name, name, _mutated)
+    examples = {"inputs": np.asarray(serialized(data.schema, given), object)}
+    _attack(asked.count, signatures["examples"], examples, "inputs", "tf.Example", _mutated)
+
+    schema = mk.Schema(
+        {
+            "film": mk.Video(4, 16, 16),
+            "trace": mk.Series(20, 3, means=(0, 0, 0), deviations=(1, 1, 1)),
+            "cells": mk.Tabular(("age",), ("town",), (30.0,), (5.0,), (("Rome", "Bonn"),)),
+        },
+        {"kind": mk.Category(classes=["x", "y"])},
+    )
+    bundle = mk.export(mk.build(schema, width=16), schema, Path(folder) / "others")
     serve = tf.saved_model.load(str(bundle)).signatures["serving_default"]
-    random, rows, good = np.random.default_rng(0), 40, 8
-    given = raw(data["test"], slice(rows))
-    expected = serve(**given)["probabilities"].numpy()
-    for name in data.schema.inputs:
-        counts, memory = np.zeros(4, int), []
-        for _ in range(0, asked.count, rows - good):
-            values = given[name].numpy().tolist()
-            places = random.permutation(rows)[good:]
-            for place in places:
-                values[place] = _mutated(random, values[place])
-            answers = {key: value.numpy() for key, value in serve(**{**given, name: tf.constant(values)}).items()}
-            others = np.setdiff1d(np.arange(rows), places)
-            np.testing.assert_allclose(answers["probabilities"][others], expected[others], atol=TOLERANCE)
-            assert not answers["status"][others].any()
-            assert np.isfinite(answers["probabilities"]).all()
-            counts += np.bincount(answers["status"][places], minlength=4)
-            memory.append(_resident())
-        tenth = max(len(memory) // 10, 1)
-        print(
-            f"{name}: {counts.sum()} mutated values, by status {counts.tolist()}; resident memory "
-            f"{memory[tenth]:.0f} MB after a tenth, {memory[-1]:.0f} MB at the end, {_peak():.0f} MB at most"
-        )
+    row = {name: made_up(feature) for name, feature in schema.inputs.items()}
+    given = {name: np.stack([np.asarray(value, _kind(value))] * 40) for name, value in row.items()}
+    given["trace_length"] = np.full(40, 20, np.int32)
+    _attack(asked.count, serve, given, "film", "video", _mutated)
+    _attack(asked.count, serve, given, "trace", "series", _spoilt_series)
+    _attack(asked.count, serve, given, "trace_length", "series' lengths", lambda random, _: random.integers(-50, 90))
+    _attack(asked.count, serve, given, "cells", "cells", lambda random, cells: [_mutated(random, c) for c in cells])
+
+
+def _kind(value):
+    return np.float32 if isinstance(value, np.ndarray) else object
+
+
+def _spoilt_series(random, values):
+    """Some of its numbers are none, or immense."""
+    values = values.copy()
+    values[random.integers(len(values))] = random.choice([np.nan, np.inf, -np.inf, 3e38, 1e30])
+    return values
+
+
+def _attack(count, serve, given, name, title, change, good=8):
+    """Change the input `name` in all rows but `good` ones, until `count` values have been tried."""
+    random = np.random.default_rng(0)
+    rows = len(given[name])
+    expected = serve(**_constants(given))["probabilities"].numpy()
+    counts, memory = np.zeros(4, int), []
+    while counts.sum() < count:
+        values = given[name].copy()
+        places = random.permutation(rows)[good:]
+        for place in places:
+            values[place] = change(random, values[place])
+        answers = {key: value.numpy() for key, value in serve(**_constants({**given, name: values})).items()}
+        others = np.setdiff1d(np.arange(rows), places)
+        np.testing.assert_allclose(answers["probabilities"][others], expected[others], atol=TOLERANCE)
+        assert not answers["status"][others].any()
+        assert np.isfinite(answers["probabilities"]).all()
+        counts += np.bincount(answers["status"][places], minlength=4)
+        memory.append(_resident())
+    tenth = max(len(memory) // 10, 1)
+    print(
+        f"{title}: {counts.sum()} mutated values, by status {counts.tolist()}; resident memory "
+        f"{memory[tenth]:.0f} MB after a tenth, {memory[-1]:.0f} MB at the end, {_peak():.0f} MB at most so far",
+        flush=True,
+    )
+
+
+def _constants(given):
+    return {name: tf.constant(values.tolist() if values.dtype == object else values) for name, values in given.items()}
 
 
 def _resident():

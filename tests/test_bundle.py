@@ -321,6 +321,16 @@ def test_examples_answer_as_raw_values_do(of_all_kinds):
     assert serve(bundle, {"inputs": tf.constant([], tf.string)}, "examples")["status"].shape == (0,)
 
 
+def test_serialised_bytes_keep_zeros_at_their_end(of_all_kinds):
+    schema = of_all_kinds[1]
+    inputs = {name: tensor.numpy() for name, tensor in golden_of(of_all_kinds[0])[0].items()}
+    inputs["image"][0] += b"\0\0"
+    values, good = examples.raw_values(schema, tf.constant(examples.serialized(schema, inputs)))
+    assert good.numpy().all()
+    for name, value in values.items():
+        np.testing.assert_array_equal(value[:, : inputs[name].shape[1]] if value.ndim == 3 else value, inputs[name])
+
+
 def test_classify_and_regress(of_all_kinds):
     bundle, inputs = of_all_kinds[0], golden_of(of_all_kinds[0])[0]
     expected, serialized = serve(bundle, inputs), tf.constant(examples_of(inputs))

@@ -47,7 +47,10 @@ def _serialized(schema, inputs, row):
         if isinstance(feature, Series):
             held.float_list.value.extend(np.ravel(values[: inputs[f"{name}_length"][row]]))
         else:
-            held.bytes_list.value.extend(tf.compat.as_bytes(value) for value in np.ravel(values))
+            cells = (
+                values.ravel() if isinstance(values, np.ndarray) else [values]
+            )  # not np.ravel: it drops zeros at an end
+            held.bytes_list.value.extend(tf.compat.as_bytes(cell) for cell in cells)
     return example.SerializeToString(deterministic=True)
 
 
