@@ -3,9 +3,12 @@
 __init__     mk.export: what a version holds
 signatures   the graph: raw values -> tensors -> answers
 answers      a model's outputs as labels, scores and numbers
-examples     serialised tf.Example -> raw values
+examples     serialised tf.Example -> raw values, and back
+samples      raw values that are made up
 golden       a batch of raw values with its answers, and the requests that warm a server up
 card         the model card
+formats      LiteRT and ONNX, by Keras' own exporters
+asking       a version is asked in a process of its own
 versions     1, 2, 3 ...: written whole or not at all
 """
 
@@ -96,8 +99,8 @@ def export(
         Path of the new version.
 
     Raises:
-        InputError: a model that does not belong to the schema, an argument of another kind, or a directory that
-            cannot be written.
+        InputError: a model that does not belong to the schema, an argument of another kind, answers that are no finite
+            numbers or not the model's own, or a directory that cannot be written.
     """
     _check_kind("model", model, keras.Model, needed=True)
     _check_kind("schema", schema, Schema, needed=True)
@@ -114,7 +117,6 @@ def export(
         _check_kind(name, value, kind)
     _check_kind("spec", spec, ModelSpec)
     _check_kind("history", history, keras.callbacks.History)
-
     if records is not None and records.schema.inputs != schema.inputs:
         raise InputError("export: expected records of the same schema, received some whose inputs differ")
     name = Path(directory).resolve().name

@@ -47,9 +47,8 @@ def _serialized(schema, inputs, row):
         if isinstance(feature, Series):
             held.float_list.value.extend(np.ravel(values[: inputs[f"{name}_length"][row]]))
         else:
-            cells = (
-                values.ravel() if isinstance(values, np.ndarray) else [values]
-            )  # not np.ravel: it drops zeros at an end
+            # not np.ravel of one value: it drops zeros at the end
+            cells = values.ravel() if isinstance(values, np.ndarray) else [values]
             held.bytes_list.value.extend(tf.compat.as_bytes(cell) for cell in cells)
     return example.SerializeToString(deterministic=True)
 
