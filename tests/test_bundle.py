@@ -3,8 +3,6 @@ import functools
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import contracts
@@ -120,37 +118,6 @@ def test_all_rows_bad(exported):
     answers = serve(bundle, {"image": junk, "question": junk, "audio": junk})
     assert answers["status"].tolist() == [1, 1, 1]
     assert np.isfinite(answers["probabilities"]).all()
-
-
-SESSION = """
-import json, sys
-import tensorflow as tf
-bundle, image, question, audio = sys.argv[1:]
-feeds = {"image": [open(image, "rb").read(), b"junk"], "question": [question.encode()] * 2}
-feeds["audio"] = [open(audio, "rb").read()] * 2
-with tf.compat.v1.Session(graph=tf.Graph()) as session:
-    loaded = tf.compat.v1.saved_model.load(session, ["serve"], bundle)
-    signature = loaded.signature_def["serving_default"]
-    assert sorted(signature.inputs) == sorted(feeds), sorted(signature.inputs)
-    found = session.run(
-        {name: tensor.name for name, tensor in signature.outputs.items()},
-        {signature.inputs[name].name: value for name, value in feeds.items()},
-    )
-assert "keras" not in sys.modules or not [m for m in sys.modules if m.startswith("mmkeras")]
-print(json.dumps({"probabilities": found["probabilities"].tolist(), "status": found["status"].tolist()}))
-"""
-
-
-def test_session_on_tensor_names_as_tensorflow_serving_does(exported, records):
-    model, bundle = exported
-    row = [str(records.values(name)[0]) for name in ("image", "question", "audio")]
-    command = [sys.executable, "-c", SESSION, str(bundle), *row]
-    done = subprocess.run(command, capture_output=True, text=True, cwd="/", check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    found = json.loads(done.stdout)
-    expected = model.predict(mk.batches(records.take([0]), 1, targets=False), verbose=0)
-    np.testing.assert_allclose(found["probabilities"][0], expected[0], atol=1e-5)
-    assert found["status"] == [0, 1]
 
 
 def test_asked_in_a_fresh_process(exported, records):
