@@ -198,7 +198,7 @@ DIGIT_TOWERS = {
 }
 STEPWISE = ("lstm", "gru", "transformer")
 FUSION_OPTIONS = {"concat": {"depth": 2, "dropout": 0.1}, "attention": {"dropout": 0.1}}
-SHARED = {"epochs": 12, "batch": 128, "augment": {}, "group_by": "image"}
+SHARED = {"epochs": 20, "batch": 32, "rate": 2e-3, "augment": {}, "group_by": "image"}
 
 EXPERIMENTS = {
     "cifar10_mini": Experiment(
