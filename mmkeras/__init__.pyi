@@ -1,5 +1,7 @@
-from . import datasets, decode, fusion, heads, layers, serving, towers
+from . import alignment, datasets, decode, fusion, heads, layers, serving, towers
+from .alignment import encoder
 from .bundle import export
+from .distillation import distiller
 from .errors import InputError
 from .evaluation import Evaluation, absence_curve, evaluate, predict
 from .fusion import fusion_shares
@@ -8,8 +10,10 @@ from .layers import Tokens
 from .model import ModelSpec, build, grouped
 from .pipeline import Shards, batches, read_shards, write_shards
 from .records import Records, Splits, read
+from .records.combining import combine
+from .retrieval import Retrieval, mismatched, retrieve
 from .schema import Audio, Category, Image, Labels, Number, Schema, Series, Tabular, Text, Video
-from .transfer import freeze, transplant
+from .transfer import freeze, origins, rate_by_part, transplant
 from .tuning import TuningResult, hypermodel, tune
 from .verification import Verification, verify
 from .word_vectors import WordVectors, read_word_vectors
@@ -24,6 +28,7 @@ __all__ = [
     "ModelSpec",
     "Number",
     "Records",
+    "Retrieval",
     "Schema",
     "Series",
     "Shards",
@@ -36,11 +41,15 @@ __all__ = [
     "Video",
     "WordVectors",
     "absence_curve",
+    "alignment",
     "batches",
     "build",
+    "combine",
     "compile_args",
     "datasets",
     "decode",
+    "distiller",
+    "encoder",
     "evaluate",
     "export",
     "freeze",
@@ -50,10 +59,14 @@ __all__ = [
     "heads",
     "hypermodel",
     "layers",
+    "mismatched",
+    "origins",
     "predict",
+    "rate_by_part",
     "read",
     "read_shards",
     "read_word_vectors",
+    "retrieve",
     "serving",
     "towers",
     "transplant",

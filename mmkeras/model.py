@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 import keras
 from keras import ops
 
+from mmkeras.alignment import aligner
 from mmkeras.errors import InputError, unknown
 from mmkeras.fusion import fuse
 from mmkeras.heads import answer
@@ -30,6 +31,8 @@ class ModelSpec:
         heads: dict of target name -> head; targets left out get their default.
         modality_dropout: share of the rows, 0 to below 1, that get the absent token in training although the modality
             is there: a number for every optional input, or a dict of optional input -> number.
+        align: a name of `mmkeras.alignment.ALIGNMENTS`, or a dict of "kind", "space" (width), "weight" and options: the
+            inputs' vectors are brought into a space that they share, by a loss beside those of the heads.
 
     >>> spec = ModelSpec(fusion={"kind": "concat", "dropout": 0.2}, width=64)
     >>> ModelSpec.from_json(spec.to_json()) == spec
@@ -41,6 +44,7 @@ class ModelSpec:
     width: int = 128
     heads: dict[str, str | dict] = field(default_factory=dict)
     modality_dropout: float | dict[str, float] = 0.0
+    align: str | dict | None = None
 
     def __post_init__(self):
         check_width(self.width, "ModelSpec")
@@ -88,16 +92,19 @@ def build(schema, spec=None, **options):
 
     Args:
         schema: fitted `Schema`.
-        spec: `ModelSpec`; or give its options by name: towers, fusion, width, heads, modality_dropout.
+        spec: `ModelSpec`; or give its options by name: towers, fusion, width, heads, modality_dropout, align.
 
     Returns:
         `keras.Model` of `schema.model_inputs`, in that order. One target: one output `(batch, ...)`; several: a dict by
         target. Its parts are the sub-models `<input>_tower` for each input, a layer `<input>_absent` (`AbsentToken`)
         for each optional one, and the sub-model `body` (the tokens of all modalities -> outputs):
-        `model.get_layer("body")`.
+        `model.get_layer("body")`; with `align` also the sub-model `alignment`. Of a schema without targets there is no
+        body, and the outputs are a dict of input -> vector `(batch, space)` of unit length in the shared space: compile
+        it without a loss, and fit it to `mk.batches(..., targets=False)`.
 
     Raises:
-        InputError: a schema that is not fitted, an unknown part or option, an input that a tower cannot read.
+        InputError: a schema that is not fitted, an unknown part or option, an input that a tower cannot read, neither
+            targets nor align.
     """
     if not isinstance(schema, Schema):
         raise InputError(f"build: expected a Schema, received {type(schema).__name__}")
@@ -110,6 +117,8 @@ def build(schema, spec=None, **options):
         for name in getattr(spec, role):
             if name not in known:
                 raise unknown("input" if role == "towers" else "target", name, known, where=f"ModelSpec.{role}: ")
+    if not schema.targets and spec.align is None:
+        raise InputError("build: expected targets in the schema, or align=... for a shared space, received neither")
     rates = _dropout_rates(schema, spec.modality_dropout)
     inputs = _inputs(schema.model_inputs)
     parts = {}
@@ -117,7 +126,12 @@ def build(schema, spec=None, **options):
         parts[f"{name}_tower"] = tower(feature, spec.towers.get(name), width=spec.width, name=name)
         if feature.optional:
             parts[f"{name}_absent"] = AbsentToken(rates[name], name=f"{name}_absent")
-    tokens = _absent(schema, parts, _towers(schema, parts, inputs), inputs)
+    tokens = _towers(schema, parts, inputs)
+    if spec.align is not None:
+        parts["alignment"] = aligner(tokens, _presence(schema, inputs), spec.align)
+    if not schema.targets:
+        return keras.Model(list(inputs.values()), _align(schema, parts, tokens, inputs)["vectors"], name="mmkeras")
+    tokens = _absent(schema, parts, tokens, inputs)
     parts["body"] = _body(schema, spec, tokens)
     outputs = by_target(schema, parts["body"].output)
     parts |= {name: keras.layers.Identity(name=name, dtype=value.dtype) for name, value in outputs.items()}
@@ -287,8 +301,22 @@ def _without_absent(x, present):
     return ops.where(ops.reshape(present, (-1,) + (1,) * (len(x.shape) - 1)), x, ops.zeros_like(x))
 
 
+def _presence(schema, inputs):
+    """Dict of optional input -> `(batch,)` bool, whether it is there."""
+    return {name: inputs[f"{name}_present"] for name, feature in schema.inputs.items() if feature.optional}
+
+
+def _align(schema, parts, tokens, inputs):
+    """What the sub-model "alignment" gives: dict of "tokens" and "vectors"."""
+    given = {name: [part for part in pair if part is not None] for name, pair in tokens.items()}
+    return parts["alignment"]({"tokens": given, "present": _presence(schema, inputs)})
+
+
 def _absent(schema, parts, tokens, inputs):
-    """The tokens with the absent token of each optional input where it is not present."""
+    """The tokens, aligned if the model does that, with the absent token of each optional input where it is absent."""
+    if "alignment" in parts:
+        aligned = _align(schema, parts, tokens, inputs)["tokens"]
+        tokens = {name: Tokens(*aligned[name]) for name in tokens}
     optional = [name for name, feature in schema.inputs.items() if feature.optional]
     replaced = {name: parts[f"{name}_absent"](*tokens[name], inputs[f"{name}_present"]) for name in optional}
     return tokens | {name: _as_tokens(part) for name, part in replaced.items()}
@@ -321,17 +349,35 @@ def _body(schema, spec, tokens):
     }
     outputs, given = {}, dict(inputs)
     for name, target in schema.targets.items():
-        if target.reads is not None:
+        if isinstance(target.reads, str):
             outputs[name] = answer(masked_mean(inputs[target.reads]), target, spec.heads.get(name), name=name)
             given[name] = _answer_token(outputs[name], target, spec.width, name)
-    given = {name: _of_width(part, spec.width, name) for name, part in given.items()}
-    fused = fuse(given, spec.fusion, width=spec.width, features=schema.inputs)
+        elif target.reads is not None:  # what it answers joins nothing: the fusion of all has the same tokens
+            own = {key: part for key, part in inputs.items() if key in target.reads}
+            outputs[name] = answer(_own_fusion(schema, spec, own, name), target, spec.heads.get(name), name=name)
+    fused = _fused(schema, spec, given)
     if not isinstance(fused, dict):
         fused = keras.layers.Identity(name=FUSED)(fused)
     for name, target in schema.targets.items():
         if target.reads is None:
             outputs[name] = answer(fused, target, spec.heads.get(name), name=name)
     return keras.Model(_flat(inputs), _one_or_all({name: outputs[name] for name in schema.targets}), name="body")
+
+
+def _fused(schema, spec, tokens):
+    """What the spec's fusion makes of the tokens, brought to its width."""
+    tokens = {name: _of_width(part, spec.width, name) for name, part in tokens.items()}
+    return fuse(tokens, spec.fusion, width=spec.width, features=schema.inputs)
+
+
+def _own_fusion(schema, spec, tokens, target):
+    """What a fusion for one target makes of these tokens, in a sub-model: its layers have the names of the others."""
+    inputs = {name: Tokens(*map(_like, part)) for name, part in tokens.items()}
+    try:
+        fused = _fused(schema, spec, inputs)
+    except InputError as error:
+        raise InputError(f"{target!r}, which reads {', '.join(tokens)}: {error}") from error
+    return keras.Model(_flat(inputs), fused, name=f"{target}_fusion")(_flat(tokens))
 
 
 def _of_width(tokens, width, name):

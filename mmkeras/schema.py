@@ -12,14 +12,14 @@ from pathlib import Path
 
 from mmkeras.errors import InputError, unknown
 from mmkeras.inputs import INPUTS, Audio, Image, Series, Tabular, Text, Video
-from mmkeras.targets import TARGETS, Category, Labels, Number
+from mmkeras.targets import TARGETS, Category, Labels, Number, inputs_read
 
 FORMAT = 1
 RESERVED = ("_present", "_length", "_index", "_tower", "_absent", "_status")
 
 
 def _check_parts(role, parts, kinds):
-    if not isinstance(parts, Mapping) or not parts:
+    if not isinstance(parts, Mapping) or not (parts or role == "targets"):
         raise InputError(f"Schema: expected {role} to be a dict with at least one entry, received {parts!r}")
     for name, part in parts.items():
         word = isinstance(name, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name)
@@ -38,7 +38,7 @@ class Schema:
 
     Args:
         inputs: dict of name -> `Image`, `Audio`, `Text`, `Series`, `Tabular` or `Video`.
-        targets: dict of name -> `Category`, `Labels` or `Number`.
+        targets: dict of name -> `Category`, `Labels` or `Number`; none for a shared space alone.
 
     Raises:
         InputError: a name that cannot be one, a part of an unknown kind, a target that reads an unknown input.
@@ -65,9 +65,10 @@ class Schema:
 
     def _check_reads(self):
         for name, target in self.targets.items():
-            if target.reads is not None and target.reads not in self.inputs:
-                raise unknown("input", target.reads, self.inputs, where=f"Schema: {name!r}: reads: ")
-        if all(target.reads for target in self.targets.values()):
+            for read in inputs_read(target):
+                if read not in self.inputs:
+                    raise unknown("input", read, self.inputs, where=f"Schema: {name!r}: reads: ")
+        if self.targets and all(target.reads for target in self.targets.values()):
             raise InputError(
                 "Schema: expected at least one target that reads the fused vector (reads=None), received "
                 + ", ".join(f"{name}: reads={target.reads!r}" for name, target in self.targets.items())

@@ -40,11 +40,23 @@ def _natural(label):
     return (math.isnan(number), 0.0 if math.isnan(number) else number, label)
 
 
+def inputs_read(target):
+    """The names of the inputs that a target's head reads alone, as a tuple; empty if it reads the fused vector."""
+    return (target.reads,) if isinstance(target.reads, str) else target.reads or ()
+
+
 def _check_options(target):
-    """Raise an `InputError` unless `optional` is True or False and `reads` a name or None."""
-    if target.reads is not None and not isinstance(target.reads, str):
+    """Raise an `InputError` unless `optional` is True or False, and `reads` a name, several (as a tuple) or None."""
+    if isinstance(target.reads, list):
+        object.__setattr__(target, "reads", tuple(target.reads))
+    names = target.reads
+    right = names is None or isinstance(names, str)
+    if isinstance(names, tuple):
+        right = all(isinstance(name, str) for name in names) and len(names) == len(set(names)) > 1
+    if not right:
         raise InputError(
-            f"{type(target).__name__}: expected reads to be the name of an input, received {target.reads!r}"
+            f"{type(target).__name__}: expected reads to be the name of an input, or distinct names of several, "
+            f"received {names!r}"
         )
     if not isinstance(target.optional, bool):
         raise InputError(
@@ -81,13 +93,14 @@ class Category:
         column: the table's column; None: the target's own name.
         optional: whether cells may be empty; such rows count for other targets alone (their sample weight is 0).
         reads: name of the one input that the target's head reads, instead of the fused vector (an auxiliary head); its
-            answers then join the fusion as one more token.
+            answers then join the fusion as one more token. Or the names of several: the head reads a fusion of these
+            inputs alone, of the model's kind but with weights of its own, and its answers join nothing.
     """
 
     classes: tuple[str, ...] | None = None
     column: str | None = None
     optional: bool = False
-    reads: str | None = None
+    reads: str | tuple[str, ...] | None = None
     dtype = "int32"
 
     def __post_init__(self):
@@ -165,14 +178,15 @@ class Labels:
         column: the table's column; None: the target's own name.
         optional: whether cells may be empty; such rows count for other targets alone (their sample weight is 0).
         reads: name of the one input that the target's head reads, instead of the fused vector (an auxiliary head); its
-            answers then join the fusion as one more token.
+            answers then join the fusion as one more token. Or the names of several: the head reads a fusion of these
+            inputs alone, of the model's kind but with weights of its own, and its answers join nothing.
     """
 
     classes: tuple[str, ...] | None = None
     separator: str = "|"
     column: str | None = None
     optional: bool = False
-    reads: str | None = None
+    reads: str | tuple[str, ...] | None = None
     dtype = "float32"
 
     def __post_init__(self):
@@ -271,7 +285,8 @@ class Number:
         column: the table's column; None: the target's own name.
         optional: whether cells may be empty; such rows count for other targets alone (their sample weight is 0).
         reads: name of the one input that the target's head reads, instead of the fused vector (an auxiliary head); its
-            answers then join the fusion as one more token.
+            answers then join the fusion as one more token. Or the names of several: the head reads a fusion of these
+            inputs alone, of the model's kind but with weights of its own, and its answers join nothing.
 
     >>> Number().fit(["1", "3", ""])
     Number(mean=2.0, deviation=1.0, unit='', column=None, optional=False, reads=None)
@@ -282,7 +297,7 @@ class Number:
     unit: str = ""
     column: str | None = None
     optional: bool = False
-    reads: str | None = None
+    reads: str | tuple[str, ...] | None = None
     dtype = "float32"
     answer_shape = ()
 

@@ -1,8 +1,13 @@
 """Knowledge from one model in another: weights are moved, parts are held still.
 
-Three kinds are told apart by what the two models have in common: between tasks (the same inputs, another target: move
-the towers), between data sets (the same inputs and targets, other rows: move all), between models (a tower that has
-learned alone, or in other company, becomes one of several).
+Three kinds of transfer are told apart by what the two models have in common:
+
+- task-level: the same inputs, another target: move the towers (`transplant(..., towers=[...])`);
+- data-level: the same inputs and targets, other rows: move all (`transplant(..., body=True)`), train on;
+- model-level: a tower that has learned alone, or in other company or at another modality, becomes one of several
+  (`transplant(..., towers={"image": "left"})`, `mk.towers.from_model`); or the answers move instead of the weights
+  (`mk.distiller`).
+
 
     pretrained = mk.build(single.schema, towers={"image": "conv"})  # a task of its own: which digit is it?
     ...                                                             # compile, fit
@@ -10,12 +15,15 @@ learned alone, or in other company, becomes one of several).
     mk.transplant(pretrained, model, towers=["image"])
     mk.freeze(model, ["image"])                  # train the rest first
     ...                                          # compile, fit
-    mk.freeze(model, ["image"], frozen=False)    # then all of it, with a smaller learning rate
-    ...                                          # compile, fit
+    mk.freeze(model, ["image"], frozen=False)    # then all of it, the pre-trained tower at a tenth of the rate
+    model.compile(mk.rate_by_part(keras.optimizers.AdamW(1e-3), model, {"image": 0.1}), ...)
+    ...                                          # fit
 """
 
 from collections import Counter
 from collections.abc import Mapping
+from numbers import Real
+from weakref import WeakKeyDictionary
 
 import keras
 import numpy as np
@@ -25,10 +33,12 @@ from mmkeras.errors import InputError, unknown
 from mmkeras.layers import Frozen
 from mmkeras.schema import Schema, Text
 
+WHOLE = ("alignment", "body")  # parts that are not of one input
+ORIGINS = WeakKeyDictionary()  # model -> what was moved into it
 WORDS, FIRST_WORD = "embedding/embeddings", 2  # the table of word vectors in a tower, and the row of the first word
 
 
-def transplant(source, target, towers=None, *, body=False, schemas=None):
+def transplant(source, target, towers=None, *, body=False, schemas=None, origin=""):
     """Move the weights of towers from one model into another, by their names and shapes.
 
     A weight moves if the same tower of the source has one of the same name and shape; the others stay as they are, and
@@ -39,8 +49,10 @@ def transplant(source, target, towers=None, *, body=False, schemas=None):
         source, target: `keras.Model`s of `mk.build`. The target's weights change.
         towers: names of inputs that both models have; or a dict of the source's input -> the target's; None: all inputs
             that both have.
-        body: whether fusion and heads move, too.
+        body: whether fusion, heads and shared space move, too.
         schemas: the source's and the target's `Schema`, needed if a tower to be moved reads a `Text`.
+        origin: what the source is and what it was trained on, in words: `mk.origins(target)` and the card of an export
+            repeat it.
 
     Returns:
         DataFrame with a row for each weight of the target's parts: "part", "weight" (its name), "shape", "moved" (bool)
@@ -57,13 +69,35 @@ def transplant(source, target, towers=None, *, body=False, schemas=None):
         words = _words(schemas, given, taken)
         parts = _part(source, f"{given}_tower", "source"), _part(target, f"{taken}_tower", "target")
         rows += _move(*parts, given, taken, words)
-    if body:
-        rows += _move(_part(source, "body", "source"), _part(target, "body", "target"), "", "", None)
+    for part in ("alignment", "body") if body else ():
+        if part == "body" or part in _names(source) & _names(target):
+            rows += _move(_part(source, part, "source"), _part(target, part, "target"), "", "", None)
     table = pd.DataFrame(rows, columns=["part", "weight", "shape", "moved", "reason"])
     if not table["moved"].any():
         reasons = "; ".join(f"{row.part} {row.weight}: {row.reason}" for row in table.head(3).itertuples())
         raise InputError(f"transplant: none of {len(table)} weights could be moved ({reasons or 'there are none'})")
+    _remember(source, target, table, origin)
     return table
+
+
+def _remember(source, target, table, origin):
+    """Keep what was moved, and what had been moved into the source before."""
+    parts = {part: f"{rows['moved'].sum()} of {len(rows)}" for part, rows in table.groupby("part", sort=False)}
+    entry = {"from": str(origin) or source.name, "weights": parts, "before": origins(source)}
+    ORIGINS[target] = [*origins(target), entry]
+
+
+def origins(model):
+    """Where the weights of a model came from before it was trained, in this process.
+
+    Args:
+        model: `keras.Model`.
+
+    Returns:
+        list of dicts, one for each `mk.transplant` into it: "from" (its `origin`), "weights" (dict of part -> how many
+        of its weights were moved) and "before" (the origins of the source). The card of `mk.export` has them.
+    """
+    return list(ORIGINS.get(model, []))
 
 
 def _pairs(source, target, towers):
@@ -79,12 +113,21 @@ def _pairs(source, target, towers):
     return {name: name for name in towers}
 
 
+def _names(model):
+    """Names of the model's parts."""
+    return {layer.name for layer in model.layers if layer.name in WHOLE or layer.name.endswith("_tower")}
+
+
 def _part(model, name, whose):
     """A sub-model by its name."""
-    known = [layer.name for layer in model.layers if layer.name == "body" or layer.name.endswith("_tower")]
-    if name not in known:
-        raise unknown("part", name, known, where=f"the {whose}: ")
+    if name not in _names(model):
+        raise unknown("part", name, sorted(_names(model)), where=f"the {whose}: ")
     return model.get_layer(name)
+
+
+def _part_of_input(model, name):
+    """The tower of an input, or the part of this name."""
+    return _part(model, name if name in WHOLE else f"{name}_tower", "model")
 
 
 def _check_schemas(schemas, pairs):
@@ -130,9 +173,11 @@ def _move(source, target, given, taken, words):
 
 def _weights(part, name):
     """Dict of a weight's name without that of the input -> weight; what has the same name is counted."""
+    own = [layer for layer in part.layers if layer.name.endswith("_fusion")]  # of single targets, alike inside
+    inside = {id(weight): f"{layer.name}/" for layer in own for weight in layer.weights}
     seen, found = Counter(), {}
     for weight in part.weights:
-        path = weight.path.removeprefix(f"{name}_") if name else weight.path
+        path = inside.get(id(weight), "") + (weight.path.removeprefix(f"{name}_") if name else weight.path)
         seen[path] += 1
         found[path if seen[path] == 1 else f"{path} ({seen[path]})"] = weight
     return found
@@ -167,7 +212,7 @@ def freeze(model, parts, *, frozen=True):
 
     Args:
         model: `keras.Model` of `mk.build`.
-        parts: list of inputs, whose towers are meant, and "body" (fusion and heads).
+        parts: list of inputs, whose towers are meant, "body" (fusion and heads) and "alignment" (the shared space).
         frozen: False: they are trained again.
 
     Returns:
@@ -179,7 +224,7 @@ def freeze(model, parts, *, frozen=True):
     """
     if isinstance(parts, str):
         raise InputError(f"freeze: expected parts to be a list, received {parts!r}")
-    layers = [_part(model, name if name == "body" else f"{name}_tower", "model") for name in parts]
+    layers = [_part_of_input(model, name) for name in parts]
     config = _compiled_again(model) if model.compiled else None
     for layer in layers:
         layer.trainable = not frozen
@@ -203,3 +248,68 @@ def _compiled_again(model):
     if not config:
         raise InputError("freeze: Keras does not know how the model was compiled: freeze before compile")
     return config
+
+
+def rate_by_part(optimizer, model, rates):
+    """The optimizer with a learning rate of its own for parts of a model (discriminative fine-tuning: Howard and Ruder,
+    ULMFiT, 2018).
+
+    A weight's step is taken at its part's factor times the optimizer's rate, be that a number or a schedule; weight
+    decay acts at the optimizer's own. It is known to a saved model: `import mmkeras.transfer` before `load_model`.
+
+    Args:
+        optimizer: an optimizer of `keras.optimizers`, e.g. `keras.optimizers.AdamW(1e-3)`.
+        model: `keras.Model` of `mk.build`.
+        rates: dict of input (whose tower is meant), "body" or "alignment" -> factor, above 0; others have 1. A part
+            that is not to be trained is frozen: `mk.freeze`.
+
+    Returns:
+        A new optimizer of the same kind and settings.
+
+    Raises:
+        InputError: an unknown part, a factor not above 0, an optimizer that is none of Keras'.
+    """
+    if type(optimizer) not in BY_PART:
+        raise InputError(f"rate_by_part: expected an optimizer of keras.optimizers, received {optimizer!r}")
+    factors = {}
+    for name, factor in rates.items():
+        if isinstance(factor, bool) or not isinstance(factor, Real) or not 0 < factor < float("inf"):
+            raise InputError(f"rate_by_part: {name!r}: expected a factor above 0, received {factor!r}")
+        factors |= {weight.path: float(factor) for weight in _part_of_input(model, name).weights}
+    return BY_PART[type(optimizer)].from_config({**optimizer.get_config(), "factors": factors})
+
+
+class ByPart:
+    """What `rate_by_part` adds to an optimizer.
+
+    Args:
+        factors: dict of a weight's path -> factor of the rate.
+    """
+
+    def __init__(self, *, factors, **options):
+        super().__init__(**options)
+        self.factors = dict(factors)
+
+    def update_step(self, gradient, variable, learning_rate):
+        """The optimizer's step, at the weight's own rate."""
+        path = self._trainable_variables[self._get_variable_index(variable)].path
+        super().update_step(gradient, variable, learning_rate * self.factors.get(path, 1.0))
+
+    def get_config(self):
+        """The optimizer's arguments."""
+        return {**super().get_config(), "factors": dict(self.factors)}
+
+
+def _by_part(kind):
+    return keras.saving.register_keras_serializable("mmkeras")(type(f"{kind.__name__}ByPart", (ByPart, kind), {}))
+
+
+def _kinds():
+    """Keras' optimizers that take a step for each weight."""
+    base = keras.optimizers.Optimizer
+    for kind in vars(keras.optimizers).values():
+        if isinstance(kind, type) and issubclass(kind, base) and kind.update_step is not base.update_step:
+            yield kind
+
+
+BY_PART = {kind: _by_part(kind) for kind in _kinds()}

@@ -32,12 +32,15 @@ MAY_IMPORT = {
     "towers": "errors layers registry schema word_vectors",
     "fusion": "errors layers registry schema",
     "heads": "errors layers registry schema",
-    "model": "errors fusion heads layers schema towers",
+    "alignment": "errors layers registry",
+    "model": "alignment errors fusion heads layers schema towers",
     "training": "errors heads model pipeline",
     "transfer": "errors layers schema",
+    "distillation": "errors schema",
+    "retrieval": "alignment decode errors pipeline records schema",
     "evaluation": "errors heads model pipeline records schema",
     "tuning": "errors fusion heads model pipeline registry schema towers training",
-    "bundle": "decode errors evaluation model pipeline records schema",
+    "bundle": "decode errors evaluation model pipeline records schema transfer",
     "datasets": "errors",
     "demo": "bundle datasets errors evaluation model records schema training",
     "experiment": "errors records schema",
@@ -54,11 +57,13 @@ WITHOUT_TENSORFLOW = [
     "towers",
     "fusion",
     "heads",
+    "alignment",
     "model",
     "registry",
     "errors",
     "serving",
     "transfer",
+    "distillation",
 ]
 
 
@@ -104,7 +109,8 @@ PUBLIC = """
     write_shards read_shards batches towers fusion fusion_shares heads
     layers Tokens build grouped ModelSpec compile_args absence_curve evaluate Evaluation predict export
     datasets decode InputError WordVectors read_word_vectors tune hypermodel TuningResult
-    verify Verification serving transplant freeze
+    verify Verification serving transplant freeze origins rate_by_part
+    distiller alignment encoder combine retrieve Retrieval mismatched
 """
 
 

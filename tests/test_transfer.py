@@ -186,3 +186,79 @@ def test_heads_with_options_can_be_compiled_again(pair):
 def test_parts_that_cannot_be_frozen(pair, parts, message):
     with pytest.raises(InputError, match=message):
         mk.freeze(pair[1], parts)
+
+
+def test_a_rate_for_each_part(pair, tmp_path):
+    _, model = pair
+    schema = Schema({"image": PICTURE, "words": Text(3, vocabulary=["a", "b"])}, ANSWER)
+    optimizer = mk.rate_by_part(keras.optimizers.SGD(0.5), model, {"image": 0.1, "body": 2})
+    model.compile(optimizer, **mk.compile_args(schema))
+    before = model.get_weights()
+    model.fit(batch(), shuffle=False, verbose=0)
+    steps = [new - old for new, old in zip(model.get_weights(), before, strict=True)]
+
+    model.set_weights(before)
+    model.compile(keras.optimizers.SGD(0.5), **mk.compile_args(schema))
+    model.fit(batch(), shuffle=False, verbose=0)
+    factors = {
+        id(w): factor for part, factor in (("image_tower", 0.1), ("body", 2)) for w in model.get_layer(part).weights
+    }
+    for weight, old, step in zip(model.weights, before, steps, strict=True):
+        expected = (weight.numpy() - old) * factors.get(id(weight), 1)
+        np.testing.assert_allclose(step, expected, rtol=1e-3, atol=1e-7, err_msg=weight.path)
+
+
+def test_rates_stay_with_a_saved_and_a_frozen_model(pair, tmp_path):
+    _, model = pair
+    schema = Schema({"image": PICTURE, "words": Text(3, vocabulary=["a", "b"])}, ANSWER)
+    schedule = keras.optimizers.schedules.CosineDecay(1e-3, 10)
+    model.compile(mk.rate_by_part(keras.optimizers.AdamW(schedule), model, {"image": 0.1}), **mk.compile_args(schema))
+    factors = model.optimizer.factors
+    assert set(factors.values()) == {0.1}
+    assert len(factors) == 4
+    mk.freeze(model, ["image"])
+    assert model.optimizer.factors == factors
+    model.fit(batch(), shuffle=False, verbose=0)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras").optimizer
+    assert again.factors == factors
+    assert isinstance(again, keras.optimizers.AdamW)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "rates", "message"),
+    [
+        ("adam", {"image": 1}, "expected an optimizer of keras.optimizers, received 'adam'"),
+        (keras.optimizers.Adam(), {"imag": 1}, "unknown part 'imag_tower'; did you mean 'image_tower'"),
+        (keras.optimizers.Adam(), {"image": 0}, "'image': expected a factor above 0, received 0"),
+    ],
+)
+def test_rates_that_cannot_be(pair, optimizer, rates, message):
+    with pytest.raises(InputError, match=message):
+        mk.rate_by_part(optimizer, pair[1], rates)
+
+
+def test_where_weights_came_from(pair, tmp_path):
+    source, target = pair
+    first = mk.build(Schema({"image": PICTURE}, ANSWER), width=8)
+    mk.transplant(first, source, origin="drawings")
+    mk.transplant(source, target, towers=["image"], origin="digits, 100 rows")
+    [entry] = mk.origins(target)
+    assert entry["from"] == "digits, 100 rows"
+    assert entry["weights"] == {"image_tower": "4 of 4"}
+    assert [earlier["from"] for earlier in entry["before"]] == ["drawings"]
+    assert mk.origins(first) == []
+    schema = Schema({"image": PICTURE, "words": Text(3, vocabulary=["a", "b"])}, ANSWER)
+    version = mk.export(target, schema, tmp_path / "model")
+    card = (version / "assets.extra" / "MODEL_CARD.md").read_text()
+    assert "- from digits, 100 rows: image_tower (4 of 4 weights)\n  - from drawings: image_tower (4 of 4" in card
+
+
+def test_the_shared_space_moves_with_the_body():
+    both = Schema({"left": PICTURE, "right": PICTURE}, ANSWER)
+    source, target = (mk.build(both, width=4, align={"kind": "contrastive", "space": 3}) for _ in range(2))
+    assert not mk.transplant(source, target)["part"].eq("alignment").any()
+    assert mk.transplant(source, target, body=True)["moved"].all()
+    assert same(source, target)
+    mk.freeze(target, ["alignment"])
+    assert not target.get_layer("alignment").trainable_weights

@@ -34,6 +34,7 @@ from mmkeras.evaluation import Evaluation, check_model
 from mmkeras.model import ModelSpec
 from mmkeras.records import Records
 from mmkeras.schema import Number, Schema
+from mmkeras.transfer import origins
 
 __all__ = ["ask", "export"]
 
@@ -78,8 +79,9 @@ def export(
     - `Number`: `value` `(n,)` float32, in the unit.
 
     Beside them, in `assets.extra`: `schema.json`; `spec.json` (if given); `about.json` (versions, labels, units,
-    metrics, history); `MODEL_CARD.md`; `golden.json`, a batch of raw values with the answers they got here, which
-    `mmkeras verify` asks for again; `tf_serving_warmup_requests`, which TensorFlow Serving replays before it answers.
+    metrics, history, from where weights were moved in); `MODEL_CARD.md`; `golden.json`, a batch of raw values with the
+    answers they got here, which `mmkeras verify` asks for again; `tf_serving_warmup_requests`, which TensorFlow Serving
+    replays before it answers.
 
     With format "litert" or "onnx" a version is model.tflite or model.onnx instead, which does what `tensors` does, with
     schema.json and labels.json: see `mmkeras.bundle.formats.export_as`.
@@ -99,8 +101,8 @@ def export(
         Path of the new version.
 
     Raises:
-        InputError: a model that does not belong to the schema, an argument of another kind, answers that are no finite
-            numbers or not the model's own, or a directory that cannot be written.
+        InputError: a schema without targets, a model that does not belong to it, an argument of another kind, answers
+            that are no finite numbers or not the model's own, or a directory that cannot be written.
     """
     _check_kind("model", model, keras.Model, needed=True)
     _check_kind("schema", schema, Schema, needed=True)
@@ -109,6 +111,8 @@ def export(
     if format not in ("saved_model", *FORMATS):
         raise unknown("format", format, ("saved_model", *FORMATS), where="export: ")
     schema.require_fitted("export")
+    if not schema.targets:
+        raise InputError("export: expected a schema with targets, received one without: there is nothing to answer")
     check_model(model, schema, "export")
     if format != "saved_model":
         _refuse_papers(format, records=records, evaluation=evaluation, spec=spec, history=history, notes=notes)
@@ -179,6 +183,7 @@ def _about(model, schema, evaluation, history):
         "labels": {n: list(target.classes) for n, target in schema.targets.items() if not isinstance(target, Number)},
         "units": {name: target.unit for name, target in schema.targets.items() if isinstance(target, Number)},
         "statuses": STATUSES,
+        "origins": origins(model),
     }
     if evaluation is not None:
         about["metrics"] = {name: _finite(value) for name, value in evaluation.metrics.items()}

@@ -92,7 +92,8 @@ def _figure(value, digits):
 
 
 def _training(about, spec):
-    lines = []
+    moved = [line for entry in about["origins"] for line in _origin(entry)]
+    lines = ["Weights it began with:\n\n" + "\n".join(moved)] if moved else []
     if spec is not None:
         lines.append(f"The specification (`mmkeras.ModelSpec`):\n\n```json\n{spec.to_json()}\n```")
     if about.get("history"):
@@ -100,6 +101,14 @@ def _training(about, spec):
         last = [(name, _figure(values[-1], 4)) for name, values in about["history"].items() if values]
         lines.append(f"{epochs} epochs; after the last:\n\n" + _table(["", "value"], last))
     return "## Training\n\n" + "\n\n".join(lines) if lines else ""
+
+
+def _origin(entry, depth=0):
+    """Lines of a list: from where weights were moved in, and from where they had come there."""
+    parts = ", ".join(f"{part} ({count} weights)" for part, count in entry["weights"].items())
+    yield f"{'  ' * depth}- from {entry['from']}: {parts}"
+    for earlier in entry["before"]:
+        yield from _origin(earlier, depth + 1)
 
 
 def _limits(schema):

@@ -222,20 +222,21 @@ def fusion_shares(model):
 
     Returns:
         dict of name -> share, 0 to 1, adding up to 1. If the model has several such layers (the answers of several
-        targets, averaged each), a dict of layer name -> such a dict.
+        targets, averaged each; fusions of targets that read several inputs), a dict of layer name -> such a dict; in
+        the fusion of one target the name is `<target>_fusion/<layer>`.
 
     Raises:
         InputError: a model without learned shares.
     """
-    shares = {layer.name: layer.shares() for layer in _weighted_means(model)}
+    shares = {name: layer.shares() for name, layer in _weighted_means(model)}
     if not shares:
         raise InputError("fusion_shares: expected a model with the fusion 'weighted' or 'late', received one without")
     return shares if len(shares) > 1 else next(iter(shares.values()))
 
 
-def _weighted_means(model):
+def _weighted_means(model, inside=""):
     for layer in getattr(model, "layers", ()):
         if isinstance(layer, WeightedMean):
-            yield layer
-        else:
-            yield from _weighted_means(layer)
+            yield inside + layer.name, layer
+        else:  # the layers of a target's own fusion have the names of those of the fusion of all
+            yield from _weighted_means(layer, f"{layer.name}/" if layer.name.endswith("_fusion") else inside)

@@ -4,7 +4,8 @@
    limit, else on disk: the second epoch, the evaluation and every shuffled control cost no decoding at all.
 2. Row numbers are shuffled, not values: the whole table is one permutation, new in every epoch, the same for a seed.
 3. Batches are cut from the permutation and each is gathered by one op an input; with `group_by` a batch holds each
-   distinct value of that input once.
+   distinct value of that input once. With `mix` every source has a permutation of its own, and a batch takes its share
+   of each: drawn from one permutation, the shares would differ from batch to batch, and those of small sources most.
 4. Augmentation comes last, on whole batches.
 """
 
@@ -18,6 +19,7 @@ from mmkeras.decode.graph import plain
 from mmkeras.errors import InputError
 from mmkeras.pipeline.decoded import columns, read_decoded, readable, write_decoded
 from mmkeras.pipeline.gather import gatherer
+from mmkeras.pipeline.mixing import mixed_rows, sources
 from mmkeras.pipeline.shards import Shards, parser, read_shards, serialised, write_shards
 from mmkeras.pipeline.weights import labels, row_weights
 
@@ -44,6 +46,7 @@ def batches(
     augment=None,
     class_weight=None,
     group_by=None,
+    mix=None,
     worker=None,
     seed=0,
 ):
@@ -63,6 +66,12 @@ def batches(
             and refused in the dict.
         group_by: name of an input with `shared=True`: batches of rows that share its values, each of which stands in a
             batch once, for the model of `mk.grouped`. Its rows come in a random order of the values in training.
+        mix: in training only, dict of one column of the table -> {value: share}, as `{"source": {"digits": 1,
+            "questions": 3}}` for records of `mk.combine`: each batch, the last one too, holds `batch_size` rows, of
+            each value in these proportions (in whole rows, by the largest remainder). The rows of each value come in a
+            random order of their own, which begins again, anew, when they run out; an epoch ends when every row has
+            been seen at least once. Keras divides a loss by all rows of the batch: a target that only some sources have
+            weighs as much as these have shares.
         worker: with `Shards`, (number of this worker from 0, number of workers): it reads its share of the files.
         seed: of shuffling and augmentation; the same seed gives the same batches.
 
@@ -76,7 +85,8 @@ def batches(
     Raises:
         InputError: a file that cannot be decoded or a label that is no class, with table, row and column; augmentation
             or class weights outside training, or of an unknown kind, target or label; `group_by` of an input that is
-            not shared, or under a distribution strategy, which would part values and rows.
+            not shared, or under a distribution strategy, which would part values and rows; `mix` outside training, with
+            `group_by` or `Shards`, of an unknown column or value, or that leaves a value without a row.
     """
     if augment and not training:
         raise InputError(f"batches: expected augment with training=True only, received {augment!r} without")
@@ -86,6 +96,11 @@ def batches(
         )
     if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
         raise InputError(f"batches: expected batch_size to be a whole number above 0, received {batch_size!r}")
+    if mix is not None and (not training or group_by is not None or isinstance(records, Shards)):
+        raise InputError(
+            "batches: expected mix with Records, training=True and no group_by, received "
+            f"{type(records).__name__}, training={training!r} and group_by={group_by!r}"
+        )
     if isinstance(records, Shards):
         if group_by is not None:
             raise InputError("batches: group_by needs Records: a shard holds every row with values of its own")
@@ -96,8 +111,11 @@ def batches(
     records = readable(records, targets)
     inputs = gatherer(records, training, group_by)
     answers = _answers(records, class_weight) if targets else lambda rows: []
-    index = None if group_by is None else columns(records)[group_by].index
-    rows = _rows(len(records), batch_size, training, seed, index)
+    if mix is not None:
+        rows = mixed_rows(sources(records, mix, batch_size), seed)
+    else:
+        index = None if group_by is None else columns(records)[group_by].index
+        rows = _rows(len(records), batch_size, training, seed, index)
     data = _batched(
         rows, lambda rows, draw: (inputs(rows, draw), answers(rows)), records.schema, augment, seed, group_by
     )

@@ -1,6 +1,6 @@
 """A table of samples, checked against a schema, and its splits."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 
@@ -23,7 +23,8 @@ class Records:
 
     Attributes:
         schema: the `Schema`.
-        frame: DataFrame with the table's own columns; its index is the row's number in the table, from 0.
+        frame: DataFrame with the table's own columns; its index is the row's number in the table, from 0; of several
+            tables (`combine`) it is the pair of the table's name and that number.
         name: the table's name in messages.
         on_bad: "raise", "drop" or "absent": what is done about a bad cell, here and when files are decoded.
         bad_limit: largest share of rows that may hold bad cells.
@@ -84,7 +85,9 @@ class Records:
 
     def where(self, position, column):
         """The place of one cell, as messages give it: table, row and column."""
-        return f"{self.name} row {self.frame.index[position]}: {column!r}"
+        row = self.frame.index[position]
+        table, row = row if isinstance(row, tuple) else (self.name, row)
+        return f"{table} row {row}: {column!r}"
 
     def fit(self):
         """These records with the schema fitted on them: vocabularies, classes, means that were not given."""
@@ -137,8 +140,8 @@ class Records:
         """The cells of a column that may not have holes, as `(rows,)` array of str."""
         values = cells(self._column(column)).to_numpy(dtype=object)
         if (values == "").any():
-            row = self.frame.index[np.flatnonzero(values == "")[0]]
-            raise InputError(f"{self.name} row {row}: {column!r}: expected {what}, found nothing")
+            place = self.where(np.flatnonzero(values == "")[0], column)
+            raise InputError(f"{place}: expected {what}, found nothing")
         return values
 
     def _divide(self, fractions, *, group, stratify, seed):
@@ -161,7 +164,9 @@ class Records:
         return parts
 
 
-def read(source, schema, *, targets=True, on_bad="raise", bad_limit=0.1, check="paths", memory=4.0, cache=None):
+def read(
+    source, schema, *, targets=True, lacks=(), on_bad="raise", bad_limit=0.1, check="paths", memory=4.0, cache=None
+):
     """Read and check a table of samples.
 
     Args:
@@ -170,6 +175,8 @@ def read(source, schema, *, targets=True, on_bad="raise", bad_limit=0.1, check="
             the working directory), absolute, or URLs of any scheme that `tf.io.gfile` reads.
         schema: `Schema`, fitted or not.
         targets: False for a table without the targets' columns, to predict on.
+        lacks: names of the inputs and targets, all with `optional=True`, that this table has no columns for: absent in
+            every row. A column that is missing otherwise is an error.
         on_bad: what is done about a bad cell (empty, no such file, a file that cannot be decoded, a label that is no
             class), now or when files are decoded. "raise": an error. "drop": its row is left out. "absent": an optional
             input or target counts as absent, the row of any other is left out. The latter two warn, and every such
@@ -184,7 +191,8 @@ def read(source, schema, *, targets=True, on_bad="raise", bad_limit=0.1, check="
         `Records`.
 
     Raises:
-        InputError: with table, row and column: no such column, an empty cell, a file that is not there.
+        InputError: with table, row and column: no such column, an empty cell, a file that is not there; a name in
+            `lacks` that is no part of the schema, has to be there, or has a column in the table.
 
     >>> import pandas as pd
     >>> from mmkeras.schema import Category, Text
@@ -202,18 +210,34 @@ def read(source, schema, *, targets=True, on_bad="raise", bad_limit=0.1, check="
             raise InputError(f"read: expected {option} to be from 0 to {most}, received {value!r}")
     frame, name, folder = load(source)
     wanted = schema.parts if targets else schema.inputs
-    columns = list(dict.fromkeys(column for part in wanted for column in schema.columns(part)))
+    empty = _lacking(schema, frame, lacks, name)
+    columns = list(dict.fromkeys(column for part in wanted if part not in lacks for column in schema.columns(part)))
     for column in columns:
         if column not in frame.columns:
             raise unknown("column", column, frame.columns, where=f"{name}: ")
     if frame.empty:
         raise InputError(f"{name}: expected at least one row, found none")
-    frame = frame.assign(**{column: cells(frame[column]) for column in columns})
+    frame = frame.assign(**{column: cells(frame[column]) for column in columns}, **dict.fromkeys(empty, ""))
     records = Records(schema, frame, name, on_bad, bad_limit, memory, cache)
     records = settle(records, checks.cells_and_paths(records, wanted, folder))
     if check == "decode":
         records = settle(records, [cell for part in schema.inputs for cell in checks.undecodable(records, part)])
     return records
+
+
+def _lacking(schema, frame, lacks, name):
+    """The columns of the parts that the table lacks."""
+    if isinstance(lacks, str) or not isinstance(lacks, Collection):
+        raise InputError(f"read: expected lacks to be a list of names, received {lacks!r}")
+    for part in lacks:
+        if part not in schema.parts:
+            raise unknown("input or target", part, schema.parts, where="read: lacks: ")
+        if not schema.parts[part].optional:
+            raise InputError(f"read: lacks: expected inputs and targets with optional=True, received {part!r}")
+        for column in schema.columns(part):
+            if column in frame.columns:
+                raise InputError(f"read: lacks: {part!r}: expected {name} to be without the column {column!r}")
+    return [column for part in lacks for column in schema.columns(part)]
 
 
 STEPS_MEMORY = 2**26  # bytes of decoded series that a schema is fitted on, of at most 1,000 files

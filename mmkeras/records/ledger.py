@@ -25,13 +25,18 @@ class Bad(NamedTuple):
 
 
 class Ledger:
-    """The bad cells of one table by row and column; all records that come from the table share it."""
+    """The bad cells of one table by row and column; all records that come from the table share it.
+
+    A row is its number; of several tables (`combine`) the pair of the table's name and its number there.
+    """
 
     def __init__(self):
         self._cells = {}
 
     def add(self, row, column, value, reason):
         """Enter one cell; entering it again changes nothing."""
+        if isinstance(row, (tuple, list)):  # from a MultiIndex the number is NumPy's, from JSON the pair is a list
+            row = row[0], int(row[1])
         self._cells.setdefault((row, column), (value, reason))
 
     def frame(self):

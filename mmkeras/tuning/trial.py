@@ -13,7 +13,7 @@ import numpy as np
 from mmkeras.errors import InputError
 from mmkeras.model import ModelSpec
 from mmkeras.pipeline import batches
-from mmkeras.schema import Schema
+from mmkeras.schema import Schema, inputs_read
 from mmkeras.training import Training, fit, prepare
 
 OUTCOME, LOG = "outcome.json", "log.txt"
@@ -225,7 +225,7 @@ def controlled(data, request):
 def only(schema, inputs):
     """The schema with these inputs alone, without the targets that read another."""
     kept = {name: feature for name, feature in schema.inputs.items() if name in inputs}
-    return Schema(kept, {name: target for name, target in schema.targets.items() if target.reads in (None, *kept)})
+    return Schema(kept, {name: t for name, t in schema.targets.items() if kept.keys() >= {*inputs_read(t)}})
 
 
 def _shuffled(records, name, seed):

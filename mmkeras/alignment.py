@@ -1,0 +1,132 @@
+"""A space that several modalities share: the vector of a modality in it, and the loss that brings them together.
+
+    contrastive   a row's own pair against all pairs of the batch (CLIP)
+    siglip        every pair of the batch by itself (SigLIP)
+    mse           squared distance of a row's vectors
+    kl            divergence of a row's vectors as distributions
+    adversarial   a discriminator guesses the modality, and the towers learn to deceive it
+    misa          shared and private vectors of each modality; both go on to the fusion (MISA)
+
+Each is a layer of `mmkeras.layers.alignment`, where formulas, sources and options stand.
+"""
+
+import keras
+
+from mmkeras.errors import InputError, unknown
+from mmkeras.layers import Tokens, masked_mean
+from mmkeras.layers.alignment import Adversarial, Alignment, Contrastive, Divergence, MeanSquared, SharedPrivate, SigLIP
+from mmkeras.registry import choose, own_options, registrar
+
+ALIGNMENTS = {
+    "contrastive": Contrastive,
+    "siglip": SigLIP,
+    "mse": MeanSquared,
+    "kl": Divergence,
+    "adversarial": Adversarial,
+    "misa": SharedPrivate,
+}
+
+register = registrar("alignment", ALIGNMENTS)
+
+
+def aligner(tokens, present, choice):
+    """The sub-model "alignment".
+
+    Args:
+        tokens: dict of name -> `Tokens`, of at least two modalities.
+        present: dict of name -> `(batch,)` bool, of the modalities that may be absent.
+        choice: a name of `ALIGNMENTS`, or a dict of "kind", "space" (width of the space, 64 by default) and the
+            layer's options.
+
+    Returns:
+        `keras.Model` of `{"tokens": dict of name -> [values] or [values, mask], "present": ...}` whose outputs are
+        "tokens", in the same form, for the fusion, and "vectors": dict of name -> `(batch, space)` float32 of unit
+        length. With "misa" the tokens are a shared and a private one of each modality, `(batch, 2, space)`.
+
+    Raises:
+        InputError: an unknown kind or option, an option out of its range, fewer than two modalities.
+    """
+    layer, space = _layer(choice)
+    if len(tokens) < 2:
+        raise InputError(f"alignment: expected at least two inputs, received {', '.join(tokens)}")
+    given = {name: [part for part in given if part is not None] for name, given in tokens.items()}
+    inputs = {"tokens": keras.tree.map_structure(_like, given), "present": keras.tree.map_structure(_like, present)}
+    tokens = {name: Tokens(*part) for name, part in inputs["tokens"].items()}
+    pooled = {name: masked_mean(part) for name, part in tokens.items()}
+    first = next(iter(pooled.values()))
+    there = [inputs["present"].get(name) for name in tokens]
+    there = [keras.ops.ones_like(first[:, 0], dtype="bool") if rows is None else rows for rows in there]
+    if layer.private:
+        passed, vectors = _shared_and_private(pooled, there, layer, space)
+    else:
+        vectors = {name: _unit(_dense(space, f"{name}_projection")(vector), name) for name, vector in pooled.items()}
+        passed, vectors = inputs["tokens"], dict(zip(vectors, layer(list(vectors.values()), there), strict=True))
+    return keras.Model(inputs, {"tokens": passed, "vectors": vectors}, name="alignment")
+
+
+def _layer(choice):
+    """The layer that `choice` names, and the width of its space."""
+    kind, part, options = choose("alignment", ALIGNMENTS, choice, "")
+    if not issubclass(part, Alignment):
+        raise InputError(f"alignment: expected a layer of mmkeras.layers.alignment.Alignment, received {part!r}")
+    space = options.pop("space", 64)
+    if isinstance(space, bool) or not isinstance(space, int) or space < 1:
+        raise InputError(f"alignment {kind!r}: expected space to be a whole number above 0, received {space!r}")
+    own = [*own_options(part, ()), *own_options(Alignment, ())]
+    for option in options:
+        if option not in own:
+            raise unknown(f"option of alignment {kind!r}:", option, [*own, "space"], "")
+    return part(**options, name=f"alignment_{kind}"), space
+
+
+def _like(tensor):
+    return keras.Input(tensor.shape[1:], dtype=tensor.dtype)
+
+
+def _dense(width, name, activation=None):
+    return keras.layers.Dense(width, activation=activation, name=name)
+
+
+def _unit(vector, name):
+    return keras.layers.UnitNormalization(dtype="float32", name=f"{name}_unit")(vector)
+
+
+def _shared_and_private(pooled, there, layer, space):
+    """Both vectors of each modality as its tokens, and the shared ones at unit length."""
+    shared, decoder = _dense(space, "shared", "sigmoid"), _dense(space, "decoder")
+    hidden = [_dense(space, f"{name}_hidden", "relu")(vector) for name, vector in pooled.items()]
+    common = [shared(h) for h in hidden]
+    own = [_dense(space, f"{name}_private", "sigmoid")(h) for name, h in zip(pooled, hidden, strict=True)]
+    rebuilt = [decoder(s + p) for s, p in zip(common, own, strict=True)]
+    passed = layer([*common, *own, *hidden, *rebuilt], there)
+    tokens = {name: [keras.ops.stack([s, p], axis=1)] for name, s, p in zip(pooled, passed, own, strict=True)}
+    return tokens, {name: _unit(s, name) for name, s in zip(pooled, common, strict=True)}
+
+
+def encoder(model, schema, name):
+    """The part of a model that brings one input into the shared space, over the same weights.
+
+    Args:
+        model: `keras.Model` of `mk.build(..., align=...)`.
+        schema: the one it was built from.
+        name: of the input.
+
+    Returns:
+        `keras.Model` of the input alone, `name` and, if it is padded, `<name>_length`; its output is `(batch, space)`
+        float32 of unit length. An optional input must be there: leave rows without it out.
+
+    Raises:
+        InputError: an unknown input; a model without a shared space.
+    """
+    if name not in schema.inputs:
+        raise unknown("input", name, schema.inputs, where="encoder: ")
+    parts = {layer.name: layer for layer in model.layers}
+    if "alignment" not in parts or f"{name}_tower" not in parts:
+        raise InputError("encoder: expected a model of mk.build(..., align=...), received one without a shared space")
+    given = {key: schema.model_inputs[key] for key in (name, f"{name}_length") if key in schema.model_inputs}
+    inputs = [keras.Input(shape, dtype=dtype, name=key) for key, (shape, dtype) in given.items()]
+    tokens = parts[f"{name}_tower"](inputs if len(inputs) > 1 else inputs[0])
+    alignment = parts["alignment"]
+    into_space = keras.Model(alignment.input["tokens"][name], alignment.get_layer(f"{name}_unit").output)
+    tokens = tokens if isinstance(tokens, (list, tuple)) else [tokens]
+    return keras.Model(inputs, into_space(tokens), name=f"{name}_encoder")

@@ -1,0 +1,137 @@
+"""Does this sentence belong to this picture? Rows that match, and rows made not to."""
+
+from dataclasses import replace
+from numbers import Integral
+
+import numpy as np
+import pandas as pd
+
+from mmkeras.errors import InputError, unknown
+from mmkeras.records import Records
+from mmkeras.records.ledger import Ledger
+from mmkeras.records.manifest import cells
+from mmkeras.schema import Category, Schema
+
+DRAWS = 20  # times that a partner is drawn before all rows are gone through
+
+
+def mismatched(records, name, target="match", *, differing=None, copies=1, seed=0):
+    """Rows that match and rows that do not, to learn which is which (as image-text matching in ALBEF: Li et al., 2021).
+
+    Every row stands as it is, with "yes" in the column of a new target, and `copies` times with "no" and the value of
+    the input `name` of another row. That value is drawn among the rows, so one that is frequent is frequent in both;
+    never one that stands in the table beside the same other inputs. Split the records before, so that no value comes
+    from another split.
+
+    Args:
+        records: `Records`, its schema fitted or not.
+        name: of the input that is exchanged. Rows in which it is absent are left out.
+        target: name of the new target and its column.
+        differing: name of a target or column of which the other row must have another value, for where rows match that
+            do not stand together (any recording of a seven belongs to any picture of one).
+        copies: rows of "no" for each of "yes", drawn independently.
+        seed: of the draw.
+
+    Returns:
+        `Records`, the rows of "yes" before those of "no". The schema has the inputs and the one target
+        `Category(classes=["no", "yes"])`. The index of the frame is a pair, the table's name (with ", mismatched"
+        behind it for "no") and the row's number there, and so is the "row" of the ledger, which begins as that of the
+        records.
+
+    Raises:
+        InputError: an unknown input or column, one input alone, a column of the target's name, an empty cell of
+            `differing`, a row for which no other will do.
+
+    >>> from mmkeras.records import read
+    >>> from mmkeras.schema import Text
+    >>> table = pd.DataFrame({"de": ["rot", "blau"], "en": ["red", "blue"]})
+    >>> mismatched(read(table, Schema({"de": Text(1), "en": Text(1)}, {})), "en").frame
+                               de    en match
+    DataFrame             0   rot   red   yes
+                          1  blau  blue   yes
+    DataFrame, mismatched 0   rot  blue    no
+                          1  blau   red    no
+    """
+    _check(records, name, target, copies, seed)
+    records = records.take(records.there(name))
+    schema, frame = records.schema, records.frame
+    columns = list(schema.columns(name))
+    others = [column for other in schema.inputs if other != name for column in schema.columns(other)]
+    value, beside = _numbers(frame[columns]), _numbers(frame[others])
+    kind = np.arange(len(frame)) if differing is None else _kinds(records, differing)
+    parts, random = [_named(frame, records.name, "").assign(**{target: "yes"})], np.random.default_rng(seed)
+    for copy in range(copies):
+        partner = _partners(records, name, value, beside, kind, random)
+        wrong = _named(frame, records.name, ", mismatched" + (f" {copy + 1}" if copies > 1 else ""))
+        wrong[columns] = frame[columns].to_numpy()[partner]
+        parts.append(wrong.assign(**{target: "no"}))
+    ledger = Ledger()
+    for row, *cell in records.ledger.itertuples(index=False):
+        ledger.add(_pair(row, records.name), *cell)
+    schema = Schema(schema.inputs, {target: Category(classes=("no", "yes"))})
+    return replace(records, schema=schema, frame=pd.concat(parts), entries=ledger)
+
+
+def _check(records, name, target, copies, seed):
+    if not isinstance(records, Records):
+        raise InputError(f"mismatched: expected Records (from mk.read), received {type(records).__name__}")
+    if name not in records.schema.inputs:
+        raise unknown("input", name, records.schema.inputs, where="mismatched: ")
+    if len(records.schema.inputs) < 2:
+        raise InputError(f"mismatched: expected at least two inputs, received {name!r} alone")
+    if target in records.frame.columns:
+        raise InputError(
+            f"mismatched: {records.name} has a column {target!r} already; expected another name for target"
+        )
+    for option, number, least in (("copies", copies, 1), ("seed", seed, 0)):
+        if isinstance(number, bool) or not isinstance(number, Integral) or number < least:
+            raise InputError(f"mismatched: expected {option} to be a whole number from {least} on, received {number!r}")
+
+
+def _numbers(frame):
+    """Which of the distinct rows of a DataFrame each is: `(rows,)` int."""
+    return frame.groupby(list(frame.columns), sort=False).ngroup().to_numpy()
+
+
+def _kinds(records, differing):
+    """Numbers `(rows,)` of the values of a target or column, none of which is empty."""
+    targets, frame = records.schema.targets, records.frame
+    column = records.schema.column(differing) if differing in targets else differing
+    if column not in frame.columns:
+        raise unknown("target or column", differing, {*targets, *frame.columns}, where="mismatched: differing: ")
+    filled = cells(frame[column]).to_numpy(dtype=object)
+    if (filled == "").any():
+        place = records.where(np.flatnonzero(filled == "")[0], column)
+        raise InputError(f"{place}: expected a value for differing, found nothing")
+    return pd.factorize(filled)[0]
+
+
+def _partners(records, name, value, beside, kind, random):
+    """For each row the position of the one whose value it gets."""
+    count = len(value)
+    known = np.unique(beside * count + value)
+
+    def match(rows, partners):
+        return np.isin(beside[rows] * count + value[partners], known) | (kind[rows] == kind[partners])
+
+    partner, rows = random.integers(count, size=count), np.arange(count)
+    for _ in range(DRAWS):
+        rows = rows[match(rows, partner[rows])]
+        partner[rows] = random.integers(count, size=len(rows))
+    for row in rows[match(rows, partner[rows])]:
+        good = np.flatnonzero(~match(np.full(count, row), np.arange(count)))
+        if not len(good):
+            place = records.where(row, records.schema.column(name))
+            raise InputError(f"{place}: expected another row whose value does not belong to this one, found none")
+        partner[row] = random.choice(good)
+    return partner
+
+
+def _pair(row, name):
+    return row if isinstance(row, tuple) else (name, row)
+
+
+def _named(frame, name, note):
+    """The frame with pairs as index: the table's name with a note behind it, and the row's number."""
+    pairs = [_pair(row, name) for row in frame.index]
+    return frame.set_axis(pd.MultiIndex.from_tuples([(table + note, row) for table, row in pairs]), axis=0)
