@@ -188,12 +188,14 @@ def best(out, name, parts):
 # the table ----------------------------------------------------------------------------------------------------------
 
 
-def table(asked):
-    """RESULTS.md, from the cells that are there."""
+def table(out):
+    """RESULTS.md, from the cells that are there, and from those of transfer.py."""
+    import transfer
+
     lines, total = [], 0.0
     for name, experiment in catalogue().items():
-        parts = parts_of(experiment, asked.out)
-        cells = {part: [result_of(asked.out, name, part, seed) for seed in range(10)] for part in parts}
+        parts = parts_of(experiment, out)
+        cells = {part: [result_of(out, name, part, seed) for seed in range(10)] for part in parts}
         cells = {part: [each for each in seeds if each] for part, seeds in cells.items() if any(seeds)}
         total += sum(each.get("cpu", 0) for seeds in cells.values() for each in seeds)
         lines += [f"\n## {experiment.title}\n"]
@@ -208,7 +210,7 @@ def table(asked):
         if experiment.varies == "inputs":
             lines += absence(cells)
     head = HEAD.format(cpu=total / 3600)
-    (HERE / "RESULTS.md").write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
+    (HERE / "RESULTS.md").write_text(head + "\n".join([*lines, *transfer.lines()]) + "\n", encoding="utf-8")
     print(HERE / "RESULTS.md")
 
 
@@ -279,8 +281,10 @@ def main():
         name, part, seed = asked.only.split("/")
         found = cell(catalogue()[name], part, int(seed), asked.data, not asked.validate)
         print("\n" + json.dumps(found))
+    elif asked.what == "run":
+        run(asked)
     else:
-        {"run": run, "table": table}[asked.what](asked)
+        table(asked.out)
 
 
 if __name__ == "__main__":

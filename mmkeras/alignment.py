@@ -13,8 +13,18 @@ Each is a layer of `mmkeras.layers.alignment`, where formulas, sources and optio
 import keras
 
 from mmkeras.errors import InputError, unknown
-from mmkeras.layers import Tokens, masked_mean
-from mmkeras.layers.alignment import Adversarial, Alignment, Contrastive, Divergence, MeanSquared, SharedPrivate, SigLIP
+from mmkeras.layers import (
+    Adversarial,
+    Alignment,
+    Contrastive,
+    Divergence,
+    MeanSquared,
+    SharedPrivate,
+    SigLIP,
+    Tokens,
+    UnitLength,
+    masked_mean,
+)
 from mmkeras.registry import choose, own_options, registrar
 
 ALIGNMENTS = {
@@ -88,7 +98,7 @@ def _dense(width, name, activation=None):
 
 
 def _unit(vector, name):
-    return keras.layers.UnitNormalization(dtype="float32", name=f"{name}_unit")(vector)
+    return UnitLength(name=f"{name}_unit")(vector)
 
 
 def _shared_and_private(pooled, there, layer, space):

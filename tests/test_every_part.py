@@ -1,4 +1,4 @@
-"""Laws of every tower and every fusion that cost a graph or a process: SavedModel, JAX, the absent token.
+"""Laws of every tower, fusion and alignment that cost a graph or a process: SavedModel, JAX, the absent token.
 
 A part stands in a small model of its own, a tower with the first kind of input that it reads.
 """
@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 import mmkeras as mk
+from mmkeras.alignment import ALIGNMENTS
 from mmkeras.fusion import FUSIONS, fuse
 from mmkeras.layers import Tokens
 from mmkeras.towers import TOWERS
@@ -50,7 +51,19 @@ def fusion_model(kind):
     return model, dict(zip(("image", "text", "text_there"), contracts.flat(tokens), strict=True))
 
 
-MAKE = {"towers": (tower_model, TOWERS), "fusions": (fusion_model, FUSIONS)}
+def alignment_model(kind):
+    """A model of two inputs, one of them optional, with a shared space beside its head, and what it is fed."""
+    names = {"question": {"kind": "bag", "word_dropout": 0.0}, "trace": {"kind": "conv1d", "filters": 4}}
+    features = {name: contracts.FEATURES[name] for name in names}
+    schema = contracts.small_schema({**features, **contracts.optional({"trace": features["trace"]})})
+    return mk.build(schema, towers=names, width=8, align={"kind": kind, "space": 4}), contracts.samples(schema, ROWS)
+
+
+MAKE = {
+    "towers": (tower_model, TOWERS),
+    "fusions": (fusion_model, FUSIONS),
+    "alignments": (alignment_model, ALIGNMENTS),
+}
 EVERY = [pytest.param(make, kind, id=f"{kind}") for make, kinds in MAKE.values() for kind in kinds]
 
 

@@ -4,6 +4,17 @@ A model that holds a layer of mmkeras is no longer made of stock Keras layers al
 `keras.models.load_model` (`import mmkeras` does not load the modules behind it).
 """
 
+from mmkeras.layers.alignment import (
+    Adversarial,
+    Alignment,
+    Contrastive,
+    Divergence,
+    MeanSquared,
+    SharedPrivate,
+    SigLIP,
+    UnitLength,
+    reverse_gradient,
+)
 from mmkeras.layers.blocks import SinePositions, attend, check_heads, conv_blocks, grid_tokens, transformer_block
 from mmkeras.layers.columns import NumberTokens
 from mmkeras.layers.frozen import Frozen
@@ -15,13 +26,21 @@ from mmkeras.layers.tokens import AbsentToken, Tokens, check_tokens, hide_paddin
 
 __all__ = [
     "AbsentToken",
+    "Adversarial",
+    "Alignment",
+    "Contrastive",
+    "Divergence",
     "Frozen",
     "LearnedTokens",
     "LossWeight",
+    "MeanSquared",
     "NumberTokens",
+    "SharedPrivate",
+    "SigLIP",
     "SinePositions",
     "SpecAugment",
     "Tokens",
+    "UnitLength",
     "WeightedMean",
     "attend",
     "check_counts",
@@ -35,5 +54,6 @@ __all__ = [
     "one_token",
     "placed",
     "recurrent",
+    "reverse_gradient",
     "transformer_block",
 ]

@@ -262,6 +262,25 @@ class SharedPrivate(Alignment):
         return {**super().get_config(), **self.parts}
 
 
+@saved
+class UnitLength(keras.layers.Layer):
+    """Vectors `(batch, width)` at unit length, float32; zeros stay zeros.
+
+    Of zeros, which a tower gives for an absent modality, Keras' UnitNormalization has the gradient NaN on JAX.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**{"dtype": "float32", **kwargs})
+
+    def call(self, x):
+        """`(batch, width)` -> the same."""
+        return x / _norm(x)
+
+    def compute_output_shape(self, input_shape):
+        """The shape of the vectors."""
+        return input_shape
+
+
 def _check_positive(layer, **options):
     for name, value in options.items():
         if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < float("inf"):

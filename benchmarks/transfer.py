@@ -1,0 +1,470 @@
+"""What transfer, distillation and a shared space are worth: each beside the control that shows whether it helped.
+
+    python benchmarks/transfer.py run [--only PATTERN] [--seeds 3]
+    python benchmarks/transfer.py table                               # writes benchmarks/RESULTS.md, with repertoire.py
+
+A cell is a study and a seed, written as `few_labels/0`; it runs in a process of its own and leaves a small JSON file in
+--out, which is kept: a stopped run goes on. The studies, all on av_digits but for `bodies`:
+
+    questions    qa.csv with towers that have learned single digits, beside training from scratch; one head
+    few_labels   10 labelled recordings a class: taught by an image teacher over pairs without labels, or not
+    students     degraded digits: a teacher that sees and hears, students that only see or only hear
+    space        image and sound in one space, by each alignment loss
+    bodies       transformer blocks between pictures (cifar10_mini) and sentences (newsgroups20)
+
+Recipes were chosen on validation rows. The archives are looked for as in repertoire.py.
+"""
+
+import argparse
+import fnmatch
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import scipy.stats
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+HERE = Path(__file__).resolve().parent
+OUT = Path.home() / ".cache" / "mmkeras" / "transfer"
+LISTEN = {"audio": {"shift": 0.04, "gain": 6}}
+
+
+# what the studies share ---------------------------------------------------------------------------------------------
+
+
+def trained(splits, spec, options, *, seed, before=lambda model: None, stamps=None):
+    """A model of the spec, trained; `before` may change it first; `stamps` receives CPU-seconds and validation scores.
+
+    Args:
+        splits: `Splits`.
+        spec: `ModelSpec`.
+        options: of `Training`.
+        seed: of everything random.
+        before: function of the model.
+        stamps: list, to which (CPU-seconds of this process, validation accuracy of the first target) are added after
+            each epoch; None: none, and no validation.
+    """
+    import keras
+
+    from mmkeras.training import Training, fit, prepare
+
+    training = Training(**{"warm_up": 1, "batch_size": 64, **options}, seed=seed)
+    model = prepare(splits.schema, spec, training, len(splits["train"]))
+    before(model)
+    data, callbacks = {"train": splits["train"]}, []
+    if stamps is not None:
+        data["val"] = splits["val"]
+        callbacks = [keras.callbacks.LambdaCallback(on_epoch_end=lambda _, logs: stamps.append(stamp(logs)))]
+    fit(model, data, spec, training, callbacks=callbacks, verbose=2)
+    return model
+
+
+def stamp(logs):
+    names = [name for name in logs if name.startswith("val_") and name.endswith("accuracy")]
+    return time.process_time(), logs[names[0]]
+
+
+def accuracy(model, records):
+    """Accuracy of the first target."""
+    import mmkeras as mk
+
+    scores = model.evaluate(mk.batches(records, 256), return_dict=True, verbose=0)
+    return scores.get("accuracy", scores.get(f"{next(iter(records.schema.targets))}_accuracy"))
+
+
+def digits(archives, columns, label="label", optional=False, edit=None):
+    """`Splits` of av_digits with these inputs (dict of "image" or "audio" -> column) and the digit as a target."""
+    import pandas as pd
+    from experiments import DIGIT, SPOKEN, unpacked
+
+    import mmkeras as mk
+
+    kinds = {"image": DIGIT, "audio": SPOKEN}
+    inputs = {name: replace(kinds[name], column=column) for name, column in columns.items()}
+    target = mk.Category(classes=list("0123456789"), column=label, optional=optional)
+    folder = unpacked("av_digits", archives)
+    table = pd.read_csv(folder / "manifest.csv", dtype=str)
+    for column in columns.values():
+        table[column] = [str(folder / path) for path in table[column]]
+    return mk.read(table if edit is None else edit(table), mk.Schema(inputs, {"label": target})).split("split")
+
+
+def towers(*names):
+    from experiments import DIGIT_TOWERS
+
+    return {name: DIGIT_TOWERS[name] for name in names}
+
+
+# studies ------------------------------------------------------------------------------------------------------------
+
+
+def questions(archives, seed):
+    """CPU-seconds and accuracies from scratch, and with towers that have learned single digits."""
+    import pandas as pd
+    from experiments import DIGIT, SPOKEN, unpacked
+
+    import mmkeras as mk
+
+    folder = unpacked("av_digits", archives)
+    manifest = pd.read_csv(folder / "qa.csv", dtype=str)
+    inputs = {"image": DIGIT, "audio": SPOKEN, "question": mk.Text(length=12)}
+    for name in ("image", "audio"):
+        manifest[name] = [str(folder / path) for path in manifest[name]]
+    data = mk.read(manifest, mk.Schema(inputs, {"answer": mk.Category()})).split("split")
+    spec = mk.ModelSpec(towers={**towers("image", "audio"), "question": "lstm"}, fusion={"kind": "concat", "depth": 2})
+    options = {"epochs": 8, "learning_rate": 2e-3, "augment": LISTEN}
+    found, start = {}, time.process_time()
+    found["scratch"] = course(data, spec, options, seed, start)
+
+    start, single = time.process_time(), {}
+    for name in ("image", "audio"):
+        rows = manifest[manifest["split"] == "train"].drop_duplicates(name)  # what the question rows show, once each
+        schema = mk.Schema({name: inputs[name]}, {"digit": mk.Category(column=f"{name}_digit")})
+        own = mk.ModelSpec(towers=towers(name), fusion={"kind": "concat", "depth": 1})
+        options_of = {"epochs": 6, "learning_rate": 2e-3, "augment": LISTEN if name == "audio" else None}
+        single[name] = trained(mk.read(rows, schema).split("split"), own, options_of, seed=seed)
+    found["pretraining"] = time.process_time() - start
+
+    def move(model):
+        for name, source in single.items():
+            assert mk.transplant(source, model, towers=[name])["moved"].all()
+
+    found["pretrained"] = course(data, spec, options, seed, start, move)
+    return found
+
+
+def course(data, spec, options, seed, start, before=lambda model: None):
+    """CPU-seconds since `start` and validation accuracy after each epoch, and the test accuracy at the end."""
+    stamps = []
+    model = trained(data, spec, options, seed=seed, before=before, stamps=stamps)
+    return {
+        "cpu": [at - start for at, _ in stamps],
+        "val": [v for _, v in stamps],
+        "test": accuracy(model, data["test"]),
+    }
+
+
+def few_labels(archives, seed):
+    """Recordings with 10 labels a class: alone, and taught by an image teacher over the pairs."""
+    import keras
+
+    import mmkeras as mk
+
+    def ten(table):
+        """A column with the label of ten training rows of each digit, "" elsewhere."""
+        training = table[table["split"] == "train"]
+        kept = training.groupby("label").sample(10, random_state=seed).index
+        few = table["label"].where(~table.index.isin(training.index) | table.index.isin(kept), "")
+        return table.assign(few=few)
+
+    def labelled(table):
+        return ten(table)[lambda rows: rows["few"] != ""]
+
+    seen = digits(archives, {"image": "image"})
+    alone = digits(archives, {"audio": "audio"}, edit=labelled)
+    pairs = digits(archives, {"image": "image", "audio": "audio"}, label="few", optional=True, edit=ten)
+    one = {"kind": "concat", "depth": 1}
+    see, hear = (mk.ModelSpec(towers=towers(name), fusion=one) for name in ("image", "audio"))
+    picture = {"image": {"crop": 0.1, "rotate": 10}}
+    teacher = trained(seen, see, {"epochs": 8, "learning_rate": 2e-3, "augment": picture}, seed=seed)
+    found = {"teacher": accuracy(teacher, seen["test"])}
+    by_itself = {"epochs": 150, "batch_size": 32, "augment": LISTEN}
+    found["alone"] = accuracy(trained(alone, hear, by_itself, seed=seed), alone["test"])
+    schema = replace_optional(alone.schema, pairs.schema)
+    keras.utils.set_random_seed(seed)
+    student = mk.build(schema, hear)
+    taught(teacher, student, (replace_optional(seen.schema, pairs.schema), schema), pairs, LISTEN, 12, seed, 0.1)
+    student.compile("adam", **mk.compile_args(alone.schema))
+    found["taught"] = accuracy(student, alone["test"])
+    return found
+
+
+def replace_optional(schema, other):
+    """The schema with the targets of another."""
+    import mmkeras as mk
+
+    return mk.Schema(schema.inputs, other.targets)
+
+
+def taught(teacher, student, schemas, data, augment, epochs, seed, student_loss_weight):
+    """Train a student by a teacher's answers, with the schedule of all."""
+    import keras
+
+    import mmkeras as mk
+
+    steps = epochs * -(-len(data["train"]) // 64)
+    schedule = keras.optimizers.schedules.CosineDecay(0.0, steps, warmup_target=1e-3, warmup_steps=steps // epochs)
+    distiller = mk.distiller(teacher, student, schemas, student_loss_weight=student_loss_weight)
+    distiller.compile(keras.optimizers.AdamW(schedule, weight_decay=0.01), **mk.compile_args(schemas[1]))
+    rows = mk.batches(data["train"], 64, training=True, augment=augment, seed=seed)
+    distiller.fit(rows, epochs=epochs, shuffle=False, verbose=2)
+
+
+def students(archives, seed):
+    """Degraded digits: students of one modality, with and without a teacher of both."""
+    import keras
+
+    import mmkeras as mk
+
+    both = digits(archives, {"image": "image_hard", "audio": "audio_hard"})
+    spec = mk.ModelSpec(towers=towers("image", "audio"), fusion={"kind": "concat", "depth": 2, "dropout": 0.1})
+    options = {"epochs": 10, "warm_up": 2, "augment": LISTEN}
+    teacher = trained(both, spec, options, seed=seed)
+    found = {"teacher": accuracy(teacher, both["test"])}
+    for name in ("image", "audio"):
+        own = digits(archives, {name: f"{name}_hard"})
+        alone = mk.ModelSpec(towers=towers(name), fusion={"kind": "concat", "depth": 1})
+        augment = LISTEN if name == "audio" else None
+        found[f"{name} alone"] = accuracy(trained(own, alone, {**options, "augment": augment}, seed=seed), own["test"])
+        keras.utils.set_random_seed(seed)
+        student = mk.build(own.schema, alone)
+        taught(teacher, student, (both.schema, own.schema), both, augment, 10, seed, 0.5)
+        student.compile("adam", **mk.compile_args(own.schema))
+        found[f"{name} taught"] = accuracy(student, own["test"])
+    return found
+
+
+ALONE = ("contrastive", "siglip")
+BESIDE = ("contrastive", "siglip", "mse", "kl", "adversarial", "generator", "misa")
+
+
+def space(archives, seed):
+    """Retrieval between written and spoken digits, for each loss."""
+    import mmkeras as mk
+
+    pairs = digits(archives, {"image": "image", "audio": "audio"})
+    unlabelled = {name: replaced(part, {}) for name, part in pairs.items()}
+    both = mk.Schema(pairs.schema.inputs, {**pairs.schema.targets, **own_labels()})
+    labelled = {name: replaced(part, both.targets) for name, part in pairs.items()}
+    augment = {"image": {"crop": 0.1, "rotate": 10}, **LISTEN}
+    found = {}
+    for kind in ALONE:
+        found[f"{kind}, pairs alone"] = scored(unlabelled, kind, {"epochs": 12, "augment": augment}, seed)
+    for kind in BESIDE if seed == 0 else ():
+        found[f"{kind}, beside heads"] = scored(labelled, kind, {"epochs": 6, "augment": augment}, seed)
+    return found
+
+
+def own_labels():
+    import mmkeras as mk
+
+    kinds = {f"{name}_label": (name, "label") for name in ("image", "audio")}
+    classes = list("0123456789")
+    return {key: mk.Category(classes=classes, column=column, reads=name) for key, (name, column) in kinds.items()}
+
+
+def replaced(records, targets):
+    """The records with other targets."""
+    import mmkeras as mk
+
+    return replace(records, schema=mk.Schema(records.schema.inputs, targets))
+
+
+def scored(data, kind, options, seed):
+    """A model with this loss, trained, and how well each modality finds the other among the test rows, by label."""
+    import keras
+
+    import mmkeras as mk
+    from mmkeras.training import Training, compile_for
+
+    align = {"kind": "adversarial", "form": "generator"} if kind == "generator" else {"kind": kind}
+    spec = mk.ModelSpec(towers=towers("image", "audio"), align={**align, "space": 64}, fusion="concat")
+    schema, training = data["train"].schema, Training(warm_up=1, batch_size=128, **options, seed=seed)
+    keras.utils.set_random_seed(seed)
+    model = mk.build(schema, spec)
+    if schema.targets:
+        compile_for(model, schema, spec, training, len(data["train"]))
+    else:
+        steps = training.epochs * -(-len(data["train"]) // 128)
+        model.compile(keras.optimizers.AdamW(keras.optimizers.schedules.CosineDecay(1e-3, steps), weight_decay=0.01))
+    rows = mk.batches(data["train"], 128, training=True, targets=bool(schema.targets), augment=training.augment)
+    model.fit(rows, epochs=training.epochs, shuffle=False, verbose=2)
+    found, table = mk.retrieve(model, data["test"]), {}
+    for by, find in (("image", "audio"), ("audio", "image")):
+        scores = found.scores(by, find, "label", k=(1, 10))["score"]
+        table[f"{by} to {find}"] = {name: float(scores[name]) for name in ("R@1", "precision@10", "mAP")}
+    return table
+
+
+def bodies(archives, seed):
+    """Transformer towers on pictures and sentences: from scratch, with the other's blocks, with frozen blocks."""
+    from experiments import cifar10_mini, newsgroups20
+
+    import mmkeras as mk
+
+    data = {"image": cifar10_mini(archives)[0], "text": newsgroups20(archives, length=96)[0]}
+    kinds = {"image": {"kind": "vit", "patch": 4}, "text": {"kind": "transformer"}}
+    kinds = {name: {**kind, "depth": 2, "heads": 4} for name, kind in kinds.items()}
+    specs = {
+        n: mk.ModelSpec(towers={n: kind}, fusion={"kind": "concat", "depth": 1}, width=64) for n, kind in kinds.items()
+    }
+    options = {"epochs": 6, "learning_rate": 1e-3}
+    first = {name: trained(data[name], specs[name], options, seed=seed) for name in data}
+    found = {f"{name}, from scratch": accuracy(model, data[name]["test"]) for name, model in first.items()}
+
+    def blocks(model, name):
+        return [layer for layer in model.get_layer(f"{name}_tower").layers if "_block" in layer.name]
+
+    def changed(source, target, frozen):
+        def before(model):
+            if source:
+                for old, new in zip(blocks(first[source], source), blocks(model, target), strict=True):
+                    new.set_weights(old.get_weights())
+            for layer in blocks(model, target) if frozen else ():
+                layer.trainable = False
+
+        return before
+
+    for target, source in (("image", "text"), ("text", "image")):
+        cases = {"the other's blocks": (source, False), "the other's blocks, frozen": (source, True)}
+        for case, (given, frozen) in {**cases, "random blocks, frozen": (None, True)}.items():
+            model = trained(data[target], specs[target], options, seed=seed, before=changed(given, target, frozen))
+            found[f"{target}, {case}"] = accuracy(model, data[target]["test"])
+    return found
+
+
+STUDIES = {part.__name__: part for part in (questions, few_labels, students, space, bodies)}
+
+
+# all cells ----------------------------------------------------------------------------------------------------------
+
+
+def run(asked):
+    """Every cell that is asked for and not there yet, in a process of its own."""
+    for seed in range(asked.seeds):
+        for name in STUDIES:
+            path = asked.out / f"{name}.{seed}.json"
+            if path.exists() or not fnmatch.fnmatch(f"{name}/{seed}", asked.only):
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            command = [sys.executable, __file__, "cell", "--only", f"{name}/{seed}", "--data", str(asked.data)]
+            with open(path.with_suffix(".log"), "w") as log:
+                subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=True)
+            found = json.loads(path.with_suffix(".log").read_text(errors="replace").strip().splitlines()[-1])
+            path.with_suffix(".part").write_text(json.dumps(found, indent=1))
+            path.with_suffix(".part").replace(path)
+            print(f"{name}/{seed}", json.dumps(found)[:2000], flush=True)
+
+
+# the tables ---------------------------------------------------------------------------------------------------------
+
+
+def lines(out=OUT):
+    """Markdown of what is there, for RESULTS.md."""
+    cells = {name: [json.loads(path.read_text()) for path in sorted(out.glob(f"{name}.?.json"))] for name in STUDIES}
+    total = sum(cell["cpu"] for seeds in cells.values() for cell in seeds)
+    found = [
+        "\n# What transfer and a shared space are worth\n\nWritten by `python benchmarks/transfer.py run --seeds 3 && "
+        f"python benchmarks/transfer.py table`, {total / 3600:.1f} CPU-hours. Test rows; mean over the seeds and, "
+        "where there are several, their standard deviation. Recipes: benchmarks/transfer.py."
+    ]
+    for name, (title, table) in TABLES.items():
+        seeds = [cell["found"] for cell in cells[name]]
+        found += [f"\n## {title}\n", *(table(seeds) if seeds else ["Not run yet."])]
+    missing = [f"{name} {len(cells[name])} of 3" for name in STUDIES if len(cells[name]) < 3]
+    return found + ([f"\nSeeds so far: {', '.join(missing)}."] if missing else [])
+
+
+def questions_table(seeds):
+    reached = [half(seed) for seed in seeds]
+    rows = [
+        ("from scratch", [s["scratch"]["cpu"][-1] for s in seeds], [s["scratch"]["test"] for s in seeds], []),
+        (
+            "pre-trained towers",
+            [s["pretrained"]["cpu"][-1] for s in seeds],
+            [s["pretrained"]["test"] for s in seeds],
+            reached,
+        ),
+    ]
+    yield "| towers | CPU-s in all | test accuracy | CPU-s to the validation accuracy from scratch, as a share |"
+    yield "|---|---|---|---|"
+    for name, cpu, test, shares in rows:
+        yield f"| {name} | {statistics.mean(cpu):.0f} | {spread(test)} | {spread(shares)} |"
+    before = statistics.mean(s["pretraining"] for s in seeds)
+    yield f"\nPre-training, {before:.0f} CPU-seconds, is counted."
+
+
+def half(seed):
+    """CPU-seconds, pre-training counted, until the last validation accuracy from scratch, as a share of its own."""
+    scratch, pretrained = seed["scratch"], seed["pretrained"]
+    good = [at for at, value in zip(pretrained["cpu"], pretrained["val"], strict=True) if value >= scratch["val"][-1]]
+    return good[0] / scratch["cpu"][-1] if good else float("nan")
+
+
+def plain_table(seeds):
+    yield "| | test accuracy |"
+    yield "|---|---|"
+    for case in seeds[0]:
+        yield f"| {case} | {spread([seed[case] for seed in seeds])} |"
+
+
+def students_table(seeds):
+    yield from plain_table(seeds)
+    yield "\n| student | gain by the teacher | 95 % interval over the seeds |"
+    yield "|---|---|---|"
+    for name in ("image", "audio"):
+        gains = [seed[f"{name} taught"] - seed[f"{name} alone"] for seed in seeds]
+        mean, interval = statistics.mean(gains), "one seed"
+        if len(gains) > 1:
+            half = scipy.stats.t.ppf(0.975, len(gains) - 1) * statistics.stdev(gains) / len(gains) ** 0.5
+            interval = f"{mean - half:+.3f} to {mean + half:+.3f}"
+        yield f"| {name} | {mean:+.3f} | {interval} |"
+
+
+def space_table(seeds):
+    measures = ("R@1", "precision@10", "mAP")
+    ways = ("image to audio", "audio to image")
+    yield "| loss | seeds | " + " | ".join(f"{way}: {name}" for way in ways for name in measures) + " |"
+    yield "|---|---|" + "---|" * 6
+    for case in seeds[0]:
+        there = [seed[case] for seed in seeds if case in seed]
+        figures = [spread([seed[way][name] for seed in there]) for way in ways for name in measures]
+        yield f"| {case} | {len(there)} | " + " | ".join(figures) + " |"
+
+
+def spread(values):
+    if not values:
+        return ""
+    return f"{statistics.mean(values):.3f}" + (f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else "")
+
+
+TABLES = {
+    "questions": ("Questions about two digits (qa.csv), one head: towers that know single digits", questions_table),
+    "few_labels": ("Recordings with 10 labels a class, taught over unlabelled pairs by an image teacher", plain_table),
+    "students": ("Degraded digits: students of one modality, a teacher of both", students_table),
+    "space": ("Written and spoken digits in one space: retrieval by class", space_table),
+    "bodies": ("Transformer blocks from one modality to another", plain_table),
+}
+
+
+def main():
+    from repertoire import DATA
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["run", "table", "cell"])
+    parser.add_argument("--only", default="*", help="cells, as study/seed with * and ?")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--out", type=Path, default=OUT)
+    asked = parser.parse_args()
+    if asked.what == "cell":
+        name, seed = asked.only.split("/")
+        start = time.process_time()
+        found = STUDIES[name](asked.data, int(seed))
+        print("\n" + json.dumps({"found": found, "cpu": time.process_time() - start}))
+    elif asked.what == "run":
+        run(asked)
+    else:
+        import repertoire
+
+        repertoire.table(repertoire.OUT)
+
+
+if __name__ == "__main__":
+    main()
