@@ -15,7 +15,7 @@ from mmkeras.inputs import INPUTS, Audio, Image, Series, Tabular, Text, Video
 from mmkeras.targets import TARGETS, Category, Labels, Number, inputs_read
 
 FORMAT = 1
-RESERVED = ("_present", "_length", "_index", "_tower", "_absent", "_status")
+RESERVED = ("_present", "_length", "_index", "_tower", "_absent", "_status", "_fusion")
 
 
 def _check_parts(role, parts, kinds):
@@ -23,10 +23,11 @@ def _check_parts(role, parts, kinds):
         raise InputError(f"Schema: expected {role} to be a dict with at least one entry, received {parts!r}")
     for name, part in parts.items():
         word = isinstance(name, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name)
-        if not word or name.endswith(RESERVED) or name in ("body", "fused"):
+        if not word or name.endswith(RESERVED) or name in ("alignment", "body", "fused"):
             raise InputError(
                 f"Schema: expected names of letters, digits and _ that do not end in {', '.join(RESERVED)} and are not "
-                f"'body' or 'fused' (a column of another name is given by column=...), received {name!r} in {role}"
+                "'alignment', 'body' or 'fused' (a column of another name is given by column=...), received "
+                f"{name!r} in {role}"
             )
         if type(part) not in kinds.values():
             raise InputError(f"Schema: expected {role}[{name!r}] to be one of {', '.join(kinds)}, received {part!r}")

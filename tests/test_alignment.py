@@ -320,6 +320,11 @@ def test_what_has_no_space():
         mk.build(Schema({"words": given.inputs["words"]}, LABEL), align="mse")
     with pytest.raises(InputError, match=r"expected targets in the schema, or align=\.\.\."):
         mk.build(schema(targets={}))
+    alone = schema(targets={})
+    with pytest.raises(InputError, match="compile_args: expected targets in the schema, received none"):
+        mk.compile_args(alone)
+    with pytest.raises(InputError, match="export: expected a schema with targets, received one without"):
+        mk.export(mk.build(alone, width=4, align="mse"), alone, "nowhere")
     model = mk.build(given, width=4)
     with pytest.raises(InputError, match="received one without a shared space"):
         encoder(model, given, "image")

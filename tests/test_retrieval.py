@@ -238,6 +238,14 @@ def test_contact_sheet(space):
     assert cells(space.figure("en", "en", rows=[0], k=1)) == [["red", ""], ["green", "0.50"]]
 
 
+def test_frames_are_closed_whatever_the_style(space):
+    import matplotlib.pyplot as plt
+
+    with plt.rc_context({"axes.spines.top": False, "axes.spines.right": False}):
+        figure = space.figure("en", "de", k=1, relevant="warm")
+    assert all(spine.get_visible() for axes in figure.axes for spine in axes.spines.values())
+
+
 def test_map(space):
     figure = space.map(color="warm")
     assert [len(points.get_offsets()) for points in figure.axes[0].collections] == [3, 3]

@@ -96,7 +96,23 @@ def test_files_that_cannot_be_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "a b", "1a", "_a", "a.b", "ä", "a\n", 3, "a_present", "a_length", "a_index", "a_tower", "a_status"]
+    "name",
+    [
+        "",
+        "a b",
+        "1a",
+        "_a",
+        "a.b",
+        "ä",
+        "a\n",
+        3,
+        "a_present",
+        "a_length",
+        "a_index",
+        "a_tower",
+        "a_status",
+        "alignment",
+    ],
 )
 @pytest.mark.parametrize("role", ["inputs", "targets"])
 def test_names_that_cannot_be(role, name):

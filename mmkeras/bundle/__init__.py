@@ -111,8 +111,6 @@ def export(
     if format not in ("saved_model", *FORMATS):
         raise unknown("format", format, ("saved_model", *FORMATS), where="export: ")
     schema.require_fitted("export")
-    if not schema.targets:
-        raise InputError("export: expected a schema with targets, received one without: there is nothing to answer")
     check_model(model, schema, "export")
     if format != "saved_model":
         _refuse_papers(format, records=records, evaluation=evaluation, spec=spec, history=history, notes=notes)

@@ -256,6 +256,8 @@ def compile_args(schema, heads=None, model=None):
     >>> [metric.name for metric in compile_args(schema)["weighted_metrics"]]
     ['mae', 'r2']
     """
+    if not schema.targets:
+        raise InputError("compile_args: expected targets in the schema, received none: compile without a loss")
     for name in heads or {}:
         if name not in schema.targets:
             raise unknown("target", name, schema.targets, where="compile_args: ")

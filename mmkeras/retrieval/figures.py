@@ -15,6 +15,7 @@ INK, GREY, PALE, RIGHT, WRONG = "#22262b", "#5f6670", "#e6e8eb", "#0a8a5f", "#d2
 COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#3d4148", "#b3a100"]
 COLORS += ["#6a51a3", "#8c564b", "#66a61e", "#e7298a"]
 STYLE = {"font.size": 10, "text.color": INK, "axes.edgecolor": GREY}
+STYLE |= {f"axes.spines.{side}": True for side in ("left", "right", "top", "bottom")}  # a frame has four sides
 
 
 def pyplot():
