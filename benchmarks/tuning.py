@@ -3,10 +3,11 @@
     python benchmarks/tuning.py memory [--isolation none]      # resident memory of the search over 30 trials of LSTMs
     python benchmarks/tuning.py kills [--kills 20]             # killed at random moments, beside a search left alone
     python benchmarks/tuning.py cached [--trials 12]           # cached features beside full training, on qa.csv
+    python benchmarks/tuning.py cached --on spoken_vqa --rows 3000 --trials 6 --epochs 4
     python benchmarks/tuning.py width [--trials 8]             # widths and kinds of fusion on keypad, beside the choice
                                                                # by hand in RESULTS.md
 
-qa.csv of av_digits is looked for as in repertoire.py.
+av_digits and spoken_vqa are looked for as in repertoire.py.
 """
 
 import argparse
@@ -131,9 +132,30 @@ def experiment(name, asked):
     return found.data(asked.data or DATA)[0], towers, training
 
 
+def spoken_vqa(asked):
+    """As `experiment`: pictures and spoken questions."""
+    from experiments import unpacked
+    from repertoire import DATA
+
+    inputs = {"image": mk.Image(64, 64, 3, shared=True), "audio": mk.Audio(rate=8000, seconds=2.5)}
+    schema = mk.Schema(inputs, {"answer": mk.Category()})
+    data = mk.read(unpacked("spoken_vqa", asked.data or DATA) / "manifest.csv", schema).split("split")
+    towers = {"image": {"kind": "conv", "filters": 16}, "audio": {"kind": "spectrogram", "filters": 16}}
+    return data, towers, {"epochs": 12, "warm_up": 2}
+
+
+def fewer(data, rows):
+    """The splits with at most so many rows each, drawn at random."""
+    draw = np.random.default_rng(0)
+    parts = {name: part.take(draw.permutation(len(part))[:rows]) for name, part in data.items()}
+    return mk.Splits(data.schema, parts)
+
+
 def cached(asked):
     """CPU-seconds of a trial on cached features beside full training, and how far their rankings agree."""
-    data, towers, training = experiment("qa", asked)
+    data, towers, training = experiment("qa", asked) if asked.on == "qa" else spoken_vqa(asked)
+    data = fewer(data, asked.rows) if asked.rows else data
+    training |= {"epochs": asked.epochs} if asked.epochs else {}
     space = towers | {"learning_rate": (5e-4, 4e-3), "batch_size": 64}
     folder = asked.directory or Path(tempfile.mkdtemp()) / "search"
     options = {"tuner": "random", "trials": asked.trials, "features": "cached", "check": asked.check}
@@ -168,6 +190,8 @@ def main():
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--check", type=int, default=4)
     parser.add_argument("--epochs", type=int)
+    parser.add_argument("--on", choices=["qa", "spoken_vqa"], default="qa")
+    parser.add_argument("--rows", type=int)
     parser.add_argument("--tuner", default="random")
     parser.add_argument("--directory")
     parser.add_argument("--data", type=Path)
