@@ -131,6 +131,12 @@ def test_targets_of_a_table_that_was_read_without(pictures):
         mk.batches(records, 4)
 
 
+def test_nothing_to_train_on(pictures):
+    records = seen(pictures, [10, 20], a=list("xy")).take([])
+    with pytest.raises(InputError, match="expected at least one row of DataFrame to train on, received none"):
+        mk.batches(records, 2, training=True)
+
+
 def test_a_shared_file_is_decoded_once(pictures, monkeypatch):
     records = seen(pictures, [20, 10, 20, 20], a=list("xyxy"))
     column = pipeline.columns(records)["p"]

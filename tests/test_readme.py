@@ -31,8 +31,9 @@ def test_examples(tmp_path, monkeypatch, capsys):
     assert names["model"].get_layer("image_tower").output_shape == (None, 16, 128)
 
 
-@pytest.mark.parametrize("family", ["towers", "fusion", "heads"])
+@pytest.mark.parametrize("family", ["towers", "fusion", "heads", "alignment"])
 def test_every_part_is_named(family):
     text = README.read_text(encoding="utf-8")
-    catalogue = getattr(getattr(mk, family), {"towers": "TOWERS", "fusion": "FUSIONS", "heads": "HEADS"}[family])
+    names = {"towers": "TOWERS", "fusion": "FUSIONS", "heads": "HEADS", "alignment": "ALIGNMENTS"}
+    catalogue = getattr(getattr(mk, family), names[family])
     assert all(f"`{name}`" in text for name in catalogue)

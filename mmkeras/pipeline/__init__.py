@@ -109,6 +109,8 @@ def batches(
     if worker is not None:
         raise InputError("batches: expected worker with Shards only; take a share of Records by records.take(...)")
     records = readable(records, targets)
+    if training and not len(records):
+        raise InputError(f"batches: expected at least one row of {records.name} to train on, received none")
     inputs = gatherer(records, training, group_by)
     answers = _answers(records, class_weight) if targets else lambda rows: []
     if mix is not None:

@@ -100,7 +100,9 @@ def _pca(vectors, seed):
 
 def _tsne(vectors, seed):
     near = min(30, (len(vectors) - 1) / 3)
-    points = TSNE(perplexity=near, metric="cosine", random_state=seed).fit_transform(vectors)
+    # Barnes and Hut's approximation, scikit-learn's default, pays for its trees with many points alone
+    how = {"metric": "cosine", "method": "exact" if len(vectors) < 500 else "barnes_hut"}
+    points = TSNE(perplexity=near, random_state=seed, **how).fit_transform(vectors)
     return points, "", "", "Shared space, t-SNE"
 
 
