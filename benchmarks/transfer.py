@@ -9,7 +9,8 @@ A cell is a study and a seed, written as `few_labels/0`; it runs in a process of
     questions    qa.csv with towers that have learned single digits, beside one head trained from scratch
     few_labels   10 labelled recordings a class: taught by an image teacher over pairs without labels, or not
     students     degraded digits: a teacher that sees and hears, students that only see or only hear
-    space        image and sound in one space, by each alignment loss
+    space        image and sound in one space, of pairs without labels
+    heads        the same beside heads that read the space, by each alignment loss
     bodies       transformer blocks between pictures (cifar10_mini) and sentences (newsgroups20)
 
 Recipes were chosen on validation rows. The archives are looked for as in repertoire.py.
@@ -237,24 +238,28 @@ def students(archives, seed):
     return found
 
 
-ALONE = ("contrastive", "siglip")
 BESIDE = ("contrastive", "siglip", "mse", "kl", "adversarial", "generator", "misa")
+TURNED = {"image": {"crop": 0.1, "rotate": 10}, **LISTEN}
 
 
 def space(archives, seed):
-    """Retrieval between written and spoken digits, for each loss."""
-    import mmkeras as mk
-
+    """Retrieval between written and spoken digits, of pairs without labels."""
     pairs = digits(archives, {"image": "image", "audio": "audio"})
-    unlabelled = {name: replaced(part, {}) for name, part in pairs.items()}
-    both = mk.Schema(pairs.schema.inputs, {**pairs.schema.targets, **own_labels()})
-    labelled = {name: replaced(part, both.targets) for name, part in pairs.items()}
-    augment = {"image": {"crop": 0.1, "rotate": 10}, **LISTEN}
-    found = {}
-    for kind in ALONE:
-        found[f"{kind}, pairs alone"] = scored(unlabelled, kind, {"epochs": 12, "augment": augment}, seed)
-    for kind in BESIDE if seed == 0 else ():
-        found[f"{kind}, beside heads"] = scored(labelled, kind, {"epochs": 6, "augment": augment}, seed)
+    rows = {name: replaced(part, {}) for name, part in pairs.items()}
+    return {
+        kind: scored(rows, {"kind": kind}, {"epochs": 12, "augment": TURNED}, seed)
+        for kind in ("contrastive", "siglip")
+    }
+
+
+def heads(archives, seed):
+    """The same beside heads for the digit, on both and on each modality, that read the space."""
+    pairs = digits(archives, {"image": "image", "audio": "audio"})
+    targets = {**pairs.schema.targets, **own_labels()}
+    rows, found = {name: replaced(part, targets) for name, part in pairs.items()}, {}
+    for kind in BESIDE:
+        own = {"kind": "adversarial", "form": "generator"} if kind == "generator" else {"kind": kind}
+        found[kind] = scored(rows, {**own, "through": True}, {"epochs": 6, "augment": TURNED}, seed)
     return found
 
 
@@ -273,14 +278,13 @@ def replaced(records, targets):
     return replace(records, schema=mk.Schema(records.schema.inputs, targets))
 
 
-def scored(data, kind, options, seed):
+def scored(data, align, options, seed):
     """A model with this loss, trained, and how well each modality finds the other among the test rows, by label."""
     import keras
 
     import mmkeras as mk
     from mmkeras.training import Training, compile_for
 
-    align = {"kind": "adversarial", "form": "generator"} if kind == "generator" else {"kind": kind}
     spec = mk.ModelSpec(towers=towers("image", "audio"), align={**align, "space": 64}, fusion="concat")
     schema, training = data["train"].schema, Training(warm_up=1, batch_size=128, **options, seed=seed)
     keras.utils.set_random_seed(seed)
@@ -336,7 +340,7 @@ def bodies(archives, seed):
     return found
 
 
-STUDIES = {part.__name__: part for part in (questions, few_labels, students, space, bodies)}
+STUDIES = {part.__name__: part for part in (questions, few_labels, students, space, heads, bodies)}
 
 
 # all cells ----------------------------------------------------------------------------------------------------------
@@ -445,7 +449,8 @@ TABLES = {
     "questions": ("Questions about two digits (qa.csv): towers that know single digits", questions_table),
     "few_labels": ("Recordings with 10 labels a class, taught over unlabelled pairs by an image teacher", plain_table),
     "students": ("Degraded digits: students of one modality, a teacher of both", students_table),
-    "space": ("Written and spoken digits in one space: retrieval by class", space_table),
+    "space": ("Written and spoken digits in one space, of pairs without labels: retrieval by class", space_table),
+    "heads": ("The same beside heads that read the space", space_table),
     "bodies": ("Transformer blocks from one modality to another", plain_table),
 }
 

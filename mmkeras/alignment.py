@@ -45,18 +45,20 @@ def aligner(tokens, present, choice):
     Args:
         tokens: dict of name -> `Tokens`, of at least two modalities.
         present: dict of name -> `(batch,)` bool, of the modalities that may be absent.
-        choice: a name of `ALIGNMENTS`, or a dict of "kind", "space" (width of the space, 64 by default) and the
-            layer's options.
+        choice: a name of `ALIGNMENTS`, or a dict of "kind", "space" (width of the space, 64 by default), "through" and
+            the layer's options. With `"through": True` the fusion reads the vectors instead of the towers' tokens: what
+            the heads need has to pass through the space, which therefore cannot shrink to one point.
 
     Returns:
         `keras.Model` of `{"tokens": dict of name -> [values] or [values, mask], "present": ...}` whose outputs are
         "tokens", in the same form, for the fusion, and "vectors": dict of name -> `(batch, space)` float32 of unit
-        length. With "misa" the tokens are a shared and a private one of each modality, `(batch, 2, space)`.
+        length. With "misa" the tokens are a shared and a private one of each modality, `(batch, 2, space)`; with
+        "through" they are the vectors, `(batch, 1, space)`.
 
     Raises:
         InputError: an unknown kind or option, an option out of its range, fewer than two modalities.
     """
-    layer, space = _layer(choice)
+    layer, space, through = _layer(choice)
     if len(tokens) < 2:
         raise InputError(f"alignment: expected at least two inputs, received {', '.join(tokens)}")
     given = {name: [part for part in given if part is not None] for name, given in tokens.items()}
@@ -70,23 +72,27 @@ def aligner(tokens, present, choice):
         passed, vectors = _shared_and_private(pooled, there, layer, space)
     else:
         vectors = {name: _unit(_dense(space, f"{name}_projection")(vector), name) for name, vector in pooled.items()}
-        passed, vectors = inputs["tokens"], dict(zip(vectors, layer(list(vectors.values()), there), strict=True))
+        vectors = dict(zip(vectors, layer(list(vectors.values()), there), strict=True))
+        passed = {name: [keras.ops.expand_dims(x, 1)] for name, x in vectors.items()} if through else inputs["tokens"]
     return keras.Model(inputs, {"tokens": passed, "vectors": vectors}, name="alignment")
 
 
 def _layer(choice):
-    """The layer that `choice` names, and the width of its space."""
+    """The layer that `choice` names, the width of its space, and whether all goes through it."""
     kind, part, options = choose("alignment", ALIGNMENTS, choice, "")
     if not issubclass(part, Alignment):
         raise InputError(f"alignment: expected a layer of mmkeras.layers.alignment.Alignment, received {part!r}")
-    space = options.pop("space", 64)
+    space, through = options.pop("space", 64), options.pop("through", part.private)
     if isinstance(space, bool) or not isinstance(space, int) or space < 1:
         raise InputError(f"alignment {kind!r}: expected space to be a whole number above 0, received {space!r}")
+    if not isinstance(through, bool) or (part.private and not through):
+        known = "True" if part.private else "True or False"
+        raise InputError(f"alignment {kind!r}: expected through to be {known}, received {through!r}")
     own = [*own_options(part, ()), *own_options(Alignment, ())]
     for option in options:
         if option not in own:
-            raise unknown(f"option of alignment {kind!r}:", option, [*own, "space"], "")
-    return part(**options, name=f"alignment_{kind}"), space
+            raise unknown(f"option of alignment {kind!r}:", option, [*own, "space", "through"], "")
+    return part(**options, name=f"alignment_{kind}"), space, through
 
 
 def _like(tensor):

@@ -31,8 +31,8 @@ class ModelSpec:
         heads: dict of target name -> head; targets left out get their default.
         modality_dropout: share of the rows, 0 to below 1, that get the absent token in training although the modality
             is there: a number for every optional input, or a dict of optional input -> number.
-        align: a name of `mmkeras.alignment.ALIGNMENTS`, or a dict of "kind", "space" (width), "weight" and options: the
-            inputs' vectors are brought into a space that they share, by a loss beside those of the heads.
+        align: a name of `mmkeras.alignment.ALIGNMENTS`, or a dict of "kind", "space" (width), "weight", "through" and
+            options: the inputs' vectors are brought into a space that they share, by a loss beside those of the heads.
 
     >>> spec = ModelSpec(fusion={"kind": "concat", "dropout": 0.2}, width=64)
     >>> ModelSpec.from_json(spec.to_json()) == spec

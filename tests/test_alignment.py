@@ -232,6 +232,21 @@ def test_a_space_alone(kind, tmp_path):
             np.testing.assert_allclose(part({key.name: x[key.name] for key in part.inputs}), rows, atol=1e-5)
 
 
+def test_through_the_space():
+    given = schema()
+    model = mk.build(given, width=8, towers=TOWERS, align={"kind": "mse", "space": 5, "through": True})
+    tokens = model.get_layer("alignment").output["tokens"]
+    assert [part.shape[1:] for [part] in tokens.values()] == [(1, 5)] * 3
+    x = rows_of(given)
+    [received] = [layer for layer in model.get_layer("body").inputs if layer.name == "image_tokens"]
+    assert received.shape[1:] == (1, 5)
+    before = model(x)
+    model.get_layer("alignment").get_layer("image_projection").set_weights([np.zeros((8, 5)), np.ones(5)])
+    other = {**x, "image": 255 - x["image"]}
+    np.testing.assert_array_equal(model(x), model(other))  # the picture reaches the heads through its vector alone
+    assert not np.array_equal(model(x), before)
+
+
 def test_training_brings_pairs_together():
     given = schema(targets={})
     given = Schema({name: given.inputs[name] for name in ("image", "trace")}, {})
@@ -305,6 +320,8 @@ def test_bfloat16():
         ({"kind": "contrastive", "space": 0}, "'contrastive': expected space to be a whole number above 0, received 0"),
         ({"kind": "adversarial", "form": "gan"}, "expected form to be 'reversal' or 'generator', received 'gan'"),
         ({"kind": "adversarial", "hidden": 0}, "expected hidden to be a whole number above 0, received 0"),
+        ({"kind": "kl", "through": 1}, "alignment 'kl': expected through to be True or False, received 1"),
+        ({"kind": "misa", "through": False}, "alignment 'misa': expected through to be True, received False"),
         ({"kind": "misa", "difference": "x"}, "expected difference to be a number above 0, received 'x'"),
         ({"kind": keras.layers.Dense}, "expected a layer of mmkeras.layers.alignment.Alignment, received"),
     ],

@@ -111,7 +111,8 @@ class SigLIP(Alignment):
 class MeanSquared(Alignment):
     """The squared distance of a row's vectors, `|a - b|^2`.
 
-    Alone it is at its least where all rows have the same vector: use it beside a head, or with one tower frozen.
+    It is at its least where all rows have the same vector: use it with `"through": True` beside a head, or with one
+    tower and its projection frozen.
 
     Args:
         weight: of the loss.
@@ -126,8 +127,8 @@ class MeanSquared(Alignment):
 class Divergence(Alignment):
     """The divergence of a row's vectors as distributions, `(KL(p || q) + KL(q || p)) / 2`.
 
-    `p = softmax(a / temperature)` and q of b alike (Kullback and Leibler, 1951, in the symmetrical form). Alone it is
-    at its least where all rows have the same vector, as `MeanSquared`.
+    `p = softmax(a / temperature)` and q of b alike (Kullback and Leibler, 1951, in the symmetrical form). As
+    `MeanSquared` it is at its least where all rows have the same vector.
 
     Args:
         temperature: above 0; of unit vectors a small one, or p and q are nearly uniform.
@@ -154,7 +155,8 @@ class Adversarial(Alignment):
     """A discriminator guesses the modality that a vector is of, and the towers learn to leave it in the dark.
 
     The discriminator is `softmax(W2 relu(W1 z + b1) + b2)` over the modalities, its loss the crossentropy. It brings
-    the distributions of the modalities together, not the vectors of one row: use it beside a head or a pair's loss.
+    the distributions of the modalities together, not the vectors of one row: use it with `"through": True` beside a
+    head.
 
     - "reversal": one loss for both, whose gradient is turned round, times `strength`, between discriminator and towers
       (Ganin and Lempitsky, Unsupervised domain adaptation by backpropagation, 2015).
