@@ -79,6 +79,8 @@ def aligner(tokens, present, choice):
 
 def _layer(choice):
     """The layer that `choice` names, the width of its space, and whether all goes through it."""
+    if isinstance(choice, dict) and "kind" not in choice:
+        raise InputError(f"alignment: expected a 'kind', one of {', '.join(ALIGNMENTS)}, received {choice!r}")
     kind, part, options = choose("alignment", ALIGNMENTS, choice, "")
     if not issubclass(part, Alignment):
         raise InputError(f"alignment: expected a layer of mmkeras.layers.alignment.Alignment, received {part!r}")
@@ -88,7 +90,7 @@ def _layer(choice):
     if not isinstance(through, bool) or (part.private and not through):
         known = "True" if part.private else "True or False"
         raise InputError(f"alignment {kind!r}: expected through to be {known}, received {through!r}")
-    own = [*own_options(part, ()), *own_options(Alignment, ())]
+    own = list(dict.fromkeys([*own_options(part, ()), *own_options(Alignment, ())]))
     for option in options:
         if option not in own:
             raise unknown(f"option of alignment {kind!r}:", option, [*own, "space", "through"], "")

@@ -12,6 +12,8 @@ learns what it says: `student_loss_weight=0` and `mk.batches(..., targets=False)
 may have labels: those without count in what the teacher says alone.
 """
 
+from numbers import Real
+
 import keras
 from keras import ops
 from keras.distillation import DistillationLoss, Distiller
@@ -19,7 +21,7 @@ from keras.distillation import DistillationLoss, Distiller
 from mmkeras.errors import InputError
 from mmkeras.schema import Category, Labels, Number, Schema
 
-TINY = 1e-7  # least probability, as Keras' crossentropy clips
+TINY = 1e-7  # beside a probability, as Keras' crossentropy has it
 
 
 def distiller(teacher, student, schemas, *, temperature=3.0, student_loss_weight=0.5):
@@ -31,28 +33,46 @@ def distiller(teacher, student, schemas, *, temperature=3.0, student_loss_weight
     are summed. The weights of the rows count in the student's own loss alone.
 
     Args:
-        teacher: trained `keras.Model` of `mk.build`. Keras holds it still, and it stays so: `teacher.trainable = True`
-            lets it go again.
+        teacher: trained `keras.Model` of `mk.build`; it is not trained further.
         student: `keras.Model` of `mk.build`, which is trained. It may read any of the inputs, and others than the
-            teacher; its targets must be among the teacher's, of the same classes.
+            teacher; its targets must be among the teacher's, of the same classes. Save the student, not the distiller.
         schemas: the teacher's and the student's fitted `Schema`.
         temperature: above 0; higher ones soften the answers.
         student_loss_weight: from 0, the teacher's answers alone, to 1, the labels alone.
 
     Returns:
-        `keras.distillation.Distiller` of the inputs of both, by name. Compile it with `mk.compile_args` of the
-        student's schema.
+        `keras.distillation.Distiller` of the inputs of both, by name, for batches without `group_by`. Compile it with
+        `mk.compile_args` of the student's schema.
 
     Raises:
         InputError: a target that the teacher does not have, of another kind or of other classes; an input that the two
-            schemas read in different ways.
+            schemas read in different ways; a model that is not of its schema; a student that has nothing to train, or
+            weights of the teacher's; options out of their range.
     """
     teachers, students = _checked(schemas)
     shared = _targets(teachers, students)
     given, loss = _inputs(teachers, students), Answers(shared, temperature)
+    _check_models(teacher, student, schemas)
+    if (
+        isinstance(student_loss_weight, bool)
+        or not isinstance(student_loss_weight, Real)
+        or not 0 <= student_loss_weight <= 1
+    ):
+        raise InputError(f"distiller: expected student_loss_weight to be from 0 to 1, received {student_loss_weight!r}")
     inputs = {name: keras.Input(shape, dtype=dtype, name=name) for name, (shape, dtype) in given.items()}
     views = [_view(model, schema, inputs, shared) for model, schema in ((teacher, teachers), (student, students))]
-    return AnswerDistiller(*views, loss, student_loss_weight=student_loss_weight)
+    flags = [(layer, layer.trainable) for layer in _layers(teacher)]
+    made = AnswerDistiller(*views, loss, student_loss_weight=float(student_loss_weight))
+    for layer, trainable in flags:  # Keras' Distiller holds the teacher still for good; outer layers come first
+        layer.trainable = trainable
+    return made
+
+
+def _layers(layer):
+    """A layer and those inside, each before its own."""
+    yield layer
+    for inner in getattr(layer, "layers", ()):
+        yield from _layers(inner)
 
 
 def _checked(schemas):
@@ -61,9 +81,27 @@ def _checked(schemas):
         raise InputError(
             f"distiller: expected schemas to be the teacher's and the student's Schema, received {schemas!r}"
         )
-    for schema in schemas:
+    for schema, whose in zip(schemas, ("teacher", "student"), strict=True):
         schema.require_fitted("distiller")
+        if not schema.targets:
+            raise InputError(f"distiller: expected targets in the {whose}'s schema, received none")
     return schemas
+
+
+def _check_models(teacher, student, schemas):
+    for model, schema, whose in zip((teacher, student), schemas, ("teacher", "student"), strict=True):
+        if not isinstance(model, keras.Model):
+            raise InputError(f"distiller: expected the {whose} to be a keras.Model, received {model!r}")
+        names = [tensor.name for tensor in model.inputs]
+        if names != list(schema.model_inputs):
+            raise InputError(
+                f"distiller: expected a {whose} of the inputs {', '.join(schema.model_inputs)}, as its schema has "
+                f"them, received {', '.join(names)}"
+            )
+    taught = {id(weight) for weight in student.trainable_weights}
+    if not taught or taught & {id(weight) for weight in teacher.weights}:
+        received = "one that shares weights with the teacher" if taught else "one without"
+        raise InputError(f"distiller: expected a student with trainable weights of its own, received {received}")
 
 
 def _targets(teachers, students):
@@ -136,10 +174,9 @@ class Answers(DistillationLoss):
 
     def _logarithms(self, answers, several):
         """Logarithms of the probabilities at the temperature; of each class by itself `(batch, classes, 2)`."""
-        answers = ops.clip(answers, TINY, 1 - TINY)
         if several:
             answers = ops.stack([answers, 1 - answers], axis=-1)
-        return ops.log_softmax(ops.log(answers) / self.temperature, axis=-1)
+        return ops.log_softmax(ops.log(answers + TINY) / self.temperature, axis=-1)
 
 
 class AnswerDistiller(Distiller):
@@ -160,7 +197,7 @@ class AnswerDistiller(Distiller):
         """Scalar."""
         y_pred = self(x, training=training) if y_pred is None else y_pred
         student = sum(self.student.losses, ops.zeros(()))
-        student += 0.0 if y is None else self.loss_of_labels(y, y_pred, sample_weight)
+        student += 0.0 if y is None else self.loss_of_labels(self._own(y), y_pred, self._own(sample_weight))
         taught = self.distillation_losses[0].compute_loss(self.teacher(x, training=False), y_pred)
         total = self.student_loss_weight * student + (1 - self.student_loss_weight) * taught
         self.student_loss_tracker.update_state(student)
@@ -170,7 +207,24 @@ class AnswerDistiller(Distiller):
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Dict of name -> value; without labels of the losses alone."""
-        return self.get_metrics_result() if y is None else super().compute_metrics(x, y, y_pred, sample_weight)
+        if y is None:
+            return self.get_metrics_result()
+        return super().compute_metrics(x, self._own(y), y_pred, self._own(sample_weight))
+
+    def _own(self, values):
+        """Of a dict by target, where the student has only one: that one's."""
+        targets = self.distillation_losses[0].targets
+        return values[next(iter(targets))] if isinstance(values, dict) and len(targets) == 1 else values
+
+    @property
+    def trainable_weights(self):
+        """The student's."""
+        return self.student.trainable_weights
+
+    @property
+    def trainable_variables(self):
+        """The student's."""
+        return self.student.trainable_variables
 
     def get_metrics_result(self):
         """Dict of name -> value; the metrics of labels once there were any."""

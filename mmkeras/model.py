@@ -177,6 +177,8 @@ def grouped(model, schema, by):
         raise unknown("input", by, schema.inputs, where="grouped: ")
     if not feature.shared:
         raise InputError(f"grouped: expected {by!r} to be an input with shared=True, received {feature!r}")
+    if not schema.targets:
+        raise InputError("grouped: expected a schema with targets, received one without")
     _require_one_device(model)
     parts = {layer.name: layer for layer in model.layers}
     for name in (*_tower_names(schema), "body", *schema.targets):

@@ -62,6 +62,8 @@ def transplant(source, target, towers=None, *, body=False, schemas=None, origin=
         InputError: an unknown input, a model without such parts, an embedding without `schemas`, no weight that could
             be moved.
     """
+    if source is target:
+        raise InputError("transplant: expected two models, received one as source and target")
     pairs = _pairs(source, target, towers)
     _check_schemas(schemas, pairs)
     rows = []
@@ -241,7 +243,8 @@ def _compiled_again(model):
     """How the model was compiled, tried on a copy: one that fails half way would leave it without an optimizer."""
     try:
         config = model.get_compile_config()
-        keras.Model(model.inputs, model.outputs).compile_from_config(config)
+        # a config of its own: Keras takes things out of it
+        keras.Model(model.inputs, model.outputs).compile_from_config(model.get_compile_config())
     except Exception as error:  # whatever Keras' deserialisation raises
         reason = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
         raise InputError(f"freeze: cannot compile the model again ({reason}): freeze before compile") from error
@@ -267,16 +270,32 @@ def rate_by_part(optimizer, model, rates):
         A new optimizer of the same kind and settings.
 
     Raises:
-        InputError: an unknown part, a factor not above 0, an optimizer that is none of Keras'.
+        InputError: an unknown part, a factor not above 0, an optimizer that is none of Keras', two weights of one path
+            with different factors (two towers over one backbone).
     """
     if type(optimizer) not in BY_PART:
         raise InputError(f"rate_by_part: expected an optimizer of keras.optimizers, received {optimizer!r}")
+    if not isinstance(rates, Mapping):
+        raise InputError(f"rate_by_part: expected rates to be a dict of part -> factor, received {rates!r}")
     factors = {}
     for name, factor in rates.items():
         if isinstance(factor, bool) or not isinstance(factor, Real) or not 0 < factor < float("inf"):
             raise InputError(f"rate_by_part: {name!r}: expected a factor above 0, received {factor!r}")
-        factors |= {weight.path: float(factor) for weight in _part_of_input(model, name).weights}
-    return BY_PART[type(optimizer)].from_config({**optimizer.get_config(), "factors": factors})
+        factors |= {id(weight): float(factor) for weight in _part_of_input(model, name).weights}
+    return BY_PART[type(optimizer)].from_config({**optimizer.get_config(), "factors": _by_path(model, factors)})
+
+
+def _by_path(model, factors):
+    """Dict of a weight's path -> factor, where it has one, from one by the weight's id."""
+    found = {}
+    for weight in model.weights:
+        factor = factors.get(id(weight), 1.0)
+        if found.setdefault(weight.path, factor) != factor:
+            raise InputError(
+                f"rate_by_part: {weight.path!r} is the path of weights with the factors {found[weight.path]} and "
+                f"{factor}: expected other names of layers, or one factor for both"
+            )
+    return {path: factor for path, factor in found.items() if factor != 1.0}
 
 
 class ByPart:

@@ -80,8 +80,13 @@ def test_losses_of_pairs_by_hand(kind):
 
 
 def test_a_scale_beyond_100_is_held():
-    a, b = unit(4), unit(4, seed=1)
-    assert loss_of(Contrastive(temperature=1e-3), [a, b])[0] == pytest.approx(clip(a, b, 100.0), rel=1e-4)
+    layer, x = Contrastive(temperature=0.01), tf.eye(4)  # perfect pairs: a larger scale were better still
+    optimizer = keras.optimizers.SGD(1e6)
+    with tf.GradientTape() as tape:
+        layer([x, x + 0.1], [tf.ones(4, tf.bool)] * 2)
+        loss = layer.losses[0]
+    optimizer.apply([tape.gradient(loss, layer.log_scale.value) - 1.0], [layer.log_scale])
+    assert float(layer.log_scale) == pytest.approx(np.log(100.0))
 
 
 @pytest.mark.parametrize("kind", [*BY_HAND, "adversarial"])
@@ -315,6 +320,11 @@ def test_bfloat16():
     [
         ("contrastiv", "unknown alignment 'contrastiv'; did you mean 'contrastive'"),
         ({"kind": "mse", "temperature": 1}, "unknown option of alignment 'mse': 'temperature'"),
+        (
+            {"space": 3},
+            "alignment: expected a 'kind', one of contrastive, siglip, mse, kl, adversarial, misa, received",
+        ),
+        ({"kind": "contrastive", "temperature": 0.005}, "Contrastive: expected temperature to be from 0.01, received"),
         ({"kind": "kl", "temperature": 0}, "Divergence: expected temperature to be a number above 0, received 0"),
         ({"kind": "siglip", "weight": -1}, "SigLIP: expected weight to be a number above 0, received -1"),
         ({"kind": "contrastive", "space": 0}, "'contrastive': expected space to be a whole number above 0, received 0"),

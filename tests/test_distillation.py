@@ -73,6 +73,7 @@ def test_across_modalities_without_labels(rows):
     assert (answers.argmax(axis=1) == y).mean() > 0.9
     for weight, old in zip(teacher.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, old)
+    assert len(teacher.trainable_weights) == len(before)  # it may go on learning afterwards
 
 
 def loss_of(distiller, x, y, rows):
@@ -110,6 +111,53 @@ def test_what_the_students_layers_add_counts(rows):
     term = float(tf.add_n(student.losses))
     own = -np.log(answers.numpy()[np.arange(64), y]).mean()
     assert loss_of(distiller, x, y, None) == pytest.approx(own + term, rel=1e-4)
+
+
+def test_a_student_of_one_of_several_targets(rows):
+    x, y = rows
+    both = Schema({"trace": TRACE}, {"n": Number(mean=0, deviation=2), "label": LABEL})
+    distiller = mk.distiller(mk.build(both, width=4), mk.build(HEARD, width=4), (both, HEARD))
+    distiller.compile("sgd", **mk.compile_args(HEARD), run_eagerly=True)
+    truth, weights = {"n": y * 1.0, "label": y}, {"n": np.ones(64), "label": np.ones(64)}
+    data = tf.data.Dataset.from_tensors((x, truth, weights))
+    assert 0 < distiller.evaluate(data, return_dict=True, verbose=0)["accuracy"] < 1
+
+
+def test_a_teacher_keeps_its_frozen_backbone():
+    backbone = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3)])
+    teacher = mk.build(SEEN, towers={"image": mk.towers.from_model(backbone)}, width=4)
+    frozen = [weight.path for weight in teacher.non_trainable_weights]
+    distiller = mk.distiller(teacher, mk.build(HEARD, width=4), (SEEN, HEARD))
+    assert [weight.path for weight in teacher.non_trainable_weights] == frozen
+    assert len(distiller.trainable_weights) == len(distiller.student.trainable_weights)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "schemas", "message"),
+    [
+        (
+            SEEN,
+            HEARD,
+            (HEARD, SEEN),
+            "expected a teacher of the inputs trace, trace_length, as its schema has them, rec",
+        ),
+        (SEEN, HEARD, (SEEN, Schema(HEARD.inputs, {})), "expected targets in the student's schema, received none"),
+        (None, HEARD, (SEEN, HEARD), "expected the teacher to be a keras.Model, received None"),
+        (
+            SEEN,
+            "teacher",
+            (SEEN, SEEN),
+            "a student with trainable weights of its own, received one that shares weights",
+        ),
+    ],
+)
+def test_models_that_do_not_fit(teacher, student, schemas, message):
+    teacher = mk.build(teacher, width=4) if teacher else None
+    student = teacher if student == "teacher" else mk.build(student, width=4)
+    with pytest.raises(InputError, match=message):
+        mk.distiller(teacher, student, schemas)
+    with pytest.raises(InputError, match=r"student_loss_weight to be from 0 to 1, received 1\.5"):
+        mk.distiller(mk.build(SEEN, width=4), mk.build(HEARD, width=4), (SEEN, HEARD), student_loss_weight=1.5)
 
 
 @pytest.mark.parametrize(

@@ -238,6 +238,40 @@ def test_rates_that_cannot_be(pair, optimizer, rates, message):
         mk.rate_by_part(optimizer, pair[1], rates)
 
 
+def test_two_towers_over_one_backbone_have_one_rate():
+    backbone = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3, name="stem")])
+    both = Schema({"left": PICTURE, "right": PICTURE}, ANSWER)
+    towers = {name: mk.towers.from_model(keras.models.clone_model(backbone), trainable=True) for name in both.inputs}
+    model = mk.build(both, towers=towers, width=4)
+    with pytest.raises(InputError, match=r"'stem/kernel' is the path of weights with the factors 0\.1 and 1\.0"):
+        mk.rate_by_part(keras.optimizers.SGD(), model, {"left": 0.1})
+    assert mk.rate_by_part(keras.optimizers.SGD(), model, {"left": 0.1, "right": 0.1}).factors["stem/kernel"] == 0.1
+
+
+def test_freezing_under_a_scaled_loss(pair):
+    _, model = pair
+    schema = Schema({"image": PICTURE, "words": Text(3, vocabulary=["a", "b"])}, ANSWER)
+    model.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1)), **mk.compile_args(schema))
+    mk.freeze(model, ["image"])
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert not model.get_layer("image_tower").trainable_weights
+
+
+def test_learned_loss_weights_stand_still_after_freezing():
+    targets = {**ANSWER, "digit": Category(classes=list("0123"))}
+    schema, heads = (
+        Schema({"image": PICTURE}, targets),
+        {name: {"kind": "softmax", "weight": "learned"} for name in targets},
+    )
+    model = mk.build(schema, width=4, heads=heads)
+    model.compile(keras.optimizers.SGD(0.1), **mk.compile_args(schema, heads, model))
+    mk.freeze(model, ["image"])
+    model.run_eagerly = True
+    x, y = {"image": np.zeros((4, 8, 8, 1), np.uint8)}, {name: np.zeros(4, "int32") for name in targets}
+    losses = [model.train_on_batch(x, y, return_dict=True)["loss"] for _ in range(60)]
+    assert 0 < losses[-1] < losses[0]  # with s as they are, down to 0 and no further
+
+
 def test_where_weights_came_from(pair, tmp_path):
     source, target = pair
     first = mk.build(Schema({"image": PICTURE}, ANSWER), width=8)

@@ -73,7 +73,7 @@ class Crossentropy(keras.losses.Loss):
 
 @saved
 class WeightedLoss(keras.losses.Loss):
-    """A loss times the weight that a `mmkeras.layers.LossWeight` learns.
+    """A loss by the weight that a `mmkeras.layers.LossWeight` learns: `exp(-s) L + s / 2`.
 
     Args:
         loss: `keras.losses.Loss`.
@@ -89,9 +89,10 @@ class WeightedLoss(keras.losses.Loss):
         self.loss, self.log_variance, self.half = loss, log_variance, half
 
     def call(self, y_true, y_pred):
-        """As the loss's own `call`, times `exp(-s)`."""
-        weight = ops.exp(-ops.convert_to_tensor(self.log_variance, "float32"))
-        return self.loss.call(y_true, y_pred) * (weight / 2 if self.half else weight)
+        """As the loss's own `call`, times `exp(-s)`, plus `s / 2`."""
+        s = ops.convert_to_tensor(self.log_variance, "float32")
+        weight = ops.exp(-s)
+        return self.loss.call(y_true, y_pred) * (weight / 2 if self.half else weight) + s / 2
 
     def get_config(self):
         """The loss's arguments, s as a number."""

@@ -55,27 +55,32 @@ class Alignment(keras.layers.Layer):
 class Contrastive(Alignment):
     """A row's own pair against all pairs of the batch (InfoNCE: van den Oord et al., 2018; CLIP: Radford et al., 2021).
 
-    `(CE(t A B') + CE(t B A')) / 2`, where row i's right class is i, with unit vectors A and B and a learned t.
+    `(CE(t A B') + CE(t B A')) / 2`, where row i's right class is i, with unit vectors A and B and a learned t. It grows
+    with the size of the batch. Rows of one value are each other's wrong answers: let a batch hold distinct ones, so no
+    `group_by`.
 
     Args:
-        temperature: 1 / t at first, above 0; t is held at 100 or less, as in the paper.
+        temperature: 1 / t at first, from 0.01; t is held at 100 or less, as in the paper.
         weight: of the loss.
     """
 
     def __init__(self, *, temperature=0.07, **kwargs):
         super().__init__(**kwargs)
         _check_positive("Contrastive", temperature=temperature)
+        if temperature < 0.01:
+            raise InputError(f"Contrastive: expected temperature to be from 0.01, received {temperature!r}")
         self.temperature = temperature
 
     def build(self, vectors_shape, present_shape):
         """Make the logarithm of t, a scalar."""
-        first = keras.initializers.Constant(np.log(1 / self.temperature))
-        self.log_scale = self.add_weight(shape=(), initializer=first, dtype="float32", name="log_scale")
+        first, most = keras.initializers.Constant(np.log(1 / self.temperature)), float(np.log(100.0))
+        self.log_scale = self.add_weight(
+            shape=(), initializer=first, constraint=lambda s: ops.minimum(s, most), dtype="float32", name="log_scale"
+        )
 
     def pair(self, a, b, there):
         """The loss of two modalities."""
-        scale = ops.exp(ops.minimum(self.log_scale, float(np.log(100.0))))
-        logits = scale * ops.matmul(a, ops.transpose(b))
+        logits = ops.exp(self.log_scale) * ops.matmul(a, ops.transpose(b))
         return (_own_column(logits, there) + _own_column(ops.transpose(logits), there)) / 2
 
     def get_config(self):
@@ -88,6 +93,7 @@ class SigLIP(Alignment):
     """Every pair of the batch by itself: does it belong together (Zhai et al., Sigmoid loss, 2023)?
 
     `-1 / rows sum_ij log sigmoid(z_ij (t a_i b_j' + c))`, z is 1 where i = j, else -1, with learned t = exp(s) and c.
+    As of `Contrastive`, a batch is to hold distinct values.
 
     Args:
         weight: of the loss.

@@ -8,9 +8,11 @@ class LossWeight(keras.layers.Layer):
     """Learns how much its target's loss weighs, by the uncertainty of the task (Kendall, Gal and Cipolla, 2018).
 
     The answers `(batch, ...)` pass as they are. The model's loss is the sum over such targets of `exp(-s) L + s / 2`,
-    with a learned s, the logarithm of the task's variance, which is 0 at first; of squared deviations half of L.
+    with a learned s, the logarithm of the task's variance, which is 0 at first; of squared deviations half of L. The
+    loss itself, `mmkeras.heads.losses.WeightedLoss`, is made by `mk.compile_args`.
 
-    A loaded compiled model goes on with the weights as they were learned; compile it anew to go on learning them.
+    A loaded compiled model, or one that `mk.freeze` compiled again, goes on with the weights as they were learned;
+    compile it anew to go on learning them.
     """
 
     def build(self, input_shape):
@@ -18,8 +20,7 @@ class LossWeight(keras.layers.Layer):
         self.log_variance = self.add_weight(shape=(), initializer="zeros", dtype="float32", name="log_variance")
 
     def call(self, answers):
-        """The answers; `s / 2` joins the model's loss."""
-        self.add_loss(self.log_variance / 2)
+        """The answers."""
         return answers
 
     def compute_output_shape(self, input_shape):
