@@ -11,6 +11,7 @@ A cell is a study and a seed, written as `few_labels/0`; it runs in a process of
     students     degraded digits: a teacher that sees and hears, students that only see or only hear
     space        image and sound in one space, of pairs without labels
     heads        the same beside heads that read the space, by each alignment loss
+    pictures_and_questions  easy-VQA's pictures and questions in one space
     bodies       transformer blocks between pictures (cifar10_mini) and sentences (newsgroups20)
 
 Recipes were chosen on validation rows. The archives are looked for as in repertoire.py.
@@ -25,6 +26,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import scipy.stats
@@ -239,6 +241,7 @@ def students(archives, seed):
 
 
 BESIDE = ("contrastive", "siglip", "mse", "kl", "adversarial", "generator", "misa")
+WAYS = (("image", "audio"), ("audio", "image"))
 TURNED = {"image": {"crop": 0.1, "rotate": 10}, **LISTEN}
 
 
@@ -263,6 +266,23 @@ def heads(archives, seed):
     return found
 
 
+def pictures_and_questions(archives, seed):
+    """Retrieval between pictures and the questions that are asked about them: right is what stands in one row.
+
+    A question fits many pictures, and one picture has some nine questions, so even a perfect model would be far from 1;
+    beside it therefore the same model before training.
+    """
+    from experiments import easy_vqa
+
+    rows = {name: replaced(part, {}) for name, part in easy_vqa(archives)[0].items()}
+    chosen = {"image": {"kind": "conv", "filters": 16, "depth": 3}, "question": "lstm"}
+    ways, found = (("image", "question"), ("question", "image")), {}
+    for case, epochs in (("untrained", 0), ("contrastive", 6)):
+        options = {"epochs": epochs, "augment": None}
+        found[case] = scored(rows, {"kind": "contrastive"}, options, seed, chosen, ways, None, (1, 5, 10))
+    return found
+
+
 def own_labels():
     import mmkeras as mk
 
@@ -278,14 +298,15 @@ def replaced(records, targets):
     return replace(records, schema=mk.Schema(records.schema.inputs, targets))
 
 
-def scored(data, align, options, seed):
-    """A model with this loss, trained, and how well each modality finds the other among the test rows, by label."""
+def scored(data, align, options, seed, chosen=None, ways=WAYS, relevant="label", k=(1, 10)):
+    """A model with this loss, trained, and how well each modality finds the other among the test rows."""
     import keras
 
     import mmkeras as mk
     from mmkeras.training import Training, compile_for
 
-    spec = mk.ModelSpec(towers=towers("image", "audio"), align={**align, "space": 64}, fusion="concat")
+    spec = mk.ModelSpec(towers=chosen or towers("image", "audio"), align={**align, "space": 64}, fusion="concat")
+    options, epochs = {**options, "epochs": max(options["epochs"], 1)}, options["epochs"]
     schema, training = data["train"].schema, Training(warm_up=1, batch_size=128, **options, seed=seed)
     keras.utils.set_random_seed(seed)
     model = mk.build(schema, spec)
@@ -295,11 +316,11 @@ def scored(data, align, options, seed):
         steps = training.epochs * -(-len(data["train"]) // 128)
         model.compile(keras.optimizers.AdamW(keras.optimizers.schedules.CosineDecay(1e-3, steps), weight_decay=0.01))
     rows = mk.batches(data["train"], 128, training=True, targets=bool(schema.targets), augment=training.augment)
-    model.fit(rows, epochs=training.epochs, shuffle=False, verbose=2)
+    model.fit(rows, epochs=epochs, shuffle=False, verbose=2)
     found, table = mk.retrieve(model, data["test"]), {}
-    for by, find in (("image", "audio"), ("audio", "image")):
-        scores = found.scores(by, find, "label", k=(1, 10))["score"]
-        table[f"{by} to {find}"] = {name: float(scores[name]) for name in ("R@1", "precision@10", "mAP")}
+    for by, find in ways:
+        scores = found.scores(by, find, relevant, k=k)["score"]
+        table[f"{by} to {find}"] = {name: float(score) for name, score in scores.items()}
     return table
 
 
@@ -340,7 +361,9 @@ def bodies(archives, seed):
     return found
 
 
-STUDIES = {part.__name__: part for part in (questions, few_labels, students, space, heads, bodies)}
+STUDIES = {
+    part.__name__: part for part in (questions, few_labels, students, space, heads, pictures_and_questions, bodies)
+}
 
 
 # all cells ----------------------------------------------------------------------------------------------------------
@@ -428,11 +451,10 @@ def students_table(seeds):
         yield f"| {name} | {mean:+.3f} | {interval} |"
 
 
-def space_table(seeds):
-    measures = ("R@1", "precision@10", "mAP")
-    ways = ("image to audio", "audio to image")
+def space_table(seeds, measures=("R@1", "precision@10", "mAP")):
+    ways = list(next(iter(seeds[0].values())))
     yield "| loss | seeds | " + " | ".join(f"{way}: {name}" for way in ways for name in measures) + " |"
-    yield "|---|---|" + "---|" * 6
+    yield "|---|---|" + "---|" * len(ways) * len(measures)
     for case in seeds[0]:
         there = [seed[case] for seed in seeds if case in seed]
         figures = [spread([seed[way][name] for seed in there]) for way in ways for name in measures]
@@ -451,6 +473,10 @@ TABLES = {
     "students": ("Degraded digits: students of one modality, a teacher of both", students_table),
     "space": ("Written and spoken digits in one space, of pairs without labels: retrieval by class", space_table),
     "heads": ("The same beside heads that read the space", space_table),
+    "pictures_and_questions": (
+        "Pictures and the questions asked about them (easy-VQA): retrieval of one row's own",
+        partial(space_table, measures=("R@1", "R@5", "R@10", "median rank", "mAP")),
+    ),
     "bodies": ("Transformer blocks from one modality to another", plain_table),
 }
 
