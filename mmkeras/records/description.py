@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from mmkeras.decode.text import standardize
 from mmkeras.errors import InputError
+from mmkeras.plotting import GREY, INK, pyplot, shortened, shortened_inside
 from mmkeras.records import drawing
-from mmkeras.records.drawing import GREY, SHOWN, column_name, columns_shown, shortened
+from mmkeras.records.drawing import NAME, SHOWN, columns_shown
 from mmkeras.records.headers import BROKEN, picture, recording, series, video
 from mmkeras.records.manifest import cells
 from mmkeras.schema import Number, Schema
@@ -57,14 +58,10 @@ class Description:
 
     def figure(self):
         """A matplotlib Figure with a panel for each input and target; `savefig` writes it, a notebook shows it."""
-        try:
-            import matplotlib.pyplot as plt
-        except ImportError as error:
-            message = 'figure: needs matplotlib, which is not installed: pip install "mmkeras[notebooks]"'
-            raise InputError(message) from error
+        plt = pyplot()
         columns = min(2, len(self.tables))
         lines = -(-len(self.tables) // columns)  # rounded up
-        style = {"axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": GREY, "text.color": "#22262b"}
+        style = {"axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": GREY, "text.color": INK}
         style |= {"xtick.color": GREY, "ytick.color": GREY, "axes.labelcolor": GREY, "font.size": 10}
         with plt.rc_context(style):
             size = (5.6 * columns, 3.4 * lines + 0.5)
@@ -287,7 +284,7 @@ def _say_columns(part, table, row):
     holes = table["holes"].sum() / max(table["rows"].sum(), 1)
     said = [f"columns: {len(part.numeric):,} of numbers, {len(part.categorical):,} of words; holes: {holes:.1%}"]
     shown = columns_shown(table)
-    names = [column_name(column) for column in shown["column"]]
+    names = [shortened_inside(column, NAME) for column in shown["column"]]
     for name, one in zip(names, shown.itertuples(), strict=True):
         start = f"{name:{max(map(len, names))}}  {one.holes / max(one.rows, 1):6.1%} holes"
         said.append(f"{start}  {_say_column(one)}")
@@ -301,7 +298,7 @@ def _say_column(one):
         )
         return spread + (f"; not numbers: {one.not_numbers:,}" if one.not_numbers else "")
     outside = f"; outside the vocabulary: {one.outside:.1%}" if one.outside == one.outside else ""
-    most = f"; most frequent {shortened(one.frequent)!r}, {one.share:.1%}" if one.distinct else ""
+    most = f"; most frequent {shortened(one.frequent, NAME)!r}, {one.share:.1%}" if one.distinct else ""
     return f"{one.distinct:,} different words{most}{outside}"
 
 

@@ -2,18 +2,11 @@
 
 import numpy as np
 
+from mmkeras.plotting import GREY, PALE, shortened, shortened_inside
+
 SHOWN = 12  # classes and columns in the text and in the figure
-BLUE, ORANGE, GREY, PALE = "#3b6fa0", "#c96f12", "#5f6670", "#e6e8eb"
-
-
-def shortened(name):
-    """A name of at most 24 characters."""
-    return name if len(name) <= 24 else name[:23] + "…"
-
-
-def column_name(name):
-    """A column's name of at most 24 characters, of which long ones differ at either end."""
-    return name if len(name) <= 24 else f"{name[:11]}…{name[-12:]}"
+NAME = 24  # characters of their names
+BLUE, ORANGE = "#3b6fa0", "#c96f12"
 
 
 def columns_shown(table):
@@ -24,7 +17,7 @@ def columns_shown(table):
 def draw_classes(axes, part, table):
     """Bars of the classes' rows. Returns the title."""
     rows, shares = table["rows"][:SHOWN].tolist(), table["share"][:SHOWN].tolist()
-    names = [shortened(label) for label in table["label"][:SHOWN]]
+    names = [shortened(label, NAME) for label in table["label"][:SHOWN]]
     colors = [BLUE] * len(rows)
     if len(table) > SHOWN:
         rows.append(int(table["rows"][SHOWN:].sum()))
@@ -81,7 +74,7 @@ def draw_columns(axes, part, table):
         axes.annotate(
             _of_column(one), (1, place), (5, 0), textcoords="offset points", va="center", fontsize=9, color=GREY
         )
-    axes.set_yticks(range(len(shown)), [column_name(column) for column in shown["column"]])
+    axes.set_yticks(range(len(shown)), [shortened_inside(column, NAME) for column in shown["column"]])
     axes.set_ylim(max(len(shown), 4) - 0.5, -0.5)
     axes.set_xlim(0, 1.75)
     axes.spines["bottom"].set_visible(False)

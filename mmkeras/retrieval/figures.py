@@ -7,25 +7,16 @@ import numpy as np
 
 from mmkeras.errors import InputError
 from mmkeras.pipeline import columns
+from mmkeras.plotting import GREY, INK, PALE, pyplot, shortened
 from mmkeras.retrieval.items import labels_of, shares
 from mmkeras.schema import Audio, Image, Series, Video
 
-INK, GREY, PALE, RIGHT, WRONG = "#22262b", "#5f6670", "#e6e8eb", "#0a8a5f", "#d2412a"
+RIGHT, WRONG = "#0a8a5f", "#d2412a"
 # Twelve that are told apart, the first six of them after Okabe and Ito (2008)
 COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#3d4148", "#b3a100"]
 COLORS += ["#6a51a3", "#8c564b", "#66a61e", "#e7298a"]
 STYLE = {"font.size": 10, "text.color": INK, "axes.edgecolor": GREY}
 STYLE |= {f"axes.spines.{side}": True for side in ("left", "right", "top", "bottom")}  # a frame has four sides
-
-
-def pyplot():
-    """`matplotlib.pyplot`. Raises `InputError` where it is not installed."""
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        message = 'figure: needs matplotlib, which is not installed: pip install "mmkeras[notebooks]"'
-        raise InputError(message) from error
-    return plt
 
 
 def some_items(items, relevant):
@@ -68,8 +59,8 @@ def sheet(asked, given, queries, pairs, relevant):
                 _judge(axes, looks[place], labels[1][item] if relevant else [], similarity[place])
         left, right = (axes.get_position().x0 for axes in figure.axes[:2])
         look = {"y": 1 - 0.24 / figure.get_figheight(), "fontsize": 12, "weight": "bold", "va": "center"}
-        figure.text(left, s=shortened(asked.name), **look)
-        figure.text(right, s=f"most similar: {shortened(given.name)}", **look)
+        figure.text(left, s=shortened(asked.name, 30), **look)
+        figure.text(right, s=f"most similar: {shortened(given.name, 30)}", **look)
     plt.close(figure)  # else a notebook shows it twice
     return figure
 
@@ -114,11 +105,6 @@ def _caption(axes, text, color):
 
 def _joined(words):
     return shortened(", ".join(words), 16)
-
-
-def shortened(name, most=30):
-    """A name of at most so many characters."""
-    return name if len(name) <= most else name[: most - 1] + "…"
 
 
 def _drawable(items, wanted):

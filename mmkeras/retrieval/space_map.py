@@ -7,7 +7,8 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from mmkeras.errors import InputError, unknown
-from mmkeras.retrieval.figures import COLORS, GREY, PALE, STYLE, pyplot, shortened
+from mmkeras.plotting import GREY, PALE, pyplot, shortened
+from mmkeras.retrieval.figures import COLORS, STYLE
 from mmkeras.retrieval.items import labels_of
 
 MARKERS = ["o", "^", "s", "D", "v", "P", "X"]

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 
 from mmkeras.errors import InputError
+from mmkeras.plotting import GREY, INK, PALE, pyplot, shortened_inside
 from mmkeras.tuning.parallel import draw_parallel
-from mmkeras.tuning.places import is_number, places, score_limits, shortened
+from mmkeras.tuning.places import is_number, places, score_limits
 
-INK, GREY, PALE, BEST = "#22262b", "#5f6670", "#e6e8eb", "#D55E00"
+BEST = "#D55E00"
 # The colours of Okabe and Ito (2008) but for that of the best trial: told apart by colour-blind readers too.
 COLORS = ["#0072B2", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#3d4148", "#6a51a3"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
@@ -15,16 +16,6 @@ STYLE = {"axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor":
 STYLE |= {"xtick.color": GREY, "ytick.color": GREY, "axes.labelcolor": GREY, "font.size": 10, "axes.axisbelow": True}
 BESIDE = {"textcoords": "offset points", "va": "center", "annotation_clip": False, "fontsize": 9.5}
 ROLES = {"fused": ("fused", "#0072B2"), "alone": ("{} alone", "#009E73"), "shuffled": ("fused, {} shuffled", "#B8860B")}
-
-
-def pyplot():
-    """`matplotlib.pyplot`. Raises `InputError` where it is not installed."""
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        message = 'figure: needs matplotlib, which is not installed: pip install "mmkeras[notebooks]"'
-        raise InputError(message) from error
-    return plt
 
 
 def overview(result):
@@ -64,7 +55,7 @@ def overview(result):
 
 
 def _headline(result, done, failed):
-    best, name = done.iloc[0], shortened(result.objective[0], 44)
+    best, name = done.iloc[0], shortened_inside(result.objective[0], 44)
     counts = f"{len(done)} of {len(result.trials)} trials completed" + (f", {failed} failed" if failed else "")
     return f"{counts}; best {name} {best['score']:.4g} in trial {best['trial']}"
 
@@ -118,8 +109,8 @@ def _draw_against(axes, done, name, why, objective):
         _labels_beside(axes, labels)
     axes.set_xticks(list(ticks), list(ticks.values()))
     axes.set_xlim(*((0, 1) if even else (-0.03, 1.03)))
-    axes.set_xlabel(shortened(name, 40) + (f" ({why})" if why else ""))
-    _title(axes, f"Score against {shortened(name, 24)}" + (", by fusion" if "fusion" in done else ""))
+    axes.set_xlabel(shortened_inside(name, 40) + (f" ({why})" if why else ""))
+    _title(axes, f"Score against {shortened_inside(name, 24)}" + (", by fusion" if "fusion" in done else ""))
 
 
 def _labels_beside(axes, labels):
@@ -136,7 +127,9 @@ def _labels_beside(axes, labels):
     for height, place in zip(spread, order, strict=True):
         _, kind, look = labels[place]
         axes.plot(1.035, height, **look, markersize=6, transform=axes.transAxes, clip_on=False, linestyle="none")
-        axes.annotate(shortened(kind, 16), (1.035, height), (7, 0), "axes fraction", color=look["color"], **BESIDE)
+        axes.annotate(
+            shortened_inside(kind, 16), (1.035, height), (7, 0), "axes fraction", color=look["color"], **BESIDE
+        )
 
 
 def _draw_progress(axes, result, done):
@@ -215,7 +208,7 @@ def _score_axis(axes, values, objective, below=False):
     else:
         span = high - low or abs(high) or 0.1
         axes.set_ylim(low - span * (0.24 if below else 0.1), high + span * 0.12)
-    axes.set_ylabel(shortened(objective[0], 40))
+    axes.set_ylabel(shortened_inside(objective[0], 40))
     axes.grid(axis="y", color=PALE)
     return np.clip(values, low, high)
 
@@ -259,7 +252,7 @@ def controls(table, objective):
             _draw_runs(axes, height, scores, ROLES[role][1])
         fused = groups["fused", ""].mean()
         axes.axvline(fused, color=ROLES["fused"][1], linewidth=1.2, linestyle=(0, (5, 4)), alpha=0.7, zorder=1)
-        labels = [ROLES[role][0].format(shortened(name, 30)) for role, name in groups]
+        labels = [ROLES[role][0].format(shortened_inside(name, 30)) for role, name in groups]
         axes.set_yticks(heights, labels, color=INK)
         axes.set_ylim(heights[-1] + 0.6, -0.6)
         every = np.concatenate(list(groups.values()))
@@ -269,7 +262,7 @@ def controls(table, objective):
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         better = "higher" if objective[1] == "max" else "lower"
-        said = f"{shortened(objective[0], 50)} ({better} is better)"
+        said = f"{shortened_inside(objective[0], 50)} ({better} is better)"
         axes.set_xlabel(f"{said}\ndots: seeds, diamond: their mean, bar: its 95 % interval")
         axes.xaxis.get_major_locator().set_params(nbins=6)
         _title(axes, "Is fusion worth it?")

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from mmkeras.tuning.places import is_number, places, score_limits, shortened, written
+from mmkeras.plotting import GREY, INK, shortened_inside
+from mmkeras.tuning.places import is_number, places, score_limits, written
 
 AXES, NOT_USED = 16, -0.13  # most axes; the height of trials in which a hyperparameter had no part
-GREY, INK = "#5f6670", "#22262b"
 BAD_TO_GOOD = ["#c6cfd9", "#8fb4d6", "#2f74b0", "#0b2f57"]
 
 
@@ -41,7 +41,7 @@ def draw_parallel(axes, done, names, objective, best_color):
     box = axes.inset_axes([len(shown), 0.04, 10 / wide, 0.92], transform=axes.transData)
     bar = axes.figure.colorbar(ScalarMappable(norm, colors), cax=box)
     bar.outline.set_visible(False)
-    bar.set_label(shortened(objective[0], 34))
+    bar.set_label(shortened_inside(objective[0], 34))
     axes.set(xlim=(-0.1, len(shown) + 0.1), ylim=((NOT_USED if heights.min() < 0 else 0) - 0.06, 1), yticks=())
     axes.spines[:].set_visible(False)
     axes.xaxis.tick_top()
@@ -76,7 +76,7 @@ def _draw_axis(axes, x, values, wide):
     box = {"boxstyle": "square,pad=0.12", "facecolor": "white", "edgecolor": "none", "alpha": 0.82}
     for at, label in list(ticks.items())[::step]:
         color = GREY if label == "not used" else INK
-        text = shortened(label, max(6, int((wide - 10) / 5)))
+        text = shortened_inside(label, max(6, int((wide - 10) / 5)))
         where = {
             "textcoords": "offset points",
             "va": "center",
@@ -121,5 +121,5 @@ def _broken(name, most):
     for word in name.replace("_", "_\n").split("\n"):
         if lines[-1] and len(lines[-1] + word) > most:
             lines.append("")
-        lines[-1] += shortened(word, most)
+        lines[-1] += shortened_inside(word, most)
     return "\n".join(lines[:3] if len(lines) < 4 else [*lines[:2], "…" + lines[-1]])

@@ -6,11 +6,6 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 LEVELS = 8  # most different numbers that are drawn at even distances
 
 
-def shortened(name, most):
-    """A name of at most `most` characters, of which long ones differ at either end."""
-    return name if len(name) <= most else f"{name[: (most - 1) // 2]}…{name[-(most // 2) :]}"
-
-
 def is_number(values):
     """Whether a column holds numbers."""
     return is_numeric_dtype(values) and not is_bool_dtype(values)
