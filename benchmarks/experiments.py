@@ -320,7 +320,7 @@ EXPERIMENTS = {
         data=questions,
         varies="fusion",
         towers={**DIGIT_TOWERS, "question": "lstm"},
-        options=FUSION_OPTIONS,
+        options={**FUSION_OPTIONS, "tensor": {"size": 5}},  # of five modalities: three inputs and two heads' answers
         training={"epochs": 8, "rate": 2e-3, "augment": {"audio": LISTEN}},
         figure="without audio at most .477, without the picture .458, without the question .355",
     ),

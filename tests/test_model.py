@@ -225,6 +225,8 @@ assert keras.backend.backend() == "jax"
 model = keras.models.load_model(sys.argv[1])
 x = dict(np.load(sys.argv[2]))
 np.testing.assert_allclose(model.predict(x, verbose=0), np.load(sys.argv[3]), atol=1e-4)
+assert not model.jit_compile, "Keras no longer keeps TensorFlow's choice: the README need not say it"
+model.jit_compile = True
 history = model.fit(x, np.arange(64) % 3, epochs=1, batch_size=16, verbose=0).history
 assert np.isfinite(history["loss"][0]) and model.optimizer.iterations == 4, history
 assert not [name for name in sys.modules if name.startswith("mmkeras")]
