@@ -126,7 +126,7 @@ def questions(archives, seed):
     )
     spec = mk.ModelSpec(towers={**towers("image", "audio"), "question": "lstm"}, fusion={"kind": "concat", "depth": 2})
     found, start = {}, time.process_time()
-    options = {"epochs": 12, "learning_rate": 2e-3, "augment": LISTEN}
+    options = {"epochs": 12, "learning_rate": 2e-3, "warm_up": 0, "augment": LISTEN}
     found["scratch"] = course(one, spec, options, seed, start)
 
     start, single = time.process_time(), {}
@@ -142,7 +142,7 @@ def questions(archives, seed):
         for name, source in single.items():
             assert mk.transplant(source, model, towers=[name])["moved"].all()
 
-    options = {"epochs": 5, "learning_rate": 3e-3, "augment": LISTEN}
+    options = {"epochs": 4, "learning_rate": 3e-3, "warm_up": 0, "augment": LISTEN}
     found["pretrained"] = course(several, spec, options, seed, start, move)
     return found
 

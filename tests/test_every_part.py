@@ -88,7 +88,7 @@ import mmkeras.layers
 assert keras.backend.backend() == "jax"
 for folder in sorted(Path(sys.argv[1]).iterdir()):
     model = keras.models.load_model(folder / "model.keras", compile=False)
-    # compiled here: a model that was compiled on TensorFlow keeps its jit_compile=False, and runs operation by operation
+    # compiled here: one that was compiled on TensorFlow keeps jit_compile=False, and JAX runs it op by op
     model.compile(keras.optimizers.SGD(0.5), "sparse_categorical_crossentropy")
     assert model.jit_compile
     x, expected = dict(np.load(folder / "x.npz")), np.load(folder / "expected.npz")

@@ -4,6 +4,7 @@ import contracts
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import ops
 
 from mmkeras.errors import InputError
@@ -98,6 +99,16 @@ def test_mobile_reads_a_file_and_freezes(network, tmp_path):
     kernel, bias = large.get_layer("image_dense").get_weights()
     grid = ops.convert_to_numpy(network(x.astype("float32"), training=False)).reshape(5, 1, -1)
     np.testing.assert_allclose(contracts.outputs(large, x)[0], np.maximum(grid @ kernel + bias, 0), atol=1e-4)
+
+
+def test_mobile_counts_at_inference_what_it_saw_in_training():
+    """After some passes over the same rows the running statistics are theirs, so both answer alike."""
+    model, x = image({"kind": "mobile"}), contracts.sample(PICTURE)
+    training = tf.function(lambda: model(x, training=True))
+    for _ in range(150):
+        trained = training()
+    assert np.std(trained) > 0.1
+    np.testing.assert_allclose(contracts.outputs(model, x)[0], trained, atol=0.02)
 
 
 @pytest.mark.parametrize(

@@ -143,22 +143,30 @@ def mobile(
 
 
 def _mobile_network(size, weights, alpha, shape, name):
-    """MobileNetV3 without top and without its rescaling, which ours does in float32 whatever the policy."""
+    """MobileNetV3 without top and without its rescaling, which ours does in float32 whatever the policy.
+
+    Its batch normalisation gets the momentum 0.9. With the 0.999 of keras.applications, what a model has learned in a
+    thousand steps shows at inference by chance alone: written digits were told apart by .98 in training, by .10 after.
+    """
     network = {"small": keras.applications.MobileNetV3Small, "large": keras.applications.MobileNetV3Large}[size]
     options = {"input_shape": shape, "alpha": alpha, "include_top": False, "include_preprocessing": False}
     options["name"] = f"{name}_backbone"
     if weights == "imagenet":
         try:
-            return network(weights="imagenet", **options)
+            model = network(weights="imagenet", **options)
         except Exception as error:  # Keras raises a plain Exception where it cannot download
             raise InputError(
                 f"{name!r}: weights='imagenet' could not be had ({error}). Without a network give weights= the path of "
                 f"a file: on a machine with one, save keras.applications.MobileNetV3{size.capitalize()}"
                 "(weights='imagenet', include_top=False) with model.save_weights('x.weights.h5')"
             ) from error
-    model = network(weights=None, **options)
-    if weights is not None:
-        _load(model, weights, f"{name!r}: ")
+    else:
+        model = network(weights=None, **options)
+        if weights is not None:
+            _load(model, weights, f"{name!r}: ")
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.9
     return model
 
 

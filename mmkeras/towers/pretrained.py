@@ -39,7 +39,8 @@ def from_model(model, *, layer=None, trainable=False, preprocess=None, resize=No
     `(batch, steps, channels)` one by the mean of the steps that are there, or one a step, with the input's mask;
     `(batch, channels)` one token.
 
-    Batch normalisation in a model with trainable=True sees the placeholders of an input with optional=True.
+    Batch normalisation in a model with trainable=True sees the placeholders of an input with optional=True, and keeps
+    its momentum: with the 0.999 of keras.applications' MobileNets, inference lags a thousand steps behind training.
 
     Args:
         model: built `keras.Model`, functional or Sequential; with several outputs one is chosen by `layer`, or is named
