@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from mmkeras.decode.files import open_file
+
 NPY = b"\x93NUMPY"
 
 
@@ -50,7 +52,7 @@ def series_reason(path, feature):
 def read_series(path, feature):
     """The steps kept of a trace: `(at most length, channels)`, float32, finite. Raises ValueError."""
     try:
-        with open_binary(path) as file:
+        with open_file(path) as file:
             is_npy = file.read(len(NPY)) == NPY
             file.seek(0)
             values = _array(file, feature) if is_npy else _text(file, feature)
@@ -70,17 +72,6 @@ def read_series(path, feature):
 def as_path(value):
     """The str of what `tf.numpy_function` gives for a scalar string: bytes in a graph, an array eagerly."""
     return os.fsdecode(np.asarray(value, object).item())
-
-
-def open_binary(path):
-    """An open file of bytes; a URL's is in memory. Raises OSError or ValueError."""
-    if "://" not in path:
-        return open(path, "rb")
-    try:
-        with tf.io.gfile.GFile(path, "rb") as file:
-            return io.BytesIO(file.read())
-    except tf.errors.OpError as error:
-        raise ValueError(error.message) from error
 
 
 def open_npy(file):

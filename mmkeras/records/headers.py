@@ -7,8 +7,9 @@ import struct
 
 import numpy as np
 import soundfile
+import tensorflow as tf
 
-from mmkeras.records.manifest import open_file
+from mmkeras.decode.files import open_file
 
 PICTURES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
 BROKEN = (OSError, ValueError, LookupError, struct.error, ZeroDivisionError, RuntimeError)  # the last: soundfile's
@@ -180,8 +181,6 @@ def _inside(path):
     """The names in a folder, or None for a file."""
     if "://" not in path:
         return os.listdir(path) if os.path.isdir(path) else None
-    import tensorflow as tf
-
     try:
         return tf.io.gfile.listdir(path) if tf.io.gfile.isdir(path) else None
     except tf.errors.OpError as error:

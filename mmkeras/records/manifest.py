@@ -13,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 
+from mmkeras.decode.files import open_file
 from mmkeras.errors import InputError
 
 DELIMITERS = ",;\t|"
@@ -81,29 +83,10 @@ def is_file(path):
     """Whether a path or URL is that of a file."""
     if "://" not in path:
         return os.path.isfile(path)
-    import tensorflow as tf
-
     try:
         return tf.io.gfile.exists(path) and not tf.io.gfile.isdir(path)
     except tf.errors.OpError:  # a scheme that TensorFlow does not know
         return False
-
-
-def open_file(path):
-    """A file's bytes, to read and seek in: a local file opened, or one behind a URL that was fetched.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    if "://" not in path:
-        return open(path, "rb")
-    import tensorflow as tf
-
-    try:
-        with tf.io.gfile.GFile(path, "rb") as file:
-            return io.BytesIO(file.read())
-    except tf.errors.OpError as error:
-        raise OSError(error.message) from error
 
 
 def _place(path):
@@ -118,8 +101,6 @@ def _place(path):
 def _is_folder(path):
     if "://" not in path:
         return os.path.isdir(path)
-    import tensorflow as tf
-
     return tf.io.gfile.isdir(path)
 
 
@@ -246,6 +227,4 @@ def _walk(path):
 
     if "://" not in path:
         return os.walk(path, onerror=stop, followlinks=True)
-    import tensorflow as tf
-
     return tf.io.gfile.walk(path, onerror=stop)
