@@ -142,7 +142,7 @@ def questions(archives, seed):
         for name, source in single.items():
             assert mk.transplant(source, model, towers=[name])["moved"].all()
 
-    options = {"epochs": 4, "learning_rate": 3e-3, "warm_up": 0, "augment": LISTEN}
+    options = {"epochs": 5, "learning_rate": 3e-3, "warm_up": 0, "augment": LISTEN}
     found["pretrained"] = course(several, spec, options, seed, start, move)
     return found
 
