@@ -4,6 +4,7 @@ from .bundle import export
 from .distillation import distiller
 from .errors import InputError
 from .evaluation import Evaluation, absence_curve, evaluate, predict
+from .fine_tuning import freeze, rate_by_part
 from .fusion import fusion_shares
 from .heads import compile_args
 from .layers import Tokens
@@ -13,7 +14,7 @@ from .records import Records, Splits, read
 from .records.combining import combine
 from .retrieval import Retrieval, mismatched, retrieve
 from .schema import Audio, Category, Image, Labels, Number, Schema, Series, Tabular, Text, Video
-from .transfer import freeze, origins, rate_by_part, transplant
+from .transfer import origins, transplant
 from .tuning import TuningResult, hypermodel, tune
 from .verification import Verification, verify
 from .word_vectors import WordVectors, read_word_vectors

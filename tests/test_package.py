@@ -36,7 +36,8 @@ MAY_IMPORT = {
     "alignment": "errors layers registry",
     "model": "alignment errors fusion heads layers schema towers",
     "training": "errors heads model pipeline",
-    "transfer": "errors layers schema",
+    "fine_tuning": "errors layers",
+    "transfer": "errors fine_tuning schema",
     "distillation": "errors schema",
     "retrieval": "alignment decode errors pipeline plotting records schema",
     "evaluation": "errors heads model pipeline records schema",
@@ -63,6 +64,7 @@ WITHOUT_TENSORFLOW = [
     "registry",
     "errors",
     "serving",
+    "fine_tuning",
     "transfer",
     "distillation",
 ]

@@ -304,7 +304,7 @@ def test_weights_of_its_fusion_are_told_from_those_of_all():
     alone = contracts.small_schema(features, answer=mk.Category(["a", "b"]))
     more = contracts.small_schema(features, kind=mk.Category(["x", "y"], reads=("image", "table")), **alone.targets)
     source, target = mk.build(alone, **SMALL), mk.build(more, **SMALL)
-    table = mk.transplant(source, target, towers=[], body=True)
+    table = mk.transplant(source, target, towers=[], body=True, schemas=(alone, more))
     moved = dict(zip(table["weight"], table["moved"], strict=True))
     assert (moved["concat_dense0/kernel"], moved["kind_fusion/concat_dense0/kernel"]) == (True, False)
     dense = [model.get_layer("body").get_layer("concat_dense0") for model in (source, target)]

@@ -5,10 +5,11 @@ import tensorflow as tf
 
 import mmkeras as mk
 from mmkeras.errors import InputError
-from mmkeras.schema import Category, Image, Schema, Text
+from mmkeras.schema import Category, Image, Number, Schema, Tabular, Text
 
 ANSWER = {"answer": Category(classes=["x", "y"])}
 PICTURE = Image(8, 8, 1)
+NUMBER = Number(mean=0.0, deviation=1.0)
 
 
 def values(part):
@@ -74,7 +75,7 @@ def test_words_move_to_their_own_rows():
     table = mk.transplant(*models, towers={"q": "text"}, schemas=schemas)
     new = models[1].get_layer("text_tower").get_layer("text_embedding").embeddings.numpy()
     np.testing.assert_array_equal(new, [old[0], old[1], old[4], fresh[3], old[2]])  # padding, unknown, c, x, a
-    assert table.set_index("weight").loc["embedding/embeddings", "reason"] == "2 of 3 words"
+    assert table.set_index("weight").loc["embedding/embeddings", "reason"] == "4 of 5 rows"
     with pytest.raises(InputError, match=r"text: embedding/embeddings has a row for each word .* schemas="):
         mk.transplant(*models, towers={"q": "text"})
 
@@ -82,10 +83,123 @@ def test_words_move_to_their_own_rows():
 def test_the_body_moves_too():
     schema = Schema({"image": PICTURE}, ANSWER)
     source, target = mk.build(schema, width=8), mk.build(schema, width=8)
-    table = mk.transplant(source, target, body=True)
+    table = mk.transplant(source, target, body=True, schemas=(schema, schema))
     assert table["moved"].all()
     assert {"image_tower", "body"} == set(table["part"])
     assert same(source, target)
+
+
+def test_heads_of_other_classes_stay():
+    given, taken = (
+        Schema(
+            {"image": PICTURE},
+            {"answer": Category(classes=["x", "y"]), "kind": Category(classes=kinds, reads="image"), "n": NUMBER},
+        )
+        for kinds in (["a", "b"], ["b", "a"])
+    )
+    source, target = mk.build(given, width=4), mk.build(taken, width=4)
+    before = values(target.get_layer("body"))
+    table = mk.transplant(source, target, body=True, schemas=(given, taken)).set_index("weight")
+    stayed = ["kind/kernel", "kind/bias", "kind_token/kernel", "kind_token/bias"]
+    assert list(table.index[~table["moved"]]) == stayed
+    assert set(table.loc[stayed, "reason"]) == {"of other classes in the source"}
+    after, old = values(target.get_layer("body")), values(source.get_layer("body"))
+    for name in after:
+        np.testing.assert_array_equal(after[name], (before if name in stayed else old)[name])
+
+
+def test_a_body_takes_its_inputs_by_their_places(pair):
+    schemas = [Schema(dict.fromkeys(names, PICTURE), ANSWER) for names in (("a", "b"), ("b", "a"))]
+    models = [mk.build(schema, width=4) for schema in schemas]
+    with pytest.raises(InputError, match=r"the same order, .* the source has a, b, the target b, a"):
+        mk.transplant(*models, body=True, schemas=schemas)
+    assert mk.transplant(*models, {"a": "b", "b": "a"}, body=True, schemas=schemas)["moved"].all()
+    with pytest.raises(InputError, match=r"expected schemas to be .* received None"):
+        mk.transplant(*models, body=True)
+
+
+def test_nothing_is_changed_by_a_transplant_that_fails():
+    schemas = [Schema({"image": PICTURE, "q": Text(3, vocabulary=list(words))}, ANSWER) for words in ("ab", "ba")]
+    source, target = (mk.build(schema, width=4) for schema in schemas)
+    before = values(target)
+    with pytest.raises(InputError, match="q: embedding/embeddings has a row for each word"):
+        mk.transplant(source, target)
+    assert before.keys() == values(target).keys()
+    assert all(np.array_equal(before[name], after) for name, after in values(target).items())
+
+
+def test_an_absent_token_moves_and_stands_still_with_its_tower():
+    schema = Schema({"image": Image(8, 8, 1, optional=True), "other": PICTURE}, ANSWER)
+    source, target = (mk.build(schema, width=4) for _ in range(2))
+    table = mk.transplant(source, target, ["image"])
+    assert list(table["part"]) == 4 * ["image_tower"] + ["image_absent"]
+    assert table["moved"].all()
+    assert same(source.get_layer("image_absent"), target.get_layer("image_absent"))
+    mk.freeze(target, ["image"])
+    assert not target.get_layer("image_absent").trainable_weights
+    mk.freeze(target, ["image"], frozen=False)
+    assert len(target.get_layer("image_absent").trainable_weights) == 1
+    factors = mk.rate_by_part(keras.optimizers.SGD(), target, {"image": 0.1}).factors
+    assert factors["image_absent/token"] == 0.1
+    always = mk.build(Schema({"image": PICTURE}, ANSWER), width=4)
+    row = mk.transplant(always, target, ["image"]).iloc[-1]
+    assert (row["part"], row["moved"], row["reason"]) == ("image_absent", False, "no such weight in the source")
+
+
+@pytest.mark.parametrize("kind", ["mlp", "feature_tokens"])
+def test_words_of_a_table_move_to_their_own_rows(kind):
+    def schema(*vocabularies, columns=("colour", "form")):
+        numbers = {"numeric": ["n"], "means": [0.0], "deviations": [1.0]}
+        return Schema({"table": Tabular(categorical=columns, vocabularies=vocabularies, **numbers)}, ANSWER)
+
+    schemas = schema(["red", "blue"], ["round", "red"]), schema(["blue", "green"], ["red"])
+    models = [mk.build(one, towers={"table": kind}, width=8) for one in schemas]
+    fresh, (old, new) = tables(models[1]), map(tables, models)
+    report = mk.transplant(*models, schemas=schemas)
+    new = tables(models[1])
+    expected = [*old[[0, 1, 3]], fresh[3], *old[[4, 5, 7]]]  # hole, unknown, blue, green; hole, unknown, red
+    np.testing.assert_array_equal(new, expected)
+    assert report["moved"].all()
+    other = schema(["red"], ["round"], columns=("form", "colour"))
+    with pytest.raises(InputError, match=r"expected the columns of the source in their order, .*'colour', 'form'"):
+        mk.transplant(models[0], mk.build(other, towers={"table": kind}, width=8), schemas=(schemas[0], other))
+
+
+def tables(model):
+    """All rows of word vectors of a tower that reads a table."""
+    layers = model.get_layer("table_tower").layers
+    return np.concatenate([layer.embeddings for layer in layers if isinstance(layer, keras.layers.Embedding)])
+
+
+def test_a_text_model_of_another_vocabulary():
+    ids = keras.Input((3,), dtype="int32", name="ids")
+    backbone = keras.Model(ids, keras.layers.Embedding(9, 4, name="lookup")(ids))
+    schemas = [Schema({"q": Text(3, vocabulary=list(words))}, ANSWER) for words in ("ab", "ab", "ba")]
+    models = [mk.build(one, towers={"q": mk.towers.from_model(backbone)}, width=4) for one in schemas]
+    assert mk.transplant(models[0], models[1], schemas=schemas[:2])["moved"].all()
+    with pytest.raises(InputError, match="q: expected the source's vocabulary"):
+        mk.transplant(models[0], models[2], schemas=schemas[::2])
+    with pytest.raises(InputError, match="q: its model has a row for each word of a vocabulary"):
+        mk.transplant(models[0], models[1])
+
+
+def test_word_vectors_that_are_held_still_stay_so(tmp_path):
+    path = tmp_path / "vectors.txt"
+    path.write_text("a 1 2\nb 3 4\n")
+    schema = Schema({"q": Text(3, vocabulary=["a", "b"])}, ANSWER)
+    held, free = (
+        mk.build(schema, towers={"q": {"kind": "bag", "vectors": str(path), "train_vectors": train}}, width=4)
+        for train in (False, True)
+    )
+    mk.freeze(held, ["q"])
+    mk.freeze(held, ["q"], frozen=False)
+    held.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    mk.freeze(again, ["q"], frozen=False)
+    for model in (held, again):
+        [still] = model.get_layer("q_tower").non_trainable_weights
+        np.testing.assert_array_equal(still[2:], [[1, 2], [3, 4]])
+        assert mk.transplant(model, free, schemas=(schema, schema))["moved"].all()
 
 
 @pytest.mark.parametrize(
@@ -96,7 +210,6 @@ def test_the_body_moves_too():
         ({"towers": "image"}, "expected towers to be a list of inputs, received 'image'"),
         ({"schemas": 3}, "expected schemas to be the source's and the target's Schema, received 3"),
         ({"towers": []}, "none of 0 weights could be moved"),
-        ({"towers": {"image": "words"}}, "none of 4 weights could be moved .words_tower embedding/embeddings: no such"),
     ],
 )
 def test_what_cannot_be_moved(pair, options, message):
@@ -188,7 +301,7 @@ def test_parts_that_cannot_be_frozen(pair, parts, message):
         mk.freeze(pair[1], parts)
 
 
-def test_a_rate_for_each_part(pair, tmp_path):
+def test_a_rate_for_each_part(pair):
     _, model = pair
     schema = Schema({"image": PICTURE, "words": Text(3, vocabulary=["a", "b"])}, ANSWER)
     optimizer = mk.rate_by_part(keras.optimizers.SGD(0.5), model, {"image": 0.1, "body": 2})
@@ -292,7 +405,7 @@ def test_the_shared_space_moves_with_the_body():
     both = Schema({"left": PICTURE, "right": PICTURE}, ANSWER)
     source, target = (mk.build(both, width=4, align={"kind": "contrastive", "space": 3}) for _ in range(2))
     assert not mk.transplant(source, target)["part"].eq("alignment").any()
-    assert mk.transplant(source, target, body=True)["moved"].all()
+    assert mk.transplant(source, target, body=True, schemas=(both, both))["moved"].all()
     assert same(source, target)
     mk.freeze(target, ["alignment"])
     assert not target.get_layer("alignment").trainable_weights

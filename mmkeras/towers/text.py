@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from mmkeras.errors import InputError
-from mmkeras.layers import Tokens, check_counts, hide_padding, masked_mean, one_token
+from mmkeras.layers import Frozen, Tokens, check_counts, hide_padding, masked_mean, one_token
 from mmkeras.schema import Text
 from mmkeras.word_vectors import read_word_vectors
 
@@ -40,13 +40,15 @@ def word_vectors(x, mask, feature, name, *, embedding=None, vectors=None, train_
     options = {"name": f"{name}_embedding"}
     if vectors is not None:
         read = _read(vectors, feature.vocabulary, name)
-        options |= {"weights": [read.values], "trainable": train_vectors}
+        options |= {"weights": [read.values]}
         if embedding not in (None, read.values.shape[1]):
             raise InputError(f"{name!r}: {vectors} has vectors of {read.values.shape[1]} numbers, not {embedding!r}")
         embedding = read.values.shape[1]
     embedding = 64 if embedding is None else embedding
     check_counts(name, embedding=embedding)
-    return hide_padding(Tokens(keras.layers.Embedding(feature.tokens, embedding, **options)(x), mask)).values
+    table = keras.layers.Embedding(feature.tokens, embedding, **options)
+    table = table if train_vectors else Frozen(table, name=f"{name}_frozen")
+    return hide_padding(Tokens(table(x), mask)).values
 
 
 def _read(path, vocabulary, name):

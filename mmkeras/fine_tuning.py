@@ -1,0 +1,171 @@
+"""Training parts of a model of `mk.build`: which are held still, and at which rate the others learn.
+
+A saved model with an optimizer of `rate_by_part`: `import mmkeras.fine_tuning` before `keras.models.load_model`.
+"""
+
+from collections.abc import Mapping
+from numbers import Real
+
+import keras
+import numpy as np
+
+from mmkeras.errors import InputError, unknown
+from mmkeras.layers import Frozen
+
+WHOLE = ("alignment", "body")  # parts that are not of one input
+
+
+def part_names(model):
+    """Names of the model's parts."""
+    return {layer.name for layer in model.layers if layer.name in WHOLE or layer.name.endswith("_tower")}
+
+
+def part_of(model, name, whose):
+    """A sub-model by its name."""
+    if name not in part_names(model):
+        raise unknown("part", name, sorted(part_names(model)), where=f"the {whose}: ")
+    return model.get_layer(name)
+
+
+def _layers_of(model, name):
+    """The tower of an input and its absent token, or the part of this name."""
+    if name in WHOLE:
+        return [part_of(model, name, "model")]
+    return [part_of(model, f"{name}_tower", "model"), *absent_token(model, name)]
+
+
+def absent_token(model, name):
+    """The layer `<input>_absent` in a list, which is empty if the input is not optional."""
+    return [layer for layer in model.layers if layer.name == f"{name}_absent"]
+
+
+def freeze(model, parts, *, frozen=True):
+    """Hold parts of a model still in training, or let them go.
+
+    A frozen part keeps its weights, and its batch normalisation behaves as at inference; its dropout stays. What a
+    tower was built to hold still (the backbone of `mk.towers.from_model(..., trainable=False)`, word vectors of
+    `train_vectors=False`) stays frozen whatever is let go here. A compiled model is compiled anew, as nothing would
+    change without: its optimizer starts afresh, and a schedule of the rate with it. A view of `mk.grouped` shares the
+    parts: compile it again by hand.
+
+    Args:
+        model: `keras.Model` of `mk.build`.
+        parts: list of inputs, whose towers and absent tokens are meant, "body" (fusion and heads) and "alignment" (the
+            shared space).
+        frozen: False: they are trained again.
+
+    Returns:
+        dict of "trainable" and "frozen" -> number of single weights.
+
+    Raises:
+        InputError: an unknown part; a compiled model that Keras cannot compile again by itself (a loss that is a
+            function of one's own): nothing is changed then, freeze first and compile after it.
+    """
+    if isinstance(parts, str):
+        raise InputError(f"freeze: expected parts to be a list, received {parts!r}")
+    layers = [layer for name in parts for layer in _layers_of(model, name)]
+    config = _compiled_again(model) if model.compiled else None
+    for layer in layers:
+        layer.trainable = not frozen
+        for inner in getattr(layer, "layers", ()):
+            if isinstance(inner, Frozen):
+                inner.trainable = False
+    if config is not None:
+        model.compile_from_config(config)
+    counts = {"trainable": model.trainable_weights, "frozen": model.non_trainable_weights}
+    return {name: sum(int(np.prod(weight.shape)) for weight in weights) for name, weights in counts.items()}
+
+
+def _compiled_again(model):
+    """How the model was compiled, tried on a copy: one that fails half way would leave it without an optimizer."""
+    try:
+        config = model.get_compile_config()
+        # a config of its own: Keras takes things out of it
+        keras.Model(model.inputs, model.outputs).compile_from_config(model.get_compile_config())
+    except Exception as error:  # whatever Keras' deserialisation raises
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
+        raise InputError(f"freeze: cannot compile the model again ({reason}): freeze before compile") from error
+    if not config:
+        raise InputError("freeze: Keras does not know how the model was compiled: freeze before compile")
+    return config
+
+
+def rate_by_part(optimizer, model, rates):
+    """The optimizer with a learning rate of its own for parts of a model (discriminative fine-tuning: Howard and Ruder,
+    ULMFiT, 2018).
+
+    A weight's step is taken at its part's factor times the optimizer's rate, be that a number or a schedule; weight
+    decay acts at the optimizer's own. It is known to a saved model: `import mmkeras.fine_tuning` before `load_model`.
+
+    Args:
+        optimizer: an optimizer of `keras.optimizers`, e.g. `keras.optimizers.AdamW(1e-3)`.
+        model: `keras.Model` of `mk.build`.
+        rates: dict of input (whose tower and absent token are meant), "body" or "alignment" -> factor, above 0; others
+            have 1. A part that is not to be trained is frozen: `mk.freeze`.
+
+    Returns:
+        A new optimizer of the same kind and settings.
+
+    Raises:
+        InputError: an unknown part, a factor not above 0, an optimizer that is none of Keras', two weights of one path
+            with different factors (two towers over one backbone).
+    """
+    if type(optimizer) not in BY_PART:
+        raise InputError(f"rate_by_part: expected an optimizer of keras.optimizers, received {optimizer!r}")
+    if not isinstance(rates, Mapping):
+        raise InputError(f"rate_by_part: expected rates to be a dict of part -> factor, received {rates!r}")
+    factors = {}
+    for name, factor in rates.items():
+        if isinstance(factor, bool) or not isinstance(factor, Real) or not 0 < factor < float("inf"):
+            raise InputError(f"rate_by_part: {name!r}: expected a factor above 0, received {factor!r}")
+        factors |= {id(weight): float(factor) for layer in _layers_of(model, name) for weight in layer.weights}
+    return BY_PART[type(optimizer)].from_config({**optimizer.get_config(), "factors": _by_path(model, factors)})
+
+
+def _by_path(model, factors):
+    """Dict of a weight's path -> factor, where it has one, from one by the weight's id."""
+    found = {}
+    for weight in model.weights:
+        factor = factors.get(id(weight), 1.0)
+        if found.setdefault(weight.path, factor) != factor:
+            raise InputError(
+                f"rate_by_part: {weight.path!r} is the path of weights with the factors {found[weight.path]} and "
+                f"{factor}: expected other names of layers, or one factor for both"
+            )
+    return {path: factor for path, factor in found.items() if factor != 1.0}
+
+
+class ByPart:
+    """What `rate_by_part` adds to an optimizer.
+
+    Args:
+        factors: dict of a weight's path -> factor of the rate.
+    """
+
+    def __init__(self, *, factors, **options):
+        super().__init__(**options)
+        self.factors = dict(factors)
+
+    def update_step(self, gradient, variable, learning_rate):
+        """The optimizer's step, at the weight's own rate."""
+        path = self._trainable_variables[self._get_variable_index(variable)].path
+        super().update_step(gradient, variable, learning_rate * self.factors.get(path, 1.0))
+
+    def get_config(self):
+        """The optimizer's arguments."""
+        return {**super().get_config(), "factors": dict(self.factors)}
+
+
+def _by_part(kind):
+    return keras.saving.register_keras_serializable("mmkeras")(type(f"{kind.__name__}ByPart", (ByPart, kind), {}))
+
+
+def _kinds():
+    """Keras' optimizers that take a step for each weight."""
+    base = keras.optimizers.Optimizer
+    for kind in vars(keras.optimizers).values():
+        if isinstance(kind, type) and issubclass(kind, base) and kind.update_step is not base.update_step:
+            yield kind
+
+
+BY_PART = {kind: _by_part(kind) for kind in _kinds()}
