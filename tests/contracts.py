@@ -9,9 +9,9 @@ import pytest
 from keras import ops
 
 from mmkeras.fusion import fuse
-from mmkeras.heads import compile_args, head
+from mmkeras.heads import HEADS, compile_args, head
 from mmkeras.layers import Tokens
-from mmkeras.schema import Audio, Category, Image, Schema, Series, Tabular, Text, Video
+from mmkeras.schema import Audio, Category, Image, Labels, Number, Schema, Series, Tabular, Text, Video
 from mmkeras.towers import DEFAULTS, TOWERS, reads, tower
 
 WIDTH = 8
@@ -25,6 +25,12 @@ FEATURES = {
     ),
     "film": Video(3, 8, 7, 1),
 }
+EVERY_TARGET = (
+    Category(classes=["a", "b", "c"]),
+    Labels(classes=["a", "b", "c"]),
+    Number(mean=1000, deviation=20, unit="g"),
+)
+TARGETS = {kind: next(t for t in EVERY_TARGET if isinstance(t, HEADS[kind].kinds)) for kind in HEADS}
 READS = [
     (kind, name)
     for kind, part in TOWERS.items()
@@ -188,8 +194,8 @@ def fusion_model(choice, tokens, width=WIDTH):
 
 
 def head_model(choice, target, width=WIDTH):
-    x = keras.Input((width,))
-    return keras.Model(x, head(x, target, choice, name="answer"))
+    x = keras.Input((width,), name="vector")
+    return keras.Model([x], head(x, target, choice, name="answer"))
 
 
 def loss_of(target, truth, prediction):

@@ -1,9 +1,10 @@
-"""Laws of every tower, fusion and alignment that cost a graph or a process: SavedModel, JAX, the absent token.
+"""Laws of every tower, fusion, head and alignment that cost a graph or a process: SavedModel, JAX, the absent token.
 
-A part stands in a small model of its own, a tower with the first kind of input that it reads.
+A part stands in a small model of its own, a tower in one for each kind of input that it reads.
 """
 
 import inspect
+import json
 import subprocess
 import sys
 
@@ -16,16 +17,16 @@ import tensorflow as tf
 import mmkeras as mk
 from mmkeras.alignment import ALIGNMENTS
 from mmkeras.fusion import FUSIONS, fuse
+from mmkeras.heads import HEADS
 from mmkeras.layers import Tokens
 from mmkeras.towers import TOWERS
 
 ROWS = 16
-READS = {kind: next(name for other, name in contracts.READS if other == kind) for kind in TOWERS}
 
 
-def tower_model(kind):
+def tower_model(part):
     """A model of one tower, whose input is optional, and what it is fed."""
-    name = READS[kind]
+    kind, name = part.split("-")
     still = {option: 0.0 for option in inspect.signature(TOWERS[kind]).parameters if option.endswith("dropout")}
     if kind == "mobile":
         still["trainable"] = False  # the gradient of keras.applications' 150 layers alone takes JAX a minute to compile
@@ -51,6 +52,19 @@ def fusion_model(kind):
     return model, dict(zip(("image", "text", "text_there"), contracts.flat(tokens), strict=True))
 
 
+def optional_model(fusion):
+    """A model of a fusion of two inputs, both of them optional, and what it is fed."""
+    names = {"question": {"kind": "bag", "word_dropout": 0.0}, "trace": {"kind": "conv1d", "filters": 4}}
+    schema = contracts.small_schema(contracts.optional({name: contracts.FEATURES[name] for name in names}))
+    return mk.build(schema, towers=names, fusion=fusion, width=8), contracts.samples(schema, ROWS)
+
+
+def head_model(kind):
+    """A model of one head, and what it is fed."""
+    model = contracts.head_model(kind, contracts.TARGETS[kind])
+    return model, {"vector": np.random.default_rng(0).normal(size=(ROWS, contracts.WIDTH)).astype("float32")}
+
+
 def alignment_model(kind):
     """A model of two inputs, one of them optional, with a shared space beside its head, and what it is fed."""
     names = {"question": {"kind": "bag", "word_dropout": 0.0}, "trace": {"kind": "conv1d", "filters": 4}}
@@ -60,15 +74,23 @@ def alignment_model(kind):
 
 
 MAKE = {
-    "towers": (tower_model, TOWERS),
-    "fusions": (fusion_model, FUSIONS),
-    "alignments": (alignment_model, ALIGNMENTS),
+    "towers": (tower_model, ["-".join(pair) for pair in contracts.READS]),
+    "fusions": (fusion_model, [*FUSIONS]),
+    "heads": (head_model, [*HEADS]),
+    "alignments": (alignment_model, [*ALIGNMENTS]),
 }
-EVERY = [pytest.param(make, kind, id=f"{kind}") for make, kinds in MAKE.values() for kind in kinds]
+EVERY = [pytest.param(make, kind, id=f"{family}-{kind}") for family, (make, kinds) in MAKE.items() for kind in kinds]
 
 
-def truth(x):
-    return np.arange(len(next(iter(x.values())))) % 3
+def truth_and_loss(kind, x):
+    """Truths for the rows, and the loss by which the part learns them: a head's own, with its options."""
+    numbers = np.arange(len(next(iter(x.values())))) % 3
+    target = contracts.TARGETS.get(kind)
+    options = {"focal": 2.0, "label_smoothing": 0.1} if kind in ("softmax", "sigmoid") else {}
+    loss = HEADS[kind].loss(target, **options) if target else keras.losses.SparseCategoricalCrossentropy()
+    if isinstance(target, mk.Labels):
+        return np.eye(3, dtype="float32")[numbers], loss
+    return (numbers * 20.0 if isinstance(target, mk.Number) else numbers), loss
 
 
 @pytest.mark.parametrize(("make", "kind"), EVERY)
@@ -81,18 +103,19 @@ def test_saved_model_is_equal(make, kind, tmp_path):
 
 
 JAX = """
-import sys
+import json, sys
 from pathlib import Path
 import keras, numpy as np
-import mmkeras.layers
+import mmkeras.model
 assert keras.backend.backend() == "jax"
 for folder in sorted(Path(sys.argv[1]).iterdir()):
     model = keras.models.load_model(folder / "model.keras", compile=False)
     # compiled here: one that was compiled on TensorFlow keeps jit_compile=False, and JAX runs it op by op
-    model.compile(keras.optimizers.SGD(0.5), "sparse_categorical_crossentropy")
+    loss = keras.losses.deserialize(json.loads((folder / "loss.json").read_text()))
+    model.compile(keras.optimizers.SGD(0.5), loss)
     assert model.jit_compile
     x, expected = dict(np.load(folder / "x.npz")), np.load(folder / "expected.npz")
-    loss = model.train_on_batch(x, np.arange(len(next(iter(x.values())))) % 3)  # one function to compile, no other
+    loss = model.train_on_batch(x, expected["truth"])  # one function to compile, no other
     np.testing.assert_allclose(loss, expected["loss"], rtol=1e-4, err_msg=folder.name)
     for weight in model.trainable_weights:
         np.testing.assert_allclose(weight, expected[weight.path], atol=5e-4, err_msg=f"{folder.name} {weight.path}")
@@ -110,30 +133,42 @@ def test_one_step_on_jax_is_the_step_on_tensorflow(family, tmp_path):
         folder.mkdir(parents=True)
         keras.utils.set_random_seed(0)
         model, x = make(kind)
+        truth, loss = truth_and_loss(kind, x)
+        (folder / "loss.json").write_text(json.dumps(keras.losses.serialize(loss)))
         model.save(folder / "model.keras")
         np.savez(folder / "x.npz", **x)
         before = model.get_weights()
-        model.compile(keras.optimizers.SGD(0.5), "sparse_categorical_crossentropy", run_eagerly=True)
-        loss = model.train_on_batch(x, truth(x))
+        model.compile(keras.optimizers.SGD(0.5), loss, run_eagerly=True)
+        loss = model.train_on_batch(x, truth)
         moved = [np.abs(new - old).max() for new, old in zip(model.get_weights(), before, strict=True)]
         assert max(moved) > 1e-2, f"expected a step of {kind} that can be seen"
-        np.savez(folder / "expected.npz", loss=loss, **{w.path: w.numpy() for w in model.trainable_weights})
+        after = {weight.path: weight.numpy() for weight in model.trainable_weights}
+        np.savez(folder / "expected.npz", truth=truth, loss=loss, **after)
     command = [sys.executable, "-c", JAX, str(tmp_path / "parts")]
     done = subprocess.run(command, env=contracts.jax_environment(tmp_path), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-@pytest.mark.parametrize("kind", TOWERS)
-def test_what_is_absent_reaches_no_answer_and_no_weight(kind):
-    """Behind every tower the absent token stands, whatever the input holds, and in training no gradient passes."""
-    model, x = tower_model(kind)
-    absent = {name: np.zeros_like(value) if name.endswith("_present") else value for name, value in x.items()}
-    other = {name: np.ones_like(value) if value.dtype != bool else value for name, value in absent.items()}
-    np.testing.assert_array_equal(contracts.outputs(model, other), contracts.outputs(model, absent))
-    tower, token = (model.get_layer(f"{READS[kind]}_{part}") for part in ("tower", "absent"))
-    before = tower.trainable_weights, [w.numpy() for w in tower.trainable_weights], token.get_weights()[0]
-    model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy", run_eagerly=True)
-    model.train_on_batch(absent, truth(absent))
-    for weight, old in zip(*before[:2], strict=True):
-        np.testing.assert_array_equal(weight.numpy(), old, err_msg=weight.path)
-    assert not np.array_equal(token.get_weights()[0], before[2])
+ABSENT = [(tower_model, kind) for kind in MAKE["towers"][1]] + [(optional_model, kind) for kind in FUSIONS]
+
+
+@pytest.mark.parametrize(("make", "kind"), ABSENT, ids=[kind for _, kind in ABSENT])
+def test_what_is_absent_reaches_no_answer_and_no_weight(make, kind):
+    """Behind every tower, and before every fusion, the absent token stands in its place.
+
+    Whatever the input holds changes no answer; in training no gradient passes to the tower, and the token learns.
+    """
+    model, x = make(kind)
+    names = [name.removesuffix("_present") for name in x if name.endswith("_present")]
+    for name in names:
+        absent = {**x, f"{name}_present": np.zeros(ROWS, bool)}
+        own = [key for key in (name, f"{name}_length") if key in x]
+        other = {**absent, **{key: np.ones_like(x[key]) for key in own}}
+        np.testing.assert_array_equal(contracts.outputs(model, other), contracts.outputs(model, absent))
+        tower, token = (model.get_layer(f"{name}_{part}") for part in ("tower", "absent"))
+        before = tower.trainable_weights, [w.numpy() for w in tower.trainable_weights], token.get_weights()[0]
+        model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy", run_eagerly=True)
+        model.train_on_batch(absent, truth_and_loss("", x)[0])
+        for weight, old in zip(*before[:2], strict=True):
+            np.testing.assert_array_equal(weight.numpy(), old, err_msg=weight.path)
+        assert not np.array_equal(token.get_weights()[0], before[2])

@@ -8,10 +8,8 @@ from mmkeras.errors import InputError
 from mmkeras.heads import HEADS, R2, AbsoluteError, Crossentropy, SquaredDeviations
 from mmkeras.schema import Category, Labels, Number
 
-TARGET = Category(classes=["a", "b", "c"])
-LABELS = Labels(classes=["a", "b", "c"])
-NUMBER = Number(mean=1000, deviation=20, unit="g")
-TARGETS = {kind: next(t for t in (TARGET, LABELS, NUMBER) if isinstance(t, HEADS[kind].kinds)) for kind in HEADS}
+TARGETS = contracts.TARGETS
+TARGET, LABELS, NUMBER = contracts.EVERY_TARGET
 X = np.random.default_rng(0).normal(size=(6, contracts.WIDTH)).astype("float32")
 every_head = pytest.mark.parametrize("kind", sorted(HEADS))
 
@@ -37,9 +35,12 @@ def test_order_of_the_batch(kind):
 
 @every_head
 def test_the_head_is_float32_under_mixed_precision(kind):
+    """And it trains: its vector is bfloat16, its answers, loss and weights are not."""
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        assert contracts.head_model({"kind": kind, "dropout": 0.1}, TARGETS[kind]).output.dtype == "float32"
+        model = contracts.head_model({"kind": kind, "dropout": 0.1}, TARGETS[kind])
+        assert model.output.dtype == "float32"
+        contracts.gradients_reach_every_weight(model, X)
     finally:
         keras.config.set_dtype_policy("float32")
 
