@@ -8,7 +8,8 @@ from .fine_tuning import freeze, rate_by_part
 from .fusion import fusion_shares
 from .heads import compile_args
 from .layers import Tokens
-from .model import ModelSpec, build, grouped
+from .model import build, grouped
+from .model_spec import ModelSpec
 from .pipeline import Shards, batches, read_shards, write_shards
 from .records import Records, Splits, read
 from .records.combining import combine

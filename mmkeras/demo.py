@@ -10,7 +10,7 @@ from mmkeras.bundle import ask, export
 from mmkeras.datasets import keypad, keypad_ceilings
 from mmkeras.errors import InputError
 from mmkeras.evaluation import evaluate
-from mmkeras.model import ModelSpec
+from mmkeras.model_spec import ModelSpec
 from mmkeras.records import read
 from mmkeras.schema import Audio, Category, Image, Schema, Text
 from mmkeras.training import Training, fit, prepare

@@ -1,7 +1,9 @@
 """The catalogues of towers, fusions and heads are plain dicts: how a part is added, found and given its options."""
 
 import inspect
+import math
 from collections.abc import Mapping
+from numbers import Real
 
 from mmkeras.errors import InputError, unknown
 
@@ -39,6 +41,18 @@ def choose(kind, table, choice, where):
     return name, table[name], options
 
 
+def is_number(value, least, above=False):
+    """Whether it is a finite number from `least`, or above it."""
+    right = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    return right and (value > least if above else value >= least)
+
+
+def check_share(option, value, where):
+    """Raise an `InputError` if the option is a share, as "dropout", and the value is not from 0 to below 1."""
+    if option.endswith(("dropout", "label_smoothing")) and not (is_number(value, least=0) and value < 1):
+        raise InputError(f"{where}expected {option} to be from 0 to below 1, received {value!r}")
+
+
 def own_options(part, given):
     """Names of the options that a part has of its own: its keyword arguments but the `given` ones."""
     parameters = inspect.signature(part).parameters
@@ -48,8 +62,9 @@ def own_options(part, given):
 def arguments(kind, name, part, options, given, where):
     """Keyword arguments for a part: its options, checked, and those of the `given` that it asks for."""
     own = own_options(part, given)
-    for option in options:
+    for option, value in options.items():
         if option not in own:
             raise unknown(f"option of {kind} {name!r}:", option, own, where)
+        check_share(option, value, where)
     parameters = inspect.signature(part).parameters
     return {**options, **{key: value for key, value in given.items() if key in parameters}}

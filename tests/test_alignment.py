@@ -354,6 +354,10 @@ def test_what_has_no_space():
     with pytest.raises(InputError, match=r"expected targets in the schema, or align=\.\.\."):
         mk.build(schema(targets={}))
     alone = schema(targets={})
+    for options in ({"fusion": "gated"}, {"modality_dropout": 0.5}, {"align": {"kind": "mse", "through": True}}):
+        (option,) = options
+        with pytest.raises(InputError, match=f"expected no {option} that acts behind the shared space"):
+            mk.build(alone, width=4, **{"align": "mse", **options})
     with pytest.raises(InputError, match="compile_args: expected targets in the schema, received none"):
         mk.compile_args(alone)
     with pytest.raises(InputError, match="export: expected a schema with targets, received one without"):

@@ -166,6 +166,8 @@ def test_attention_has_the_numbers_of_keras_multi_head_attention():
     ("choice", "message"),
     [
         ("atention", "unknown fusion 'atention'; did you mean 'attention'"),
+        ({"kind": "concat", "dropout": 1}, "expected dropout to be from 0 to below 1, received 1"),
+        ({"kind": "attention", "dropout": "0.1"}, "expected dropout to be from 0 to below 1, received '0.1'"),
         ({"kind": "concat", "droput": 0.1}, "unknown option of fusion 'concat': 'droput'; did you mean 'dropout'"),
         ({"kind": "attention", "heads": 3}, "expected width to be a multiple of heads, received width=8, heads=3"),
         ({"kind": "concat", "depth": 0}, "fusion 'concat': expected depth to be a whole number from 1, received 0"),

@@ -180,8 +180,11 @@ def test_label_smoothing_and_focal_loss_of_labels_by_hand():
     focal = loss_of({"kind": "sigmoid", "focal": 2.0}, truth, p, LABELS)
     assert focal == pytest.approx((-((1 - right) ** 2) * np.log(right)).mean(), rel=1e-4)
     q = truth * 0.8 + 0.1
+    plain = -(q * np.log(p) + (1 - q) * np.log(1 - p))
     smooth = loss_of({"kind": "sigmoid", "label_smoothing": 0.2}, truth, p, LABELS)
-    assert smooth == pytest.approx(-(q * np.log(p) + (1 - q) * np.log(1 - p)).mean(), rel=1e-4)
+    assert smooth == pytest.approx(plain.mean(), rel=1e-4)
+    both = loss_of({"kind": "sigmoid", "label_smoothing": 0.2, "focal": 2.0}, truth, p, LABELS)
+    assert both == pytest.approx(((1 - q * p - (1 - q) * (1 - p)) ** 2 * plain).mean(), rel=1e-4)
 
 
 def loss_of(choice, truth, prediction, target=TARGET):

@@ -5,6 +5,7 @@ import keras
 import numpy as np
 import pytest
 
+from mmkeras.errors import InputError
 from mmkeras.layers import NumberTokens
 from mmkeras.schema import Audio, Tabular
 from mmkeras.towers import tower
@@ -133,3 +134,18 @@ def test_feature_tokens_of_one_kind(columns):
     feature = Tabular(**columns, **fitted, vocabularies=words)
     model = contracts.small_tower("feature_tokens", "table", "all", feature=feature)
     assert contracts.outputs(model, contracts.sample(feature))[0].shape == (5, 2, 8)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"hop": 0}, r"'audio': expected hop to be seconds from 0\.00025, a sample at 4000 Hz, received 0"),
+        ({"window": -1}, "expected window to be seconds from .* received -1"),
+        ({"mels": 0}, "expected mels to be a whole number above 0, received 0"),
+        ({"depth": 0}, "expected depth to be a whole number above 0, received 0"),
+        ({"kind": "waveform", "window": "10 ms"}, "expected window to be seconds from .* received '10 ms'"),
+    ],
+)
+def test_options_of_a_spectrogram_that_cannot_be(options, message):
+    with pytest.raises(InputError, match=message):
+        tower(SOUND, {"kind": "spectrogram", **options}, width=8, name="audio")

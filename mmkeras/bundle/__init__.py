@@ -31,7 +31,7 @@ from mmkeras.bundle.signatures import STATUSES, archive_of, set_methods
 from mmkeras.bundle.versions import write_version
 from mmkeras.errors import InputError, unknown
 from mmkeras.evaluation import Evaluation, check_model
-from mmkeras.model import ModelSpec
+from mmkeras.model_spec import ModelSpec
 from mmkeras.records import Records
 from mmkeras.schema import Number, Schema
 from mmkeras.transfer import origins

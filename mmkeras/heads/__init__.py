@@ -3,10 +3,8 @@
 Every metric gives the rows the weights that they have in the loss, so an absent target counts in neither.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Real
 
 import keras
 
@@ -14,7 +12,7 @@ from mmkeras.errors import InputError, unknown
 from mmkeras.heads.losses import Crossentropy, SquaredDeviations, WeightedLoss
 from mmkeras.heads.metrics import R2, AbsoluteError
 from mmkeras.layers import LossWeight, WeightedMean
-from mmkeras.registry import choose, own_options, registrar
+from mmkeras.registry import check_share, choose, is_number, own_options, registrar
 from mmkeras.schema import Category, Labels, Number
 
 
@@ -99,6 +97,9 @@ def softmax_loss(target, *, label_smoothing=0.0, focal=0.0):
 def sigmoid_loss(target, *, label_smoothing=0.0, focal=0.0):
     """Binary crossentropy, the mean over the classes.
 
+    `-mean_c (1 - r_c)^focal (q_c log p_c + (1 - q_c) log(1 - p_c))` with `q = (1 - label_smoothing) truth +
+    label_smoothing / 2` and `r = q p + (1 - q) (1 - p)`; without the focal loss's alpha, so that focal=0 is plain.
+
     Args:
         target: `Labels`.
         label_smoothing: 0 to below 1: truths become half of it and 1 less half of it.
@@ -172,23 +173,17 @@ def _choose(target, choice, name):
             f"{where}expected a head for {type(target).__name__} ({fitting}), received {kind!r}, which is for {serves}"
         )
     weight = options.pop("weight", 1.0)
-    if weight != "learned" and not _is_number(weight, least=0, above=True):
+    if weight != "learned" and not is_number(weight, least=0, above=True):
         raise InputError(f"{where}expected weight to be a number above 0 or 'learned', received {weight!r}")
     own, of_loss = own_options(part.output, ("target", "name")), own_options(part.loss, ())
     for option, value in options.items():
         if option not in (*own, *of_loss):
             raise unknown(f"option of head {kind!r}:", option, [*own, *of_loss, "weight"], where)
-        if option == "focal" and not _is_number(value, least=0):
+        if option == "focal" and not is_number(value, least=0):
             raise InputError(f"{where}expected focal to be a number from 0, received {value!r}")
-        if option in ("label_smoothing", "dropout") and not (_is_number(value, least=0) and value < 1):
-            raise InputError(f"{where}expected {option} to be from 0 to below 1, received {value!r}")
+        check_share(option, value, where)
     taken = [{option: options[option] for option in known if option in options} for known in (own, of_loss)]
     return Choice(part, *taken, weight if weight == "learned" else float(weight))
-
-
-def _is_number(value, least, above=False):
-    right = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    return right and (value > least if above else value >= least)
 
 
 def head(x, target, choice, *, name):

@@ -15,14 +15,22 @@ from mmkeras.layers.alignment import (
     UnitLength,
     reverse_gradient,
 )
-from mmkeras.layers.blocks import SinePositions, attend, check_heads, conv_blocks, grid_tokens, transformer_block
+from mmkeras.layers.blocks import (
+    SinePositions,
+    attend,
+    check_heads,
+    conv_blocks,
+    grid_tokens,
+    halvings,
+    transformer_block,
+)
 from mmkeras.layers.columns import NumberTokens
 from mmkeras.layers.frozen import Frozen
 from mmkeras.layers.loss_weight import LossWeight
 from mmkeras.layers.mixing import LearnedTokens, WeightedMean
-from mmkeras.layers.sequences import check_counts, encode, placed, recurrent
+from mmkeras.layers.sequences import encode, placed, recurrent
 from mmkeras.layers.spec_augment import SpecAugment
-from mmkeras.layers.tokens import AbsentToken, Tokens, check_tokens, hide_padding, masked_mean, one_token
+from mmkeras.layers.tokens import AbsentToken, Tokens, check_counts, check_tokens, hide_padding, masked_mean, one_token
 
 __all__ = [
     "AbsentToken",
@@ -49,6 +57,7 @@ __all__ = [
     "conv_blocks",
     "encode",
     "grid_tokens",
+    "halvings",
     "hide_padding",
     "masked_mean",
     "one_token",

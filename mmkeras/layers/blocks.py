@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from mmkeras.errors import InputError
-from mmkeras.layers.tokens import Tokens, check_tokens, one_token
+from mmkeras.layers.tokens import Tokens, check_counts, check_tokens, one_token
 
 
 def conv_blocks(x, *, width, filters, depth, dropout, tokens, name, pool=True):
@@ -25,8 +25,8 @@ def conv_blocks(x, *, width, filters, depth, dropout, tokens, name, pool=True):
         `Tokens` of `(batch, 1 or places, width)`.
     """
     check_tokens(tokens, name)
-    if depth is None:
-        depth = max(1, (min(x.shape[1:3]) - 1).bit_length() - 2)
+    depth = halvings(x) if depth is None else depth
+    check_counts(name, filters=filters, depth=depth)
     for block in range(depth):
         convolve = keras.layers.Conv2D(
             filters * 2**block,
@@ -40,6 +40,11 @@ def conv_blocks(x, *, width, filters, depth, dropout, tokens, name, pool=True):
         if pool:
             x = keras.layers.MaxPooling2D(2, padding="same", name=f"{name}_pool{block}")(x)
     return grid_tokens(x, width=width, dropout=dropout, tokens=tokens, name=name)
+
+
+def halvings(x):
+    """How often a picture `(batch, height, width_px, channels)` is halved until its shorter side is at most 4."""
+    return max(1, (min(x.shape[1:3]) - 1).bit_length() - 2)
 
 
 def grid_tokens(x, *, width, dropout, tokens, name):

@@ -5,16 +5,9 @@ from keras import ops
 
 from mmkeras.errors import InputError
 from mmkeras.layers.blocks import SinePositions, check_heads, transformer_block
-from mmkeras.layers.tokens import Tokens, check_tokens, hide_padding, masked_mean, one_token
+from mmkeras.layers.tokens import Tokens, check_counts, check_tokens, hide_padding, masked_mean, one_token
 
 CELLS = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU}
-
-
-def check_counts(name, **counts):
-    """Raise an `InputError` unless these options of the input `name` are whole numbers above 0."""
-    for option, count in counts.items():
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise InputError(f"{name!r}: expected {option} to be a whole number above 0, received {count!r}")
 
 
 def recurrent(x, mask, *, cell, width, layers=1, bidirectional=False, dropout=0.0, tokens="one", name):

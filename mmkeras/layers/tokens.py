@@ -45,6 +45,13 @@ def one_token(vector):
     return Tokens(ops.expand_dims(vector, 1))
 
 
+def check_counts(name, **counts):
+    """Raise an `InputError` unless these options of the input `name` are whole numbers above 0."""
+    for option, count in counts.items():
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise InputError(f"{name!r}: expected {option} to be a whole number above 0, received {count!r}")
+
+
 def check_tokens(tokens, name):
     """Raise an `InputError` unless a tower's option `tokens` is "one" or "all"."""
     if tokens not in ("one", "all"):

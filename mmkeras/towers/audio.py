@@ -17,6 +17,7 @@ from mmkeras.layers import (
     placed,
     recurrent,
 )
+from mmkeras.registry import is_number
 from mmkeras.schema import Audio
 
 
@@ -35,12 +36,13 @@ def log_mel(x, feature, name, *, mels=64, window=0.032, hop=0.016, spec_augment=
             `keras.models.load_model`: the model is no longer made of stock Keras layers alone.
 
     Raises:
-        InputError: wrong options of spec_augment.
+        InputError: wrong options of spec_augment; no mels; window or hop shorter than a sample.
     """
-    length = 1 << (round(feature.rate * window) - 1).bit_length()
+    check_counts(name, mels=mels)
+    length = 1 << (_samples(window, feature, "window", name) - 1).bit_length()
     mel = keras.layers.MelSpectrogram(
         fft_length=length,
-        sequence_stride=round(feature.rate * hop),
+        sequence_stride=_samples(hop, feature, "hop", name),
         sampling_rate=feature.rate,
         num_mel_bins=mels,
         top_db=1000.0,  # Keras cuts this far below the loudest of the whole batch: rows would hear each other
@@ -50,6 +52,16 @@ def log_mel(x, feature, name, *, mels=64, window=0.032, hop=0.016, spec_augment=
     # decibels from about -100 to 40 become about -1.2 to 1.6: float32 until here, whatever the policy
     mel = keras.layers.Rescaling(1 / 50, offset=0.8, dtype="float32", name=f"{name}_decibels")(mel)
     return mel if spec_augment is None else _spec_augment(spec_augment, name)(mel)
+
+
+def _samples(seconds, feature, option, name):
+    """Number of samples of an option in seconds."""
+    if not is_number(seconds, least=1 / feature.rate):
+        raise InputError(
+            f"{name!r}: expected {option} to be seconds from {1 / feature.rate:.2g}, a sample at {feature.rate} Hz, "
+            f"received {seconds!r}"
+        )
+    return round(feature.rate * seconds)
 
 
 def _picture(mel, name):
@@ -72,7 +84,7 @@ def spectrogram(
     tokens="one",
     spec_augment=None,
 ):
-    """Convolutions over the log-mel spectrogram of a recording.
+    """Convolutions over the log-mel spectrogram of a recording (Hershey et al., CNN architectures for audio, 2017).
 
     Args:
         x: `(batch, samples)`, float32 in [-1, 1].
@@ -87,6 +99,9 @@ def spectrogram(
 
     Returns:
         `Tokens` of `(batch, 1 or places, width)`, no mask.
+
+    Raises:
+        InputError: an option out of its range.
     """
     mel = log_mel(x, feature, name, mels=mels, window=window, hop=hop, spec_augment=spec_augment)
     own = {"filters": filters, "depth": depth, "dropout": dropout, "tokens": tokens}
@@ -130,6 +145,9 @@ def spectrogram_lstm(
 
     Returns:
         `Tokens` of `(batch, 1, width)` or `(batch, frames / 2**depth, width)`, rounded up, no mask.
+
+    Raises:
+        InputError: an option out of its range.
     """
     check_counts(name, filters=filters, depth=depth)
     mel = log_mel(x, feature, name, mels=mels, window=window, hop=hop, spec_augment=spec_augment)
@@ -178,6 +196,9 @@ def spectrogram_transformer(
 
     Returns:
         `Tokens` of `(batch, 1 or patches, width)`, no mask.
+
+    Raises:
+        InputError: a width that is no multiple of heads, an option out of its range.
     """
     check_counts(name, patch=patch)
     mel = log_mel(x, feature, name, mels=mels, window=window, hop=hop, spec_augment=spec_augment)
@@ -211,10 +232,13 @@ def waveform(x, *, feature: Audio, width, name, window=0.01, filters=32, depth=N
 
     Returns:
         `Tokens` of `(batch, 1 or steps, width)`, no mask.
+
+    Raises:
+        InputError: an option out of its range.
     """
     check_tokens(tokens, name)
     check_counts(name, filters=filters)
-    kernel = max(8, round(feature.rate * window))
+    kernel = max(8, _samples(window, feature, "window", name))
     x = keras.layers.Reshape((feature.samples, 1), name=f"{name}_channel")(x)
     x = _normed_conv(x, filters, kernel, kernel // 8, f"{name}_conv0")
     if depth is None:

@@ -6,8 +6,7 @@ from pathlib import Path
 import keras
 
 from mmkeras.errors import InputError, unknown
-from mmkeras.layers import SinePositions, check_tokens, conv_blocks, grid_tokens
-from mmkeras.layers.sequences import check_counts, encode
+from mmkeras.layers import SinePositions, check_counts, check_tokens, conv_blocks, encode, grid_tokens, halvings
 from mmkeras.schema import Image
 from mmkeras.towers.pretrained import as_picture, read_with
 
@@ -21,7 +20,7 @@ def _rescaled(x, name):
 
 
 def conv(x, *, feature: Image, width, name, filters=32, depth=None, dropout=0.0, tokens="one"):
-    """Convolutions over a picture (Conv2D and max-pool).
+    """Convolutions over a picture (Conv2D and max-pool: LeCun et al., Gradient-based learning, 1998).
 
     Args:
         x: `(batch, height, width_px, channels)`, uint8, 0 to 255.
@@ -35,6 +34,9 @@ def conv(x, *, feature: Image, width, name, filters=32, depth=None, dropout=0.0,
 
     Returns:
         `Tokens` of `(batch, 1 or places, width)`, no mask.
+
+    Raises:
+        InputError: an option out of its range.
     """
     x = _rescaled(x, name)
     return conv_blocks(x, width=width, filters=filters, depth=depth, dropout=dropout, tokens=tokens, name=name)
@@ -60,10 +62,12 @@ def residual(x, *, feature: Image, width, name, filters=32, depth=None, dropout=
 
     Returns:
         `Tokens` of `(batch, 1 or places, width)`, no mask.
+
+    Raises:
+        InputError: an option out of its range.
     """
     check_tokens(tokens, name)
-    if depth is None:
-        depth = max(1, (min(x.shape[1:3]) - 1).bit_length() - 2)
+    depth = halvings(x) if depth is None else depth
     check_counts(name, filters=filters, depth=depth)
     x = _convolution(_rescaled(x, name), filters, f"{name}_conv")
     for block in range(depth):
@@ -199,6 +203,9 @@ def vit(x, *, feature: Image, width, name, patch=None, depth=2, heads=4, dropout
 
     Returns:
         `Tokens` of `(batch, 1 or patches, width)`, no mask.
+
+    Raises:
+        InputError: a patch larger than the picture, a width that is no multiple of heads, an option out of its range.
     """
     longer = max(x.shape[1:3])
     if patch is None:

@@ -112,6 +112,9 @@ def lstm(
 
     Returns:
         `Tokens` of `(batch, 1, width)` without a mask, or `(batch, steps, width)` with the mask.
+
+    Raises:
+        InputError: an option out of its range or of another kind of input.
     """
     front = {"embedding": embedding, "vectors": vectors, "train_vectors": train_vectors}
     x = steps(x, mask, feature, name, **front, mels=mels, window=window, hop=hop)
@@ -151,6 +154,9 @@ def gru(
 
     Returns:
         `Tokens` of `(batch, 1, width)` without a mask, or `(batch, steps, width)` with the mask.
+
+    Raises:
+        InputError: an option out of its range or of another kind of input.
     """
     front = {"embedding": embedding, "vectors": vectors, "train_vectors": train_vectors}
     x = steps(x, mask, feature, name, **front, mels=mels, window=window, hop=hop)
@@ -205,6 +211,9 @@ def conv1d(
     Returns:
         `Tokens` of `(batch, 1, width)` without a mask, or `(batch, steps / stride**depth, width)` with a mask, rounded
         up.
+
+    Raises:
+        InputError: an option out of its range or of another kind of input.
     """
     check_tokens(tokens, name)
     front = {"embedding": embedding, "vectors": vectors, "train_vectors": train_vectors}
@@ -277,6 +286,9 @@ def transformer(
 
     Returns:
         `Tokens` of `(batch, 1, width)` without a mask, or `(batch, steps / patch, width)` with a mask, rounded up.
+
+    Raises:
+        InputError: a width that is no multiple of heads, an option out of its range or of another kind of input.
     """
     front = {"embedding": embedding, "vectors": vectors, "train_vectors": train_vectors}
     x = steps(x, mask, feature, name, **front, mels=mels, window=window, hop=hop)

@@ -24,6 +24,9 @@ def mlp(x, *, feature: Tabular, width, name, embedding=8, depth=2, dropout=0.0):
 
     Returns:
         `Tokens` of `(batch, 1, width)`, no mask.
+
+    Raises:
+        InputError: an option out of its range.
     """
     check_counts(name, depth=depth)
     parts = [*_numbers(x, feature, name), *_words(x, feature, embedding, name)]
@@ -53,6 +56,9 @@ def feature_tokens(x, *, feature: Tabular, width, name, depth=2, heads=4, dropou
 
     Returns:
         `Tokens` of `(batch, 1 or columns, width)`, no mask.
+
+    Raises:
+        InputError: a width that is no multiple of heads, an option out of its range.
     """
     parts, numbers = [], _numbers(x, feature, name)
     if numbers:

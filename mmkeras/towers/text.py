@@ -99,6 +99,9 @@ def bag(
 
     Returns:
         `Tokens` of `(batch, 1, width)`, no mask.
+
+    Raises:
+        InputError: an option out of its range.
     """
     check_counts(name, depth=depth)
     front = {"embedding": embedding, "vectors": vectors, "train_vectors": train_vectors}

@@ -49,6 +49,9 @@ def frames(
 
     Returns:
         `Tokens` of `(batch, 1, width)` without a mask, or `(batch, frames, width)` with the frames' mask.
+
+    Raises:
+        InputError: an unknown way or tower, an option out of its range.
     """
     check_tokens(tokens, name)
     if over not in WAYS:

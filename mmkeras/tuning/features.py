@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from mmkeras.errors import InputError
-from mmkeras.model import ModelSpec, build, halves
+from mmkeras.model import build, halves
+from mmkeras.model_spec import ModelSpec
 from mmkeras.pipeline import batches, labels, readable, row_weights
 from mmkeras.training import compile_for
 from mmkeras.tuning.trial import WEIGHTS, Outcome

@@ -5,7 +5,7 @@ import dataclasses
 import keras_tuner
 
 from mmkeras.errors import InputError
-from mmkeras.model import ModelSpec
+from mmkeras.model_spec import ModelSpec
 from mmkeras.training import Training, fit, prepare
 from mmkeras.tuning.space import space_of
 

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from mmkeras.errors import InputError
-from mmkeras.model import ModelSpec
+from mmkeras.model_spec import ModelSpec
 from mmkeras.pipeline import batches
 from mmkeras.schema import Schema, inputs_read
 from mmkeras.training import Training, fit, prepare

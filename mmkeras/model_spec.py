@@ -1,0 +1,77 @@
+"""Which parts a model is made of, as plain data."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+from mmkeras.errors import InputError, unknown
+from mmkeras.towers import check_width
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Which parts a model is made of. Each part is a name, or a dict of "kind" (the name) and options.
+
+    Args:
+        towers: dict of input name -> tower; inputs left out get their modality's default. A tower may have a "width"
+            of its own; a dense layer in "body" then brings its tokens to that of the others.
+        fusion: a name of `mmkeras.fusion.FUSIONS`. The default, "concat", is the plainest, and on validation rows was
+            within a point of the best in the mean of what benchmarks/RESULTS.md has so far.
+        width: width of tokens and of the fused vector.
+        heads: dict of target name -> head; targets left out get their default.
+        modality_dropout: share of the rows, 0 to below 1, that get the absent token in training although the modality
+            is there: a number for every optional input, or a dict of optional input -> number.
+        align: a name of `mmkeras.alignment.ALIGNMENTS`, or a dict of "kind", "space" (width), "weight", "through" and
+            options: the inputs' vectors are brought into a space that they share, by a loss beside those of the heads.
+
+    >>> spec = ModelSpec(fusion={"kind": "concat", "dropout": 0.2}, width=64)
+    >>> ModelSpec.from_json(spec.to_json()) == spec
+    True
+    """
+
+    towers: dict[str, str | dict] = field(default_factory=dict)
+    fusion: str | dict = "concat"
+    width: int = 128
+    heads: dict[str, str | dict] = field(default_factory=dict)
+    modality_dropout: float | dict[str, float] = 0.0
+    align: str | dict | None = None
+
+    def __post_init__(self):
+        check_width(self.width, "ModelSpec")
+        for role in ("towers", "heads"):
+            parts = getattr(self, role)
+            if not isinstance(parts, Mapping):
+                raise InputError(f"ModelSpec: expected {role} to be a dict of name -> part, received {parts!r}")
+            object.__setattr__(self, role, dict(parts))
+
+    def to_json(self):
+        """The spec as a JSON string. Raises `InputError` if a part is a function: register it, and give its name."""
+
+        def refuse(part):
+            raise InputError(
+                f"ModelSpec.to_json: expected parts by name, received {part!r}; register it, as "
+                '@mk.towers.register("mine"), and give its name'
+            )
+
+        content = {option.name: getattr(self, option.name) for option in fields(self)}
+        return json.dumps(content, indent=1, ensure_ascii=False, default=refuse)
+
+    @classmethod
+    def from_json(cls, text):
+        """The spec from `to_json`'s string. Raises `InputError` for anything else."""
+        try:
+            content = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise InputError(f"ModelSpec: expected JSON, received {text[:60]!r} ({error})") from error
+        return cls.from_options(content)
+
+    @classmethod
+    def from_options(cls, options):
+        """The spec from a dict; a misspelt key is refused."""
+        if not isinstance(options, Mapping):
+            raise InputError(f"ModelSpec: expected a dict of options, received {options!r}")
+        known = [option.name for option in fields(cls)]
+        for name in options:
+            if name not in known:
+                raise unknown("option of ModelSpec:", name, known)
+        return cls(**options)
