@@ -28,7 +28,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import scipy.stats
+from repertoire import DATA, interval, spread
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -317,7 +317,7 @@ def replaced(records, targets):
     return replace(records, schema=mk.Schema(records.schema.inputs, targets))
 
 
-def scored(data, align, options, seed, chosen=None, ways=WAYS, relevant="label", k=(1, 10)):
+def scored(data, align, options, seed, chosen=None, ways=WAYS, relevant="label", k=(1, 5, 10)):
     """A model with this loss, trained, and how well each modality finds the other among the test rows."""
     import keras
 
@@ -454,33 +454,29 @@ def plain_table(seeds):
         yield f"| {case} | {spread([seed[case] for seed in seeds])} |"
 
 
+MEASURES = ("R@1", "R@5", "R@10", "median rank", "precision@10", "mAP")
+
+
 def students_table(seeds):
     yield from plain_table(seeds)
     yield "\n| student | gain by the teacher | 95 % interval over the seeds |"
     yield "|---|---|---|"
     for name in ("image", "audio"):
         gains = [seed[f"{name} taught"] - seed[f"{name} alone"] for seed in seeds]
-        mean, interval = statistics.mean(gains), "one seed"
-        if len(gains) > 1:
-            half = scipy.stats.t.ppf(0.975, len(gains) - 1) * statistics.stdev(gains) / len(gains) ** 0.5
-            interval = f"{mean - half:+.3f} to {mean + half:+.3f}"
-        yield f"| {name} | {mean:+.3f} | {interval} |"
+        shown = "{:+.3f} to {:+.3f}".format(*interval(gains)) if len(gains) > 1 else "one seed"
+        yield f"| {name} | {statistics.mean(gains):+.3f} | {shown} |"
 
 
-def space_table(seeds, measures=("R@1", "precision@10", "mAP")):
-    ways = list(next(iter(seeds[0].values())))
-    yield "| loss | seeds | " + " | ".join(f"{way}: {name}" for way in ways for name in measures) + " |"
-    yield "|---|---|" + "---|" * len(ways) * len(measures)
-    for case in seeds[0]:
+def space_table(seeds):
+    found = [scores for seed in seeds for case in seed.values() for scores in case.values()]
+    measures = [name for name in MEASURES if all(name in scores for scores in found)]
+    yield "| loss | query to found | seeds | " + " | ".join(measures) + " |"
+    yield "|---|---|---|" + "---|" * len(measures)
+    for case, ways in seeds[0].items():
         there = [seed[case] for seed in seeds if case in seed]
-        figures = [spread([seed[way][name] for seed in there]) for way in ways for name in measures]
-        yield f"| {case} | {len(there)} | " + " | ".join(figures) + " |"
-
-
-def spread(values):
-    if not values:
-        return ""
-    return f"{statistics.mean(values):.3f}" + (f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else "")
+        for way in ways:
+            figures = [spread([seed[way][name] for seed in there], 1 if "rank" in name else 3) for name in measures]
+            yield f"| {case} | {way} | {len(there)} | " + " | ".join(figures) + " |"
 
 
 TABLES = {
@@ -498,8 +494,6 @@ TABLES = {
 
 
 def main():
-    from repertoire import DATA
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["run", "table", "cell"])
     parser.add_argument("--only", default="*", help="cells, as study/seed with * and ?")
