@@ -4,7 +4,8 @@
     python benchmarks/transfer.py table                               # writes benchmarks/RESULTS.md, with repertoire.py
 
 A cell is a study and a seed, written as `few_labels/0`; it runs in a process of its own and leaves a small JSON file in
---out, which is kept: a stopped run goes on. The studies, all on av_digits but for `bodies`:
+--out, which is kept until the study's code is another: a stopped run goes on. The studies, on av_digits where no other
+set is named:
 
     questions    qa.csv with towers that have learned single digits, beside one head trained from scratch
     few_labels   10 labelled recordings a class: taught by an image teacher over pairs without labels, or not
@@ -19,6 +20,8 @@ Recipes were chosen on validation rows. The archives are looked for as in repert
 
 import argparse
 import fnmatch
+import hashlib
+import inspect
 import json
 import os
 import statistics
@@ -385,7 +388,17 @@ STUDIES = {
 }
 
 
+def recipe(name):
+    """A mark of a study's code: a cell of other code is done again."""
+    return hashlib.sha256(inspect.getsource(STUDIES[name]).encode()).hexdigest()[:12]
+
+
 # all cells ----------------------------------------------------------------------------------------------------------
+
+
+def done(path, name):
+    """Whether a cell is there, made by the study as it is now."""
+    return path.exists() and json.loads(path.read_text()).get("recipe") == recipe(name)
 
 
 def run(asked):
@@ -393,7 +406,7 @@ def run(asked):
     for seed in range(asked.seeds):
         for name in STUDIES:
             path = asked.out / f"{name}.{seed}.json"
-            if path.exists() or not fnmatch.fnmatch(f"{name}/{seed}", asked.only):
+            if done(path, name) or not fnmatch.fnmatch(f"{name}/{seed}", asked.only):
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)
             command = [sys.executable, __file__, "cell", "--only", f"{name}/{seed}", "--data", str(asked.data)]
@@ -505,7 +518,7 @@ def main():
         name, seed = asked.only.split("/")
         start = time.process_time()
         found = STUDIES[name](asked.data, int(seed))
-        print("\n" + json.dumps({"found": found, "cpu": time.process_time() - start}))
+        print("\n" + json.dumps({"recipe": recipe(name), "found": found, "cpu": time.process_time() - start}))
     elif asked.what == "run":
         run(asked)
     else:

@@ -23,6 +23,7 @@ from mmkeras.layers import (
     SigLIP,
     Tokens,
     UnitLength,
+    input_like,
     masked_mean,
 )
 from mmkeras.registry import choose, own_options, registrar
@@ -62,7 +63,10 @@ def aligner(tokens, present, choice):
     if len(tokens) < 2:
         raise InputError(f"alignment: expected at least two inputs, received {', '.join(tokens)}")
     given = {name: [part for part in given if part is not None] for name, given in tokens.items()}
-    inputs = {"tokens": keras.tree.map_structure(_like, given), "present": keras.tree.map_structure(_like, present)}
+    inputs = {
+        "tokens": keras.tree.map_structure(input_like, given),
+        "present": keras.tree.map_structure(input_like, present),
+    }
     tokens = {name: Tokens(*part) for name, part in inputs["tokens"].items()}
     pooled = {name: masked_mean(part) for name, part in tokens.items()}
     first = next(iter(pooled.values()))
@@ -95,10 +99,6 @@ def _layer(choice):
         if option not in own:
             raise unknown(f"option of alignment {kind!r}:", option, [*own, "space", "through"], "")
     return part(**options, name=f"alignment_{kind}"), space, through
-
-
-def _like(tensor):
-    return keras.Input(tensor.shape[1:], dtype=tensor.dtype)
 
 
 def _dense(width, name, activation=None):

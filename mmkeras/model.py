@@ -9,7 +9,7 @@ from mmkeras.alignment import aligner
 from mmkeras.errors import InputError, unknown
 from mmkeras.fusion import fuse
 from mmkeras.heads import answer
-from mmkeras.layers import AbsentToken, Tokens, hide_padding, masked_mean, one_token
+from mmkeras.layers import AbsentToken, Tokens, hide_padding, input_like, masked_mean, one_token
 from mmkeras.model_spec import ModelSpec
 from mmkeras.schema import Number, Schema
 from mmkeras.towers import tower
@@ -170,8 +170,8 @@ def halves(model, schema):
     inputs = _inputs(schema.model_inputs)
     tokens = _towers(schema, parts, inputs)
     front = keras.Model(list(inputs.values()), _with_present(tokens, inputs))
-    tokens = {name: Tokens(*map(_like, part)) for name, part in tokens.items()}
-    present = {name: _like(x) for name, x in inputs.items() if name.endswith("_present")}
+    tokens = {name: Tokens(*map(input_like, part)) for name, part in tokens.items()}
+    present = {name: input_like(x) for name, x in inputs.items() if name.endswith("_present")}
     answers = parts["body"](_flat(_absent(schema, parts, tokens, present)))
     return front, keras.Model(_flat(_with_present(tokens, present)), answers)
 
@@ -203,11 +203,6 @@ def _with_present(tokens, inputs):
     """Dict of name -> list of values, mask and present, of those that there are."""
     parts = {name: (*part, inputs.get(f"{name}_present")) for name, part in tokens.items()}
     return {name: [value for value in part if value is not None] for name, part in parts.items()}
-
-
-def _like(tensor, name=None):
-    """An input for values like these; None for None."""
-    return None if tensor is None else keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=name)
 
 
 def _tower_names(schema):
@@ -291,7 +286,7 @@ def _flat(tokens):
 def _body(schema, spec, tokens):
     """The sub-model from tokens like these to the outputs."""
     inputs = {
-        name: Tokens(_like(values, f"{name}_tokens"), _like(mask, f"{name}_tokens_mask"))
+        name: Tokens(input_like(values, f"{name}_tokens"), input_like(mask, f"{name}_tokens_mask"))
         for name, (values, mask) in tokens.items()
     }
     outputs, given = {}, dict(inputs)
@@ -319,7 +314,7 @@ def _fused(schema, spec, tokens):
 
 def _own_fusion(schema, spec, tokens, target):
     """What a fusion for one target makes of these tokens, in a sub-model: its layers have the names of the others."""
-    inputs = {name: Tokens(*map(_like, part)) for name, part in tokens.items()}
+    inputs = {name: Tokens(*map(input_like, part)) for name, part in tokens.items()}
     try:
         fused = _fused(schema, spec, inputs)
     except InputError as error:

@@ -31,7 +31,7 @@ def as_words(kind, field, values):
     return words
 
 
-def _natural(label):
+def natural(label):
     """Sort key: numbers by value, before words by spelling."""
     try:
         number = float(label)
@@ -127,7 +127,7 @@ class Category:
 
     def fit(self, labels):
         """A copy whose classes are the distinct `labels` (an iterable of str; empty ones are skipped)."""
-        return replace(self, classes=tuple(sorted(set(labels) - {""}, key=_natural)))
+        return replace(self, classes=tuple(sorted(set(labels) - {""}, key=natural)))
 
     def encode(self, cells):
         """The class numbers of cells.
@@ -225,7 +225,7 @@ class Labels:
 
     def fit(self, cells):
         """A copy whose classes are all labels in `cells` (an iterable of str; empty ones are skipped)."""
-        return replace(self, classes=tuple(sorted(set().union(*map(self._split, cells)), key=_natural)))
+        return replace(self, classes=tuple(sorted(set().union(*map(self._split, cells)), key=natural)))
 
     def encode(self, cells):
         """The labels of cells as ones and zeros.

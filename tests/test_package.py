@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "fine_tuning": "errors layers",
     "transfer": "errors fine_tuning schema",
     "distillation": "errors schema",
-    "retrieval": "alignment decode errors pipeline plotting records schema",
+    "retrieval": "alignment decode errors pipeline plotting records schema targets",
     "evaluation": "errors heads model pipeline records schema",
     "tuning": "errors fusion heads model model_spec pipeline plotting registry schema towers training",
     "bundle": "decode errors evaluation model model_spec pipeline records schema transfer",

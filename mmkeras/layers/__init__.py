@@ -30,7 +30,16 @@ from mmkeras.layers.loss_weight import LossWeight
 from mmkeras.layers.mixing import LearnedTokens, WeightedMean
 from mmkeras.layers.sequences import encode, placed, recurrent
 from mmkeras.layers.spec_augment import SpecAugment
-from mmkeras.layers.tokens import AbsentToken, Tokens, check_counts, check_tokens, hide_padding, masked_mean, one_token
+from mmkeras.layers.tokens import (
+    AbsentToken,
+    Tokens,
+    check_counts,
+    check_tokens,
+    hide_padding,
+    input_like,
+    masked_mean,
+    one_token,
+)
 
 __all__ = [
     "AbsentToken",
@@ -59,6 +68,7 @@ __all__ = [
     "grid_tokens",
     "halvings",
     "hide_padding",
+    "input_like",
     "masked_mean",
     "one_token",
     "placed",

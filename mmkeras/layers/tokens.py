@@ -52,6 +52,11 @@ def check_counts(name, **counts):
             raise InputError(f"{name!r}: expected {option} to be a whole number above 0, received {count!r}")
 
 
+def input_like(tensor, name=None):
+    """An input for values like these; None for None."""
+    return None if tensor is None else keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=name)
+
+
 def check_tokens(tokens, name):
     """Raise an `InputError` unless a tower's option `tokens` is "one" or "all"."""
     if tokens not in ("one", "all"):

@@ -14,6 +14,7 @@ from mmkeras.pipeline.gather import gatherer
 from mmkeras.records import Records
 from mmkeras.records.manifest import cells
 from mmkeras.schema import Labels
+from mmkeras.targets import natural
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,13 +152,8 @@ def _values(records, name, where):
     filled = cells(records.frame[column]).to_numpy(dtype=object)
     if isinstance(target, Labels):
         return sparse.csr_array(target.encode(filled)[0]), list(target.classes)
-    words = target.classes if getattr(target, "classes", None) else sorted(set(filled) - {""}, key=_natural)
+    words = target.classes if getattr(target, "classes", None) else sorted(set(filled) - {""}, key=natural)
     number = pd.Index(words).get_indexer(filled)
     rows = np.flatnonzero(number >= 0)
     ones = np.ones(len(rows), np.float32)
     return sparse.csr_array((ones, (rows, number[rows])), (len(filled), len(words))), list(words)
-
-
-def _natural(word):
-    """Sort key: whole numbers by value, before words."""
-    return (not word.isdecimal(), int(word) if word.isdecimal() else 0, word)
