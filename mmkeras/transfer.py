@@ -69,7 +69,7 @@ def transplant(source, target, towers=None, *, body=False, schemas=None, origin=
     for part in ("alignment", "body") if body else ():
         if part == "body" or part in part_names(source) & part_names(target):
             parts = part_of(source, part, "source"), part_of(target, part, "target")
-            moves += _moves(*parts, _weights(parts[0]), _weights(parts[1]), stay=_other_classes(schemas))
+            moves += _moves(parts[1], *map(_weights, parts), stay=_other_classes(schemas))
     table = pd.DataFrame([row for row, _, _ in moves], columns=["part", "weight", "shape", "moved", "reason"])
     if not table["moved"].any():
         reasons = "; ".join(f"{row.part} {row.weight}: {row.reason}" for row in table.head(3).itertuples())
@@ -145,53 +145,55 @@ def _feeding(schema):
 def _tower_moves(source, target, given, taken, schemas):
     """`_moves` of a tower and its absent token."""
     old, new = part_of(source, f"{given}_tower", "source"), part_of(target, f"{taken}_tower", "target")
-    there, weights = _weights(old, given), _weights(new, taken)
-    places = _places(schemas, given, taken, new, weights)
-    moves = _moves(old, new, there, weights, places)
+    weights = _weights(new, taken)
+    places = _word_places(schemas, given, taken, new, weights)
+    moves = _moves(new, _weights(old, given), weights, places)
     for token in absent_token(target, taken):
         before = absent_token(source, given)
-        moves += _moves(before, token, _weights(before[0], given) if before else {}, _weights(token, taken))
+        moves += _moves(token, _weights(before[0], given) if before else {}, _weights(token, taken))
     return moves
 
 
-def _places(schemas, given, taken, tower, weights):
-    """Dict of a table's name -> list of (row in the target, row in the source) of what both have, and how many words.
+def _word_places(schemas, given, taken, tower, weights):
+    """Dict of a table's name -> list of (row in the target, row in the source) of the words that both have.
 
     Raises:
         InputError: words without `schemas`, other columns of a `Tabular`, another vocabulary of a model whose table of
             words is not known.
     """
-    tables = [name for name in weights if WORDS.fullmatch(name)]
-    reads_words = tables or (tower.inputs[0].dtype == "int32" and len(tower.inputs[0].shape) == 2)
-    if schemas is None and reads_words:
-        raise InputError(
-            f"transplant: {taken}: {tables[0] if tables else 'its model'} has a row for each word of a vocabulary: "
-            "expected schemas=(the source's Schema, the target's Schema), received None"
-        )
+    where = f"transplant: {taken}: "
     if schemas is None:
+        tables = [name for name in weights if WORDS.fullmatch(name)]
+        if tables or (tower.inputs[0].dtype == "int32" and len(tower.inputs[0].shape) == 2):
+            raise InputError(
+                f"{where}{tables[0] if tables else 'its model'} has a row for each word of a vocabulary: "
+                "expected schemas=(the source's Schema, the target's Schema), received None"
+            )
         return {}
     features = schemas[0].inputs[given], schemas[1].inputs[taken]
     if all(isinstance(feature, Tabular) for feature in features):
-        if features[0].columns != features[1].columns or features[0].numeric != features[1].numeric:
-            raise InputError(
-                f"transplant: {taken}: expected the columns of the source in their order, {list(features[0].columns)}, "
-                f"received {list(features[1].columns)}"
-            )
-        rows = [[_rows_of_columns(feature)[name] for name in tables] for feature in features]
-    elif all(isinstance(feature, Text) for feature in features):
-        if not tables and features[0].vocabulary != features[1].vocabulary:
-            raise InputError(
-                f"transplant: {taken}: expected the source's vocabulary, as the rows of a model's own tables belong to "
-                f"its words, received another of {len(features[1].vocabulary)} words"
-            )
-        rows = [[["", None, *feature.vocabulary]] * len(tables) for feature in features]
-    else:
+        old, new = ([list(feature.numeric), list(feature.categorical)] for feature in features)
+        if old != new:
+            raise InputError(f"{where}expected the columns of the source in their order, {old}, received {new}")
+    old, new = map(_word_rows, features)
+    tables = [name for name in weights if name in old and name in new]
+    if old != new and not tables and type(features[0]) is type(features[1]):
+        raise InputError(
+            f"{where}expected the source's vocabulary, as the rows of a model's own tables belong to its words, "
+            "received another"
+        )
+    return {name: _common(old[name], new[name]) for name in tables}
+
+
+def _word_rows(feature):
+    """Dict of the name of a table of word vectors -> what each of its rows stands for: "" no word, None an unknown one.
+
+    Of the towers for words and for columns of words; empty for other inputs.
+    """
+    if isinstance(feature, Text):
+        return {"embedding/embeddings": ["", None, *feature.vocabulary]}
+    if not isinstance(feature, Tabular):
         return {}
-    return {name: _common(old, new) for name, old, new in zip(tables, *rows, strict=True)}
-
-
-def _rows_of_columns(feature):
-    """Dict of a `Tabular` tower's table -> what each of its rows stands for: padding or hole, unknown word, words."""
     columns = [
         [(column, word) for word in ("", None, *words)]
         for column, words in zip(feature.categorical, feature.vocabularies or (), strict=True)
@@ -216,14 +218,14 @@ def _other_classes(schemas):
     return heads
 
 
-def _moves(source, target, there, weights, places=None, stay=()):
+def _moves(part, there, weights, places=None, stay=()):
     """What to do with each weight of a part: (row of the report, weight, its new values).
 
     Args:
-        source, target: the two parts.
-        there: the source's `_weights`.
-        weights: the target's.
-        places: of tables of words, as `_places` gives them.
+        part: of the target.
+        there: `_weights` of the source's part.
+        weights: those of the target's.
+        places: of tables of words, as `_word_places` gives them.
         stay: first parts of paths that do not move.
     """
     moves = []
@@ -240,7 +242,7 @@ def _moves(source, target, there, weights, places=None, stay=()):
             reason = f"of the shape {tuple(old.shape)} in the source"
         else:
             moved, values = True, old
-        moves.append(((target.name, name, tuple(weight.shape), moved, reason), weight, values))
+        moves.append(((part.name, name, tuple(weight.shape), moved, reason), weight, values))
     return moves
 
 
