@@ -234,7 +234,8 @@ def absence(cells):
 
 def own_recipes(experiment, cells):
     """A line that says which parts were trained otherwise than the others."""
-    given = {part: {**experiment.training_of.get(part, {}), **experiment.data_of.get(part, {})} for part in cells}
+    kinds = experiment.options, experiment.training_of, experiment.data_of
+    given = {part: {key: value for kind in kinds for key, value in kind.get(part, {}).items()} for part in cells}
     own = [f"{part} {json.dumps(options)}" for part, options in given.items() if options]
     return [f"\nSettings of their own: {'; '.join(own)}."] if own else []
 

@@ -7,7 +7,7 @@ A cell is a study and a seed, written as `few_labels/0`; it runs in a process of
 --out, which is kept until the study's code is another: a stopped run goes on. The studies, on av_digits where no other
 set is named:
 
-    questions    qa.csv with towers that have learned single digits, beside one head trained from scratch
+    questions    qa.csv with towers that have learned single digits, beside one head and the same heads from scratch
     few_labels   10 labelled recordings a class: taught by an image teacher over pairs without labels, or not
     students     degraded digits: a teacher that sees and hears, students that only see or only hear
     space        image and sound in one space, of pairs without labels
@@ -31,6 +31,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import repertoire
 from repertoire import DATA, interval, spread
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -392,7 +393,7 @@ STUDIES = {
 
 
 def recipe(name):
-    """A mark of a study's code: a cell of other code is done again."""
+    """A mark of a study's code: a cell of other code is done again. What the studies share is not in it."""
     return hashlib.sha256(inspect.getsource(STUDIES[name]).encode()).hexdigest()[:12]
 
 
@@ -426,7 +427,8 @@ def run(asked):
 
 def lines(out=OUT):
     """Markdown of what is there, for RESULTS.md."""
-    cells = {name: [json.loads(path.read_text()) for path in sorted(out.glob(f"{name}.?.json"))] for name in STUDIES}
+    cells = {name: [path for path in sorted(out.glob(f"{name}.?.json")) if done(path, name)] for name in STUDIES}
+    cells = {name: [json.loads(path.read_text()) for path in paths] for name, paths in cells.items()}
     total = sum(cell["cpu"] for seeds in cells.values() for cell in seeds)
     found = [
         "\n# What transfer and a shared space are worth\n\nWritten by `python benchmarks/transfer.py run --seeds 3 && "
@@ -450,17 +452,24 @@ def questions_table(seeds):
     yield "|---|---|---|---|"
     for case, title in cases.items():
         cpu = statistics.mean(seed[case]["cpu"][-1] for seed in seeds)
-        shares = [half(seed) for seed in seeds] if case == "pretrained" else []
-        yield f"| {title} | {cpu:.0f} | {spread([seed[case]['test'] for seed in seeds])} | {spread(shares)} |"
+        found = [half(seed) for seed in seeds] if case == "pretrained" else []
+        shares = [share for share in found if share is not None]
+        shown = spread(shares) + (
+            f" (reached by {len(shares)} of {len(found)} seeds)" if len(shares) < len(found) else ""
+        )
+        yield f"| {title} | {cpu:.0f} | {spread([seed[case]['test'] for seed in seeds])} | {shown} |"
     before = statistics.mean(s["pretraining"] for s in seeds)
     yield f"\nPre-training, {before:.0f} CPU-seconds, is counted."
 
 
 def half(seed):
-    """CPU-seconds, pre-training counted, until the last validation accuracy from scratch, as a share of its own."""
+    """CPU-seconds, pre-training counted, until the last validation accuracy from scratch, as a share of its own.
+
+    None: it was not reached.
+    """
     scratch, pretrained = seed["scratch"], seed["pretrained"]
     good = [at for at, value in zip(pretrained["cpu"], pretrained["val"], strict=True) if value >= scratch["val"][-1]]
-    return good[0] / scratch["cpu"][-1] if good else float("nan")
+    return good[0] / scratch["cpu"][-1] if good else None
 
 
 def plain_table(seeds):
@@ -525,8 +534,6 @@ def main():
     elif asked.what == "run":
         run(asked)
     else:
-        import repertoire
-
         repertoire.table(repertoire.OUT)
 
 

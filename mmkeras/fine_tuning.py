@@ -4,34 +4,34 @@ A saved model with an optimizer of `rate_by_part`: `import mmkeras.fine_tuning` 
 """
 
 from collections.abc import Mapping
-from numbers import Real
 
 import keras
 import numpy as np
 
 from mmkeras.errors import InputError, unknown
 from mmkeras.layers import Frozen
+from mmkeras.registry import is_number
 
 WHOLE = ("alignment", "body")  # parts that are not of one input
 
 
 def part_names(model):
-    """Names of the model's parts."""
-    return {layer.name for layer in model.layers if layer.name in WHOLE or layer.name.endswith("_tower")}
+    """Names of the model's parts: of the inputs that have a tower, "body" and "alignment"."""
+    names = [layer.name for layer in model.layers]
+    towers = [name.removesuffix("_tower") for name in names if name.endswith("_tower")]
+    return [*towers, *(name for name in WHOLE if name in names)]
 
 
 def part_of(model, name, whose):
-    """A sub-model by its name."""
+    """The tower of an input, or the sub-model of this name."""
     if name not in part_names(model):
-        raise unknown("part", name, sorted(part_names(model)), where=f"the {whose}: ")
-    return model.get_layer(name)
+        raise unknown("part", name, part_names(model), where=f"the {whose}: ")
+    return model.get_layer(name if name in WHOLE else f"{name}_tower")
 
 
 def _layers_of(model, name):
-    """The tower of an input and its absent token, or the part of this name."""
-    if name in WHOLE:
-        return [part_of(model, name, "model")]
-    return [part_of(model, f"{name}_tower", "model"), *absent_token(model, name)]
+    """A part, with the absent token of an input."""
+    return [part_of(model, name, "model"), *absent_token(model, name)]
 
 
 def absent_token(model, name):
@@ -116,7 +116,7 @@ def rate_by_part(optimizer, model, rates):
         raise InputError(f"rate_by_part: expected rates to be a dict of part -> factor, received {rates!r}")
     factors = {}
     for name, factor in rates.items():
-        if isinstance(factor, bool) or not isinstance(factor, Real) or not 0 < factor < float("inf"):
+        if not is_number(factor, least=0, above=True):
             raise InputError(f"rate_by_part: {name!r}: expected a factor above 0, received {factor!r}")
         factors |= {id(weight): float(factor) for layer in _layers_of(model, name) for weight in layer.weights}
     return BY_PART[type(optimizer)].from_config({**optimizer.get_config(), "factors": _by_path(model, factors)})

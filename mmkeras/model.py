@@ -34,7 +34,7 @@ def build(schema, spec=None, **options):
 
     Raises:
         InputError: a schema that is not fitted, an unknown part or option, an input that a tower cannot read, neither
-            targets nor align.
+            targets nor align; without targets a fusion, modality_dropout or "through", which act behind the space.
     """
     if not isinstance(schema, Schema):
         raise InputError(f"build: expected a Schema, received {type(schema).__name__}")
@@ -72,15 +72,18 @@ def _check_space(spec):
     """Raise an `InputError` unless the spec is of a shared space alone: without targets nothing stands behind it."""
     if spec.align is None:
         raise InputError("build: expected targets in the schema, or align=... for a shared space, received neither")
-    given = {option: getattr(spec, option) for option in ("fusion", "modality_dropout")}
-    given = {option: value for option, value in given.items() if value != getattr(ModelSpec, option)}
-    if isinstance(spec.align, Mapping) and spec.align.get("through"):
-        given["align"] = spec.align
-    for option, value in given.items():
-        raise InputError(
-            f"build: expected no {option} that acts behind the shared space, as the schema has no targets, received "
-            f"{value!r}"
-        )
+    rates = spec.modality_dropout
+    behind = {
+        "fusion": spec.fusion not in (ModelSpec.fusion, {"kind": ModelSpec.fusion}),
+        "modality_dropout": any(rates.values()) if isinstance(rates, Mapping) else bool(rates),
+        "align": isinstance(spec.align, Mapping) and bool(spec.align.get("through")),
+    }
+    for option, acts in behind.items():
+        if acts:
+            raise InputError(
+                f"build: expected no {option} that acts behind the shared space, as the schema has no targets, "
+                f"received {getattr(spec, option)!r}"
+            )
 
 
 def _dropout_rates(schema, given):

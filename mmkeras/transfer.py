@@ -15,11 +15,10 @@ Three kinds of transfer are told apart by what the two models have in common:
     mk.freeze(model, ["image"])                  # train the rest first
     ...                                          # compile, fit
     mk.freeze(model, ["image"], frozen=False)    # then all of it, the pre-trained tower at a tenth of the rate
-    model.compile(mk.rate_bypart_of(keras.optimizers.AdamW(1e-3), model, {"image": 0.1}), ...)
+    model.compile(mk.rate_by_part(keras.optimizers.AdamW(1e-3), model, {"image": 0.1}), ...)
     ...                                          # fit
 """
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from weakref import WeakKeyDictionary
@@ -29,11 +28,11 @@ import numpy as np
 import pandas as pd
 
 from mmkeras.errors import InputError, unknown
-from mmkeras.fine_tuning import absent_token, part_names, part_of
+from mmkeras.fine_tuning import WHOLE, absent_token, part_names, part_of
 from mmkeras.schema import Category, Labels, Schema, Tabular, Text
 
+BACKBONE = "backbone/"  # before the name of a weight of `mk.towers.from_model`
 ORIGINS = WeakKeyDictionary()  # model -> what was moved into it
-WORDS = re.compile(r"(embedding\d*|words)/embeddings")  # tables with a row for each word of a vocabulary
 
 
 def transplant(source, target, towers=None, *, body=False, schemas=None, origin=""):
@@ -42,14 +41,15 @@ def transplant(source, target, towers=None, *, body=False, schemas=None, origin=
     A weight moves if the same tower of the source has one of the same name and shape; the others stay as they are, and
     the table says why. The absent token of an optional input moves with its tower. The rows of a table of word vectors
     belong to the words of a vocabulary: each goes to the same word of the target's, and words that the source does not
-    know keep their own. Heads whose classes are others, or in another order, stay.
+    know keep their own. Heads whose classes are others, or in another order, stay. Without `schemas` the columns of two
+    inputs without words are taken to be the same.
 
     Args:
-        source, target: `keras.Model`s of `mk.build`. The target's weights change, all of them or, on an error, none.
+        source, target: `keras.Model`s of `mk.build`. The target's weights change, unless there is an error.
         towers: names of inputs that both models have; or a dict of the source's input -> the target's; None: all inputs
             that both have.
         body: whether fusion, heads and shared space move, too.
-        schemas: the source's and the target's `Schema`, needed if the body moves, or a tower with words to read.
+        schemas: the source's and the target's fitted `Schema`, needed if the body moves, or a tower that reads words.
         origin: what the source is and what it was trained on, in words: `mk.origins(target)` and the card of an export
             repeat it.
 
@@ -59,7 +59,8 @@ def transplant(source, target, towers=None, *, body=False, schemas=None, origin=
 
     Raises:
         InputError: an unknown input, a model without such parts, words or a body without `schemas`, a pre-trained model
-            of another vocabulary, tables of other columns, a body of other inputs, no weight that could be moved.
+            of another vocabulary, tables of other columns, a body of other inputs, schemas that are not those of the
+            models, two towers into one, no weight that could be moved.
     """
     if source is target:
         raise InputError("transplant: expected two models, received one as source and target")
@@ -67,7 +68,7 @@ def transplant(source, target, towers=None, *, body=False, schemas=None, origin=
     _check_schemas(schemas, pairs, body)
     moves = [move for given, taken in pairs.items() for move in _tower_moves(source, target, given, taken, schemas)]
     for part in ("alignment", "body") if body else ():
-        if part == "body" or part in part_names(source) & part_names(target):
+        if part == "body" or (part in part_names(source) and part in part_names(target)):
             parts = part_of(source, part, "source"), part_of(target, part, "target")
             moves += _moves(parts[1], *map(_weights, parts), stay=_other_classes(schemas))
     table = pd.DataFrame([row for row, _, _ in moves], columns=["part", "weight", "shape", "moved", "reason"])
@@ -106,11 +107,11 @@ def origins(model):
 def _pairs(source, target, towers):
     """Dict of the source's input -> the target's."""
     if isinstance(towers, Mapping):
+        if len(set(towers.values())) < len(towers):
+            raise InputError(f"transplant: expected each input of the target once, received {dict(towers)!r}")
         return dict(towers)
     if towers is None:
-        there = {layer.name for layer in source.layers}
-        names = [layer.name for layer in target.layers if layer.name.endswith("_tower") and layer.name in there]
-        return {name: name for name in (name.removesuffix("_tower") for name in names)}
+        return {name: name for name in part_names(target) if name in part_names(source) and name not in WHOLE}
     if isinstance(towers, str):
         raise InputError(f"transplant: expected towers to be a list of inputs, received {towers!r}")
     return {name: name for name in towers}
@@ -126,25 +127,27 @@ def _check_schemas(schemas, pairs, body):
             f"transplant: expected schemas to be the source's and the target's Schema, received {schemas!r}"
         )
     for schema, names, whose in zip(schemas, (pairs.keys(), pairs.values()), ("source", "target"), strict=True):
+        schema.require_fitted("transplant")
         for name in names:
             if name not in schema.inputs:
                 raise unknown("input", name, schema.inputs, where=f"transplant: the {whose}'s schema: ")
-    given, taken = ([*schema.inputs, *_feeding(schema)] for schema in schemas)
-    if body and [pairs.get(name, name) for name in given] != taken:
+    given, taken = map(_fused, schemas)
+    if body and (given != taken or any(name != other for name, other in pairs.items())):
         raise InputError(
             "transplant: body=True: expected the same inputs, and targets that read one of them, in the same order, as "
-            f"the fusion takes them by their places; the source has {', '.join(given)}, the target {', '.join(taken)}"
+            f"the fusion knows them by name and place; the source has {', '.join(given)}, the target {', '.join(taken)}"
         )
 
 
-def _feeding(schema):
-    """Targets that read one tower, and whose answers feed the fusion."""
-    return [name for name, target in schema.targets.items() if isinstance(target.reads, str)]
+def _fused(schema):
+    """What the fusion takes: the inputs, and the answers of targets that read one tower."""
+    feeding = {name: target.reads for name, target in schema.targets.items() if isinstance(target.reads, str)}
+    return [*schema.inputs, *(f"{name} (of {read})" for name, read in feeding.items())]
 
 
 def _tower_moves(source, target, given, taken, schemas):
     """`_moves` of a tower and its absent token."""
-    old, new = part_of(source, f"{given}_tower", "source"), part_of(target, f"{taken}_tower", "target")
+    old, new = part_of(source, given, "source"), part_of(target, taken, "target")
     weights = _weights(new, taken)
     places = _word_places(schemas, given, taken, new, weights)
     moves = _moves(new, _weights(old, given), weights, places)
@@ -155,7 +158,7 @@ def _tower_moves(source, target, given, taken, schemas):
 
 
 def _word_places(schemas, given, taken, tower, weights):
-    """Dict of a table's name -> list of (row in the target, row in the source) of the words that both have.
+    """Dict of the name of a table of words -> what `_common` says of its rows.
 
     Raises:
         InputError: words without `schemas`, other columns of a `Tabular`, another vocabulary of a model whose table of
@@ -163,7 +166,7 @@ def _word_places(schemas, given, taken, tower, weights):
     """
     where = f"transplant: {taken}: "
     if schemas is None:
-        tables = [name for name in weights if WORDS.fullmatch(name)]
+        tables = [name for name in weights if name.endswith("/embeddings") and not name.startswith(BACKBONE)]
         if tables or (tower.inputs[0].dtype == "int32" and len(tower.inputs[0].shape) == 2):
             raise InputError(
                 f"{where}{tables[0] if tables else 'its model'} has a row for each word of a vocabulary: "
@@ -203,9 +206,9 @@ def _word_rows(feature):
 
 
 def _common(old, new):
-    """List of (row in the new table, row in the old one) of what both have."""
+    """List of (row in the new table, row in the old one) of what both have, and the number of rows of each."""
     places = {key: row for row, key in enumerate(old)}
-    return [(row, places[key]) for row, key in enumerate(new) if key in places]
+    return [(row, places[key]) for row, key in enumerate(new) if key in places], len(old), len(new)
 
 
 def _other_classes(schemas):
@@ -214,7 +217,8 @@ def _other_classes(schemas):
     for name, target in schemas[1].targets.items():
         before = schemas[0].targets.get(name)
         if isinstance(target, (Category, Labels)) and target.classes != getattr(before, "classes", None):
-            heads |= {name, f"{name}_token", *(f"{name}_{modality}" for modality in schemas[1].inputs)}
+            vectors = [*schemas[1].inputs, *schemas[1].targets]  # of which a late fusion decides on each by itself
+            heads |= {name, f"{name}_token", *(f"{name}_{vector}" for vector in vectors)}
     return heads
 
 
@@ -237,7 +241,7 @@ def _moves(part, there, weights, places=None, stay=()):
         elif name.split("/")[0] in stay:
             reason = "of other classes in the source"
         elif name in (places or {}):
-            moved, reason, values = _words(old, weight, places[name])
+            moved, reason, values = _words(old, weight, places[name], f"{part.name}: {name}")
         elif tuple(old.shape) != tuple(weight.shape):
             reason = f"of the shape {tuple(old.shape)} in the source"
         else:
@@ -246,8 +250,14 @@ def _moves(part, there, weights, places=None, stay=()):
     return moves
 
 
-def _words(old, weight, places):
+def _words(old, weight, places, where):
     """Whether a table of words can be moved, how much of it, and its new values."""
+    places, *counts = places
+    if (old.shape[0], weight.shape[0]) != tuple(counts):
+        raise InputError(
+            f"transplant: {where}: expected the schemas of the source and of the target, whose tables have "
+            f"{old.shape[0]} and {weight.shape[0]} rows, received some of {counts[0]} and {counts[1]}"
+        )
     if old.shape[1] != weight.shape[1]:
         return False, f"of the width {old.shape[1]} in the source", None
     given, values = (np.array(keras.ops.convert_to_numpy(table)) for table in (old, weight))
@@ -257,14 +267,19 @@ def _words(old, weight, places):
 
 
 def _weights(part, name=""):
-    """Dict of a weight's name without that of the input -> weight; what has the same name is counted."""
+    """Dict of a weight's name without that of the input -> weight; what has the same name is counted.
+
+    In a tower, whose own layers bear the name of the input, others are of a model that is part of it.
+    """
     layers = getattr(part, "layers", ())
     own = [layer for layer in layers if layer.name.endswith("_fusion")]  # of single targets, alike inside
     inside = {id(weight): f"{layer.name}/" for layer in own for weight in layer.weights}
     seen, found = Counter(), {}
     for weight in part.weights:
-        path = "/".join(step for step in weight.path.split("/") if not step.endswith("_frozen"))
-        path = inside.get(id(weight), "") + (path.removeprefix(f"{name}_") if name else path)
+        path = inside.get(id(weight), "") + weight.path
+        if name:
+            path = path.removeprefix(f"{name}_frozen/")
+            path = path.removeprefix(f"{name}_") if path.startswith(f"{name}_") else BACKBONE + path
         seen[path] += 1
         found[path if seen[path] == 1 else f"{path} ({seen[path]})"] = weight
     return found

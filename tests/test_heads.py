@@ -35,7 +35,7 @@ def test_order_of_the_batch(kind):
 
 @every_head
 def test_the_head_is_float32_under_mixed_precision(kind):
-    """And it trains: its vector is bfloat16, its answers, loss and weights are not."""
+    """And it trains."""
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         model = contracts.head_model({"kind": kind, "dropout": 0.1}, TARGETS[kind])

@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "model_spec": "errors towers",
     "model": "alignment errors fusion heads layers model_spec schema towers",
     "training": "errors heads model pipeline",
-    "fine_tuning": "errors layers",
+    "fine_tuning": "errors layers registry",
     "transfer": "errors fine_tuning schema",
     "distillation": "errors schema",
     "retrieval": "alignment decode errors pipeline plotting records schema targets",

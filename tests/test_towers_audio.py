@@ -141,6 +141,7 @@ def test_feature_tokens_of_one_kind(columns):
     [
         ({"hop": 0}, r"'audio': expected hop to be seconds from 0\.00025, a sample at 4000 Hz, received 0"),
         ({"window": -1}, "expected window to be seconds from .* received -1"),
+        ({"window": 2}, "expected a window below twice the recording of 2000 samples, received 8192"),
         ({"mels": 0}, "expected mels to be a whole number above 0, received 0"),
         ({"depth": 0}, "expected depth to be a whole number above 0, received 0"),
         ({"kind": "waveform", "window": "10 ms"}, "expected window to be seconds from .* received '10 ms'"),

@@ -1,3 +1,4 @@
+import contracts
 import keras
 import numpy as np
 import pytest
@@ -93,29 +94,58 @@ def test_heads_of_other_classes_stay():
     given, taken = (
         Schema(
             {"image": PICTURE},
-            {"answer": Category(classes=["x", "y"]), "kind": Category(classes=kinds, reads="image"), "n": NUMBER},
+            {"is_frozen": Category(classes=kinds), "kind": Category(classes=kinds, reads="image"), "n": NUMBER},
         )
         for kinds in (["a", "b"], ["b", "a"])
     )
-    source, target = mk.build(given, width=4), mk.build(taken, width=4)
+    source, target = (mk.build(schema, width=4, fusion="late") for schema in (given, taken))
     before = values(target.get_layer("body"))
     table = mk.transplant(source, target, body=True, schemas=(given, taken)).set_index("weight")
-    stayed = ["kind/kernel", "kind/bias", "kind_token/kernel", "kind_token/bias"]
-    assert list(table.index[~table["moved"]]) == stayed
+    heads = ("kind", "kind_token", "is_frozen_image", "is_frozen_kind", "is_frozen")
+    stayed = list(table.index[~table["moved"]])
+    assert {name.split("/")[0] for name in stayed} == set(heads)
     assert set(table.loc[stayed, "reason"]) == {"of other classes in the source"}
     after, old = values(target.get_layer("body")), values(source.get_layer("body"))
     for name in after:
         np.testing.assert_array_equal(after[name], (before if name in stayed else old)[name])
 
 
+@pytest.mark.parametrize("fusion", ["gated", "late", "cross_attention"])
+def test_a_body_that_has_moved_answers_the_same(fusion):
+    targets = {**ANSWER, "is_frozen": Category(["x", "y"], reads="a")}
+    schemas = [Schema({"a": PICTURE, "b": PICTURE}, {**targets, "more": more}) for more in (NUMBER, Number(2.0, 3.0))]
+    models = [mk.build(schema, fusion=fusion, width=4, align={"kind": "mse", "space": 3}) for schema in schemas]
+    assert mk.transplant(*models, body=True, schemas=schemas)["moved"].all()
+    x = contracts.samples(schemas[0])
+    source, target = (model.predict(x, verbose=0) for model in models)
+    for name in targets:
+        np.testing.assert_array_equal(source[name], target[name])
+
+
 def test_a_body_takes_its_inputs_by_their_places(pair):
     schemas = [Schema(dict.fromkeys(names, PICTURE), ANSWER) for names in (("a", "b"), ("b", "a"))]
     models = [mk.build(schema, width=4) for schema in schemas]
-    with pytest.raises(InputError, match=r"the same order, .* the source has a, b, the target b, a"):
-        mk.transplant(*models, body=True, schemas=schemas)
-    assert mk.transplant(*models, {"a": "b", "b": "a"}, body=True, schemas=schemas)["moved"].all()
+    for towers in (None, {"a": "b", "b": "a"}):
+        with pytest.raises(InputError, match=r"the same order, .* the source has a, b, the target b, a"):
+            mk.transplant(*models, towers, body=True, schemas=schemas)
+    reading = [Schema(schemas[0].inputs, {**ANSWER, "d": Category(["x", "y"], reads=name)}) for name in "ab"]
+    with pytest.raises(InputError, match=r"the source has a, b, d \(of a\), the target a, b, d \(of b\)"):
+        mk.transplant(*(mk.build(schema, width=4) for schema in reading), body=True, schemas=reading)
     with pytest.raises(InputError, match=r"expected schemas to be .* received None"):
         mk.transplant(*models, body=True)
+    with pytest.raises(InputError, match=r"expected each input of the target once, received \{'a': 'a', 'b': 'a'\}"):
+        mk.transplant(*models, {"a": "a", "b": "a"})
+    raw = Schema(schemas[0].inputs, {"answer": Category()})
+    with pytest.raises(InputError, match="transplant needs a fitted schema, but .* of 'answer'"):
+        mk.transplant(*models, body=True, schemas=(raw, raw))
+
+
+def test_schemas_of_other_models():
+    schemas = [Schema({"q": Text(3, vocabulary=list(words))}, ANSWER) for words in ("abcd", "d")]
+    models = [mk.build(schema, width=4) for schema in schemas]
+    message = r"q_tower: embedding/embeddings: expected the schemas .* have 6 and 3 rows, received some of 3 and 6"
+    with pytest.raises(InputError, match=message):
+        mk.transplant(*models, schemas=schemas[::-1])
 
 
 def test_nothing_is_changed_by_a_transplant_that_fails():
@@ -124,7 +154,6 @@ def test_nothing_is_changed_by_a_transplant_that_fails():
     before = values(target)
     with pytest.raises(InputError, match="q: embedding/embeddings has a row for each word"):
         mk.transplant(source, target)
-    assert before.keys() == values(target).keys()
     assert all(np.array_equal(before[name], after) for name, after in values(target).items())
 
 
@@ -154,11 +183,10 @@ def test_words_of_a_table_move_to_their_own_rows(kind):
 
     schemas = schema(["red", "blue"], ["round", "red"]), schema(["blue", "green"], ["red"])
     models = [mk.build(one, towers={"table": kind}, width=8) for one in schemas]
-    fresh, (old, new) = tables(models[1]), map(tables, models)
+    old, fresh = map(tables, models)
     report = mk.transplant(*models, schemas=schemas)
-    new = tables(models[1])
     expected = [*old[[0, 1, 3]], fresh[3], *old[[4, 5, 7]]]  # hole, unknown, blue, green; hole, unknown, red
-    np.testing.assert_array_equal(new, expected)
+    np.testing.assert_array_equal(tables(models[1]), expected)
     assert report["moved"].all()
     other = schema(["red"], ["round"], columns=("form", "colour"))
     with pytest.raises(InputError, match=r"expected the columns of the source in their order, .*'colour', 'form'"):
@@ -173,7 +201,9 @@ def tables(model):
 
 def test_a_text_model_of_another_vocabulary():
     ids = keras.Input((3,), dtype="int32", name="ids")
-    backbone = keras.Model(ids, keras.layers.Embedding(9, 4, name="lookup")(ids))
+    place = keras.ops.cumsum(keras.ops.ones_like(ids), axis=1)
+    x = keras.layers.Embedding(9, 4, name="lookup")(ids) + keras.layers.Embedding(9, 4, name="embedding")(place)
+    backbone = keras.Model(ids, x)
     schemas = [Schema({"q": Text(3, vocabulary=list(words))}, ANSWER) for words in ("ab", "ab", "ba")]
     models = [mk.build(one, towers={"q": mk.towers.from_model(backbone)}, width=4) for one in schemas]
     assert mk.transplant(models[0], models[1], schemas=schemas[:2])["moved"].all()
@@ -205,8 +235,8 @@ def test_word_vectors_that_are_held_still_stay_so(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"towers": ["imag"]}, "the source: unknown part 'imag_tower'; did you mean 'image_tower'"),
-        ({"towers": {"image": "word"}}, "the target: unknown part 'word_tower'; did you mean 'words_tower'"),
+        ({"towers": ["imag"]}, "the source: unknown part 'imag'; did you mean 'image'"),
+        ({"towers": {"image": "word"}}, "the target: unknown part 'word'; did you mean 'words'"),
         ({"towers": "image"}, "expected towers to be a list of inputs, received 'image'"),
         ({"schemas": 3}, "expected schemas to be the source's and the target's Schema, received 3"),
         ({"towers": []}, "none of 0 weights could be moved"),
@@ -294,7 +324,7 @@ def test_heads_with_options_can_be_compiled_again(pair):
 
 @pytest.mark.parametrize(
     ("parts", "message"),
-    [("image", "expected parts to be a list"), (["imag"], "unknown part 'imag_tower'; did you mean 'image_tower'")],
+    [("image", "expected parts to be a list"), (["imag"], "unknown part 'imag'; did you mean 'image'")],
 )
 def test_parts_that_cannot_be_frozen(pair, parts, message):
     with pytest.raises(InputError, match=message):
@@ -342,7 +372,7 @@ def test_rates_stay_with_a_saved_and_a_frozen_model(pair, tmp_path):
     ("optimizer", "rates", "message"),
     [
         ("adam", {"image": 1}, "expected an optimizer of keras.optimizers, received 'adam'"),
-        (keras.optimizers.Adam(), {"imag": 1}, "unknown part 'imag_tower'; did you mean 'image_tower'"),
+        (keras.optimizers.Adam(), {"imag": 1}, "unknown part 'imag'; did you mean 'image'"),
         (keras.optimizers.Adam(), {"image": 0}, "'image': expected a factor above 0, received 0"),
     ],
 )

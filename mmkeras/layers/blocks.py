@@ -43,7 +43,7 @@ def conv_blocks(x, *, width, filters, depth, dropout, tokens, name, pool=True):
 
 
 def halvings(x):
-    """How often a picture `(batch, height, width_px, channels)` is halved until its shorter side is at most 4."""
+    """How often `(batch, height, width_px, channels)` is halved until its shorter side is at most 4: once or more."""
     return max(1, (min(x.shape[1:3]) - 1).bit_length() - 2)
 
 

@@ -36,10 +36,15 @@ def log_mel(x, feature, name, *, mels=64, window=0.032, hop=0.016, spec_augment=
             `keras.models.load_model`: the model is no longer made of stock Keras layers alone.
 
     Raises:
-        InputError: wrong options of spec_augment; no mels; window or hop shorter than a sample.
+        InputError: wrong options of spec_augment; no mels; a window or hop shorter than a sample; a window of twice the
+            recording or more.
     """
     check_counts(name, mels=mels)
     length = 1 << (_samples(window, feature, "window", name) - 1).bit_length()
+    if length // 2 >= feature.samples:
+        raise InputError(
+            f"{name!r}: expected a window below twice the recording of {feature.samples} samples, received {length}"
+        )
     mel = keras.layers.MelSpectrogram(
         fft_length=length,
         sequence_stride=_samples(hop, feature, "hop", name),

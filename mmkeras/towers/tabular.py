@@ -28,7 +28,7 @@ def mlp(x, *, feature: Tabular, width, name, embedding=8, depth=2, dropout=0.0):
     Raises:
         InputError: an option out of its range.
     """
-    check_counts(name, depth=depth)
+    check_counts(name, depth=depth, embedding=embedding)
     parts = [*_numbers(x, feature, name), *_words(x, feature, embedding, name)]
     x = keras.layers.Concatenate(name=f"{name}_columns")(parts) if len(parts) > 1 else parts[0]
     for number in range(depth):

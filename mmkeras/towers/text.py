@@ -26,7 +26,8 @@ def word_vectors(x, mask, feature, name, *, embedding=None, vectors=None, train_
         embedding: width of the vectors; None: that of the file, or 64.
         vectors: path of a file of GloVe or word2vec vectors to begin with (see `read_word_vectors`), read when the
             model is built; a saved model needs it no more. None: they begin at random.
-        train_vectors: whether training changes the vectors of the file.
+        train_vectors: whether training changes the vectors of the file. With False the model has a layer of mmkeras:
+            `import mmkeras.layers` before `keras.models.load_model`.
 
     Returns:
         `(batch, length, embedding)`.
