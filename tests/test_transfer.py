@@ -136,7 +136,7 @@ def test_a_body_takes_its_inputs_by_their_places(pair):
     with pytest.raises(InputError, match=r"expected each input of the target once, received \{'a': 'a', 'b': 'a'\}"):
         mk.transplant(*models, {"a": "a", "b": "a"})
     raw = Schema(schemas[0].inputs, {"answer": Category()})
-    with pytest.raises(InputError, match="transplant needs a fitted schema, but .* of 'answer'"):
+    with pytest.raises(InputError, match=r"transplant needs a fitted schema, but .* of 'answer'"):
         mk.transplant(*models, body=True, schemas=(raw, raw))
 
 
