@@ -1,14 +1,14 @@
 """What each tower and each fusion is worth: accuracy on real data, parameters and CPU-seconds.
 
-    python benchmarks/repertoire.py run [--only PATTERN] [--seeds 3]
+    python benchmarks/repertoire.py run [--only PATTERN] [--seeds 3] [--jobs 2]
     python benchmarks/repertoire.py table                             # writes benchmarks/RESULTS.md
 
 A cell is an experiment (experiments.py), a part and a seed, written as `digits_hard/gated/0`; PATTERN is of the shell's
-kind, as `digits_*/*/0`. Each cell is trained in a process of its own and leaves a small JSON file in --out. What is
-there is kept, so a stopped run goes on; a cell whose settings were changed since is done again, a failed one with
---again. With `--seeds 3` the modality's default and the best part of each experiment (by its validation rows; of folds
-by their mean) get three seeds, the others one. The archives are looked for in --data: $MMKERAS_DATA, else shared/data
-beside the repository.
+kind, as `digits_*/*/0`. Each cell is trained in a process of its own, by one thread of TensorFlow, --jobs of them side
+by side, and leaves a small JSON file in --out, benchmarks/cells, which is committed. What is there is kept, so a
+stopped run goes on; a cell whose settings were changed since is done again, a failed one with --again. With `--seeds 3`
+the modality's default and the best part of each experiment (by its validation rows; of folds by their mean) get three
+seeds, the others one. The archives are looked for in --data: $MMKERAS_DATA, else shared/data beside the repository.
 """
 
 import argparse
@@ -19,7 +19,9 @@ import statistics
 import subprocess
 import sys
 import time
+from functools import partial
 from itertools import pairwise
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import scipy.stats
@@ -28,7 +30,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 HERE = Path(__file__).resolve().parent
 DATA = os.environ.get("MMKERAS_DATA") or HERE.parent.parent / "shared" / "data"
-OUT = Path.home() / ".cache" / "mmkeras" / "repertoire"
+OUT = HERE / "cells" / "repertoire"
 
 
 def catalogue():
@@ -77,6 +79,7 @@ def cell(experiment, part, seed, data, test):
         data: folder of the archives.
         test: False: look at the validation rows alone.
     """
+    one_thread()
     settings, clock = experiment.settings(part), time.perf_counter()
     read = experiment.data if test else experiment.choosing or experiment.data
     models = [one(splits, settings, seed, test) for splits in read(data, **settings["data"])]
@@ -150,11 +153,22 @@ def result_of(out, name, part, seed):
 def run(asked):
     """Every cell that is asked for and not there yet: first one seed of all, then the others."""
     for seed in range(asked.seeds):
-        for name, experiment in catalogue().items():
-            parts = parts_of(experiment, asked.out)
-            for part in parts if seed == 0 else {parts[0], best(asked.out, name, parts)}:
-                if fnmatch.fnmatch(f"{name}/{part}/{seed}", asked.only):
-                    do(asked, name, experiment, part, seed)
+        for chosen in (False, True):  # what takes part in these is chosen by the others
+            cells = [
+                (name, experiment, part, seed)
+                for name, experiment in catalogue().items()
+                if bool(experiment.chosen_by) == chosen
+                for part in taking_part(asked.out, name, experiment, seed)
+                if fnmatch.fnmatch(f"{name}/{part}/{seed}", asked.only)
+            ]
+            with ThreadPool(asked.jobs) as pool:
+                pool.starmap(partial(do, asked), cells, chunksize=1)
+
+
+def taking_part(out, name, experiment, seed):
+    """All parts with seed 0; the default and the best with others."""
+    parts = parts_of(experiment, out)
+    return parts if seed == 0 else sorted({parts[0], best(out, name, parts)})
 
 
 def do(asked, name, experiment, part, seed):
@@ -163,21 +177,45 @@ def do(asked, name, experiment, part, seed):
     settings = json.loads(json.dumps(experiment.settings(part)))
     if found and found["settings"] == settings and not (asked.again and "failed" in found):
         return
-    command = [sys.executable, __file__, "cell", "--only", f"{name}/{part}/{seed}", "--data", asked.data]
-    command += ["--validate"] if asked.validate else []
+    cell = ["cell", "--only", f"{name}/{part}/{seed}", "--data", asked.data]
+    found, error = in_a_process(__file__, [*cell, *(["--validate"] if asked.validate else [])], path)
+    found = found or {"settings": settings, "failed": error}
+    keep(found, path)
+    shown = {key: round(found[key], 4) for key in ("val", "test", "epoch", "cpu", "wall") if key in found}
+    print(f"{name}/{part}/{seed}", found.get("failed", shown), flush=True)
+
+
+def in_a_process(script, arguments, path):
+    """What a script prints as its last JSON line, and None; or None and why it failed. All it says is in a log.
+
+    Args:
+        script: path of it.
+        arguments: of its command line.
+        path: of the cell; the log lies beside it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     log = path.with_suffix(".log")
     with open(log, "w") as file:
-        done = subprocess.run(list(map(str, command)), stdout=file, stderr=subprocess.STDOUT)
+        command = [sys.executable, script, *map(str, arguments)]
+        done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT)
     lines = log.read_text(errors="replace").strip().splitlines() or [""]
-    if done.returncode == 0:
-        found = json.loads([line for line in lines if line.startswith("{")][-1])
-    else:
-        found = {"settings": settings, "failed": lines[-1][:500] or f"exit {done.returncode}"}
-    path.with_suffix(".part").write_text(json.dumps(found, indent=1))
+    if done.returncode:
+        return None, lines[-1][:500] or f"exit {done.returncode}"
+    return json.loads([line for line in lines if line.startswith("{")][-1]), None
+
+
+def keep(found, path):
+    """Write a cell's file, whole or not at all."""
+    path.with_suffix(".part").write_text(json.dumps(found, indent=1) + "\n")
     path.with_suffix(".part").replace(path)
-    shown = {key: round(found[key], 4) for key in ("val", "test", "epoch", "cpu", "wall") if key in found}
-    print(f"{name}/{part}/{seed}", found.get("failed", shown), flush=True)
+
+
+def one_thread():
+    """TensorFlow's operations by one thread: cells side by side, and no processor time spent on waiting."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
 def best(out, name, parts):
@@ -290,6 +328,7 @@ def main():
     parser.add_argument("what", choices=["run", "table", "cell"])
     parser.add_argument("--only", default="*", help="cells, as experiment/part/seed with * and ?")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=2, help="cells side by side")
     parser.add_argument("--again", action="store_true", help="failed cells too")
     parser.add_argument("--validate", action="store_true", help="without the test rows, to choose recipes; give --out")
     parser.add_argument("--data", type=Path, default=DATA)

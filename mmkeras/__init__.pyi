@@ -1,6 +1,7 @@
 from . import alignment, datasets, decode, fusion, heads, layers, serving, towers
 from .alignment import encoder
 from .bundle import export
+from .cached_features import behind, tower_features
 from .distillation import distiller
 from .errors import InputError
 from .evaluation import Evaluation, absence_curve, evaluate, predict
@@ -45,6 +46,7 @@ __all__ = [
     "absence_curve",
     "alignment",
     "batches",
+    "behind",
     "build",
     "combine",
     "compile_args",
@@ -70,6 +72,7 @@ __all__ = [
     "read_word_vectors",
     "retrieve",
     "serving",
+    "tower_features",
     "towers",
     "transplant",
     "tune",

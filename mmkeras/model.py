@@ -155,28 +155,45 @@ def _inputs(given):
     return {name: keras.Input(shape, dtype=dtype, name=name) for name, (shape, dtype) in given.items()}
 
 
-def halves(model, schema):
-    """A model of `build`, cut behind its towers; None for any other model.
+def halves(model, schema, towers=None):
+    """A model of `build`, cut behind its towers, or behind some of them; None for any other model.
 
     Args:
         model: `keras.Model`.
         schema: of its inputs.
+        towers: inputs whose towers are in the first half; None: all.
 
     Returns:
-        Two `keras.Model` of the same layers. The first takes `schema.model_inputs` and gives a dict of name -> list of
-        values `(batch, tokens, width)`, mask `(batch, tokens)` bool where the tower has one, and present `(batch,)`
-        bool if the input is optional. The second takes all these in one list and gives the answers of "body".
+        Two `keras.Model` of the same layers. The first takes those of `schema.model_inputs` that are of these inputs
+        and gives a dict of name -> list of values `(batch, tokens, width)`, mask `(batch, tokens)` bool where the tower
+        has one, and present `(batch,)` bool if the input is optional. The second takes a list of all these, called
+        `<name>_tokens`, `<name>_tokens_mask` and `<name>_present`, and of the model's inputs for the other towers, in
+        schema order, and gives the model's answers.
     """
     parts = {layer.name: layer for layer in model.layers}
     if not {"body", *_tower_names(schema)} <= parts.keys():
         return None
     inputs = _inputs(schema.model_inputs)
-    tokens = _towers(schema, parts, inputs)
-    front = keras.Model(list(inputs.values()), _with_present(tokens, inputs))
-    tokens = {name: Tokens(*map(input_like, part)) for name, part in tokens.items()}
-    present = {name: input_like(x) for name, x in inputs.items() if name.endswith("_present")}
-    answers = parts["body"](_flat(_absent(schema, parts, tokens, present)))
-    return front, keras.Model(_flat(_with_present(tokens, present)), answers)
+    towers = [name for name in schema.inputs if towers is None or name in towers]
+    tokens = {name: _tower(schema, parts, inputs, name) for name in towers}
+    given = [x for name in towers for x in _inputs_of(name, inputs)]
+    front = keras.Model(given, _with_present(tokens, inputs))
+    inputs = _inputs(schema.model_inputs)
+    cut = {name: _tokens_like(name, part) for name, part in tokens.items()}
+    tokens = {name: cut.get(name) or _tower(schema, parts, inputs, name) for name in schema.inputs}
+    given = {name: _inputs_of(name, inputs) for name in schema.inputs} | _with_present(cut, inputs)
+    answers = _answers(schema, parts, _absent(schema, parts, tokens, inputs))
+    return front, keras.Model([x for part in given.values() for x in part], answers)
+
+
+def _inputs_of(name, inputs):
+    """The inputs of one modality, side inputs included."""
+    return [inputs[key] for key in (name, f"{name}_length", f"{name}_present") if key in inputs]
+
+
+def _tokens_like(name, tokens):
+    """Inputs for tokens like these."""
+    return Tokens(input_like(tokens.values, f"{name}_tokens"), input_like(tokens.mask, f"{name}_tokens_mask"))
 
 
 def with_embedding(model, schema):
@@ -229,16 +246,18 @@ def _towers(schema, parts, inputs):
         inputs: dict of name -> tensor, as `schema.model_inputs`; with `<name>_index` `(batch,)` int32 also, `name` and
             `<name>_length` have a row for each distinct picture, and its tokens are gathered.
     """
-    tokens = {}
-    for name, feature in schema.inputs.items():
-        x, index = inputs[name], inputs.get(f"{name}_index")
-        if feature.optional and index is None and feature.dtype == "float32":
-            x = _without_absent(x, inputs[f"{name}_present"])
-        part = _as_tokens(parts[f"{name}_tower"]([x, inputs[f"{name}_length"]] if feature.padded else x))
-        if index is not None:
-            part = Tokens(*(None if value is None else ops.take(value, index, axis=0) for value in part))
-        tokens[name] = part
-    return tokens
+    return {name: _tower(schema, parts, inputs, name) for name in schema.inputs}
+
+
+def _tower(schema, parts, inputs, name):
+    """What one tower makes of its input: `Tokens`."""
+    feature, x, index = schema.inputs[name], inputs[name], inputs.get(f"{name}_index")
+    if feature.optional and index is None and feature.dtype == "float32":
+        x = _without_absent(x, inputs[f"{name}_present"])
+    tokens = _as_tokens(parts[f"{name}_tower"]([x, inputs[f"{name}_length"]] if feature.padded else x))
+    if index is None:
+        return tokens
+    return Tokens(*(None if value is None else ops.take(value, index, axis=0) for value in tokens))
 
 
 def _without_absent(x, present):
@@ -288,10 +307,7 @@ def _flat(tokens):
 
 def _body(schema, spec, tokens):
     """The sub-model from tokens like these to the outputs."""
-    inputs = {
-        name: Tokens(input_like(values, f"{name}_tokens"), input_like(mask, f"{name}_tokens_mask"))
-        for name, (values, mask) in tokens.items()
-    }
+    inputs = {name: _tokens_like(name, part) for name, part in tokens.items()}
     outputs, given = {}, dict(inputs)
     for name, target in schema.targets.items():
         if isinstance(target.reads, str):

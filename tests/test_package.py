@@ -37,12 +37,13 @@ MAY_IMPORT = {
     "model_spec": "errors towers",
     "model": "alignment errors fusion heads layers model_spec schema towers",
     "training": "errors heads model pipeline",
+    "cached_features": "errors model pipeline",
     "fine_tuning": "errors layers registry",
     "transfer": "errors fine_tuning schema",
     "distillation": "errors schema",
     "retrieval": "alignment decode errors pipeline plotting records schema targets",
     "evaluation": "errors heads model pipeline records schema",
-    "tuning": "errors fusion heads model model_spec pipeline plotting registry schema towers training",
+    "tuning": "cached_features errors fusion heads model model_spec pipeline plotting registry schema towers training",
     "bundle": "decode errors evaluation model model_spec pipeline records schema transfer",
     "datasets": "errors",
     "demo": "bundle datasets errors evaluation model_spec records schema training",
@@ -116,6 +117,7 @@ PUBLIC = """
     datasets decode InputError WordVectors read_word_vectors tune hypermodel TuningResult
     verify Verification serving transplant freeze origins rate_by_part
     distiller alignment encoder combine retrieve Retrieval mismatched
+    behind tower_features
 """
 
 

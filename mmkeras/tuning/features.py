@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import pandas as pd
 
+from mmkeras.cached_features import behind, tower_features
 from mmkeras.errors import InputError
-from mmkeras.model import build, halves
+from mmkeras.model import build
 from mmkeras.model_spec import ModelSpec
-from mmkeras.pipeline import batches, labels, readable, row_weights
 from mmkeras.training import compile_for
 from mmkeras.tuning.trial import WEIGHTS, Outcome
 
@@ -24,8 +24,7 @@ class Features:
         schema: `Schema`.
         spec: `ModelSpec` of the towers.
         model: `keras.Model` whose towers were run.
-        rows: dict of split -> (list of arrays `(rows, ...)`, answers, weights), as the model behind the towers takes
-            them.
+        rows: dict of split -> `(x, y, weights)` of `tower_features`.
     """
 
     schema: object
@@ -59,34 +58,21 @@ def features_of(data, spec, model, class_weight=None):
     missing = [name for name in schema.inputs if name not in spec.towers]
     if missing:
         raise InputError(f"features: expected a spec with a tower for every input, received none for {missing[0]!r}")
-    parts = halves(model, schema)
-    if parts is None:
-        raise InputError("features: expected a model that build made of the schema, received another")
-    rows = {}
-    for split in ("train", "val"):
-        records = readable(data[split], targets=True)
-        found = parts[0].predict(batches(records, 256, targets=False), verbose=0)
-        tensors = [tensor for name in schema.inputs for tensor in found[name]]
-        truth = labels(records)
-        weights = row_weights(records, truth, class_weight if split == "train" else None)
-        rows[split] = tensors, *(_one_or_all(schema, values) for values in (truth, weights))
+    weights = {"train": class_weight, "val": None}
+    rows = {
+        split: tower_features(model, data[split], list(schema.inputs), class_weight=weight)
+        for split, weight in weights.items()
+    }
     return Features(schema, spec, model, rows)
-
-
-def _one_or_all(schema, values):
-    """Values by target as Keras wants them."""
-    if not values:
-        return None
-    return values if len(schema.targets) > 1 else next(iter(values.values()))
 
 
 def on_features(features, request, watch):
     """Train what follows the towers of the request's spec; `trial.run` calls it."""
     model = watch.keep(_with_weights(features, request))
     tensors, truth, weights = features.rows["train"]
-    head = halves(model, features.schema)[1]
+    head, rows = behind(model, features.schema, list(features.schema.inputs)), len(next(iter(tensors.values())))
     # its steps are short: several in one call spare a quarter of the time of a concat fusion
-    compile_for(head, features.schema, request.spec, request.training, len(tensors[0]), steps_per_execution=16)
+    compile_for(head, features.schema, request.spec, request.training, rows, steps_per_execution=16)
     head.fit(
         tensors,
         truth,

@@ -1,0 +1,85 @@
+"""Towers that are not trained run once over all rows, and what follows them is trained on what they made."""
+
+import keras
+import numpy as np
+
+from mmkeras.errors import InputError, unknown
+from mmkeras.model import halves
+from mmkeras.pipeline import batches, labels, readable, row_weights
+
+
+def behind(model, schema, towers):
+    """A second view over the same weights: the model without these towers, for `tower_features`.
+
+    Its layers are the model's own: train this view, with towers that have been pre-trained, at a fraction of the cost,
+    then predict with and export the model, or train it on as a whole. Compile it first.
+
+    Args:
+        model: `keras.Model` of `mk.build`.
+        schema: the one it was built from.
+        towers: list of the inputs whose towers are left out, at least one.
+
+    Returns:
+        `keras.Model` with the model's answers. Its inputs are the model's own for the other towers and, in the place of
+        each of these, `<name>_tokens` `(batch, tokens, width)` float32, `<name>_tokens_mask` `(batch, tokens)` bool
+        where the tower has a mask, and `<name>_present` `(batch,)` bool if the input is optional.
+
+    Raises:
+        InputError: an unknown input, none, a schema without targets; a model that `build` did not make of the schema.
+    """
+    return _halves(model, schema, towers, "behind")[1]
+
+
+def tower_features(model, records, towers, *, class_weight=None):
+    """What these towers make of all rows, and what else `behind` takes: `fit(x, y, sample_weight=weights)`.
+
+    The towers see every row once, as it is: without augmentation, their dropout resting.
+
+    Args:
+        model: `keras.Model` of `mk.build`.
+        records: `Records` with the schema that it was built from.
+        towers: list of the inputs whose towers are run, at least one.
+        class_weight: as of `mk.batches`, for rows to train on.
+
+    Returns:
+        `(x, y, weights)`: x a dict of input name -> array `(rows, ...)`, as `behind(model, records.schema, towers)`
+        takes it; y the targets and weights the sample weights `(rows,)`, one array, or a dict by target if the schema
+        has several; weights None where no target is optional and no class weights are asked for.
+
+    Raises:
+        InputError: as of `behind`; a file that cannot be decoded or a label that is no class; unknown class weights.
+    """
+    front, rest = _halves(model, records.schema, towers, "tower_features")
+    records = readable(records, targets=True)
+    rows = batches(records, 256, targets=False)
+    made = front.predict(rows, verbose=0)
+    x, wanted = {}, [tensor.name for tensor in rest.inputs]
+    for name, arrays in made.items():
+        keys = [key for key in (f"{name}_tokens", f"{name}_tokens_mask", f"{name}_present") if key in wanted]
+        x |= dict(zip(keys, arrays, strict=True))
+    live = [key for key in wanted if key not in x]
+    given = [{key: keras.ops.convert_to_numpy(batch[key]) for key in live} for batch in rows] if live else []
+    x |= {key: np.concatenate([batch[key] for batch in given]) for key in live}
+    truth = labels(records)
+    weights = row_weights(records, truth, class_weight)
+    return x, *(_one_or_all(records.schema, values) for values in (truth, weights))
+
+
+def _halves(model, schema, towers, where):
+    """The model's two halves, if these are inputs and it is of the schema."""
+    if isinstance(towers, str) or not list(towers):
+        raise InputError(f"{where}: expected towers to be a list of inputs, at least one, received {towers!r}")
+    for name in towers:
+        if name not in schema.inputs:
+            raise unknown("input", name, schema.inputs, where=f"{where}: ")
+    parts = halves(model, schema, towers) if schema.targets else None
+    if parts is None:
+        raise InputError(f"{where}: expected a model that build made of the schema, with targets, received another")
+    return parts
+
+
+def _one_or_all(schema, values):
+    """Values by target as Keras wants them."""
+    if not values:
+        return None
+    return values if len(schema.targets) > 1 else next(iter(values.values()))
