@@ -342,6 +342,7 @@ EXPERIMENTS = {
         width=64,
         towers=SHAPES,
         training=SHARED,
+        training_of={"cross_attention": {"rate": 1e-3}},
         chosen_by=("digits_hard", "qa", "keypad"),
         figure="published .995",
     ),

@@ -1,10 +1,11 @@
 """What transfer, distillation and a shared space are worth: each beside the control that shows whether it helped.
 
-    python benchmarks/transfer.py run [--only PATTERN] [--seeds 3]
+    python benchmarks/transfer.py run [--only PATTERN] [--seeds 3] [--jobs 2]
     python benchmarks/transfer.py table                               # writes benchmarks/RESULTS.md, with repertoire.py
 
-A cell is a study and a seed, written as `few_labels/0`; it runs in a process of its own and leaves a small JSON file in
---out, which is kept until the study's code is another: a stopped run goes on. The studies, on av_digits where no other
+A cell is a study and a seed, written as `few_labels/0`; it runs in a process of its own, by one thread of TensorFlow,
+and leaves a small JSON file in --out, benchmarks/cells, which is committed, and kept until the study's code is another:
+a stopped run goes on. The studies, on av_digits where no other
 set is named:
 
     questions    qa.csv with towers that have learned single digits, beside one head and the same heads from scratch
@@ -25,19 +26,18 @@ import inspect
 import json
 import os
 import statistics
-import subprocess
-import sys
 import time
 from dataclasses import replace
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import repertoire
-from repertoire import DATA, interval, spread
+from repertoire import DATA, in_a_process, interval, keep, one_thread, spread
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 HERE = Path(__file__).resolve().parent
-OUT = Path.home() / ".cache" / "mmkeras" / "transfer"
+OUT = HERE / "cells" / "transfer"
 LISTEN = {"audio": {"shift": 0.04, "gain": 6}}
 
 
@@ -112,9 +112,10 @@ def towers(*names):
 def questions(archives, seed):
     """CPU-seconds and accuracies from scratch, and with towers that have learned single digits.
 
-    From scratch with one head. The heads for the digits that the towers have learned before come along, and stay; the
-    control has these heads and the short recipe, but towers that know nothing. It runs first, so that TensorFlow's
-    own start is not on the bill of the two that are compared.
+    From scratch with one head. The heads for the digits that the towers have learned before come along, and stay. What
+    follows the towers is trained on what they make of all rows, run once. The control has towers that know nothing, of
+    the same heads and the same number of epochs. It runs first, so that TensorFlow's own start is not on the bill of
+    the two that are compared.
     """
     import pandas as pd
     from experiments import DIGIT, SPOKEN, unpacked
@@ -130,9 +131,8 @@ def questions(archives, seed):
     one, several = (
         mk.read(manifest, mk.Schema(inputs, {"answer": mk.Category(), **more})).split("split") for more in ({}, own)
     )
-    spec = mk.ModelSpec(towers={**towers("image", "audio"), "question": "lstm"}, fusion={"kind": "concat", "depth": 2})
-    short = {"epochs": 5, "learning_rate": 3e-3, "warm_up": 0, "augment": LISTEN}
-    found = {"control": course(several, spec, short, seed, time.process_time())}
+    spec = mk.ModelSpec(towers=towers("image", "audio"), fusion={"kind": "concat", "depth": 2})
+    found = {"control": behind_towers(several, spec, seed, time.process_time())}
     options = {"epochs": 12, "learning_rate": 2e-3, "augment": LISTEN}  # without a warm-up it comes to less
     found["scratch"] = course(one, spec, options, seed, time.process_time())
 
@@ -142,7 +142,7 @@ def questions(archives, seed):
         targets = {"digit": mk.Category(column=f"{name}_digit"), f"{name}_digit": mk.Category(reads=name)}
         schema = mk.Schema({name: inputs[name]}, targets)
         alone = mk.ModelSpec(towers=towers(name), fusion={"kind": "concat", "depth": 1})
-        options = {"epochs": 4, "learning_rate": 2e-3, "augment": LISTEN if name == "audio" else None}
+        options = {"epochs": 10, "learning_rate": 2e-3, "augment": {name: TURNED[name]}}
         single[name] = trained(mk.read(rows, schema).split("split"), alone, options, seed=seed)
     found["pretraining"] = time.process_time() - start
 
@@ -152,19 +152,37 @@ def questions(archives, seed):
             head, learned = (one.get_layer("body").get_layer(f"{name}_digit") for one in (model, source))
             head.set_weights(learned.get_weights())
 
-    found["pretrained"] = course(several, spec, short, seed, start, move)
+    found["pretrained"] = behind_towers(several, spec, seed, start, move)
     return found
 
 
-def course(data, spec, options, seed, start, before=lambda model: None):
+def course(data, spec, options, seed, start):
     """CPU-seconds since `start` and validation accuracy after each epoch, and the test accuracy at the end."""
     stamps = []
-    model = trained(data, spec, options, seed=seed, before=before, stamps=stamps)
-    return {
-        "cpu": [at - start for at, _ in stamps],
-        "val": [v for _, v in stamps],
-        "test": accuracy(model, data["test"]),
-    }
+    model = trained(data, spec, options, seed=seed, stamps=stamps)
+    return told(stamps, start, accuracy(model, data["test"]))
+
+
+def behind_towers(data, spec, seed, start, before=lambda model: None):
+    """As `course`, of what follows the towers of pictures and recordings, which stand still and run once."""
+    import keras
+
+    import mmkeras as mk
+    from mmkeras.training import Training, compile_for, prepare
+
+    training = Training(epochs=8, learning_rate=3e-3, batch_size=128, seed=seed)
+    model, still = prepare(data.schema, spec, training, len(data["train"])), ["image", "audio"]
+    before(model)
+    rest, stamps = mk.behind(model, data.schema, still), []
+    (x, y, _), val = (mk.tower_features(model, data[split], still) for split in ("train", "val"))
+    compile_for(rest, data.schema, spec, training, len(data["train"]), steps_per_execution=16)
+    watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda _, logs: stamps.append(stamp(logs)))
+    rest.fit(x, y, validation_data=val, batch_size=128, epochs=training.epochs, callbacks=[watch], verbose=2)
+    return told(stamps, start, accuracy(model, data["test"]))
+
+
+def told(stamps, start, test):
+    return {"cpu": [at - start for at, _ in stamps], "val": [score for _, score in stamps], "test": test}
 
 
 def few_labels(archives, seed):
@@ -406,20 +424,22 @@ def done(path, name):
 
 
 def run(asked):
-    """Every cell that is asked for and not there yet, in a process of its own."""
-    for seed in range(asked.seeds):
-        for name in STUDIES:
-            path = asked.out / f"{name}.{seed}.json"
-            if done(path, name) or not fnmatch.fnmatch(f"{name}/{seed}", asked.only):
-                continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            command = [sys.executable, __file__, "cell", "--only", f"{name}/{seed}", "--data", str(asked.data)]
-            with open(path.with_suffix(".log"), "w") as log:
-                subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=True)
-            found = json.loads(path.with_suffix(".log").read_text(errors="replace").strip().splitlines()[-1])
-            path.with_suffix(".part").write_text(json.dumps(found, indent=1))
-            path.with_suffix(".part").replace(path)
-            print(f"{name}/{seed}", json.dumps(found)[:2000], flush=True)
+    """Every cell that is asked for and not there yet."""
+    cells = [(name, seed) for seed in range(asked.seeds) for name in STUDIES]
+    cells = [(asked, *cell) for cell in cells if fnmatch.fnmatch("{}/{}".format(*cell), asked.only)]
+    with ThreadPool(asked.jobs) as pool:
+        pool.starmap(do, cells, chunksize=1)
+
+
+def do(asked, name, seed):
+    """One cell in a process of its own, unless it is there."""
+    path = asked.out / f"{name}.{seed}.json"
+    if done(path, name):
+        return
+    found, error = in_a_process(__file__, ["cell", "--only", f"{name}/{seed}", "--data", asked.data], path)
+    if found:
+        keep(found, path)
+    print(f"{name}/{seed}", error or json.dumps(found)[:2000], flush=True)
 
 
 # the tables ---------------------------------------------------------------------------------------------------------
@@ -445,8 +465,8 @@ def lines(out=OUT):
 def questions_table(seeds):
     cases = {
         "scratch": "from scratch, one head, 12 epochs",
-        "control": "from scratch, the digits as heads, 5 epochs",
-        "pretrained": "pre-trained on single digits, 5 epochs",
+        "control": "that know nothing, run once; what follows them, 8 epochs",
+        "pretrained": "pre-trained on single digits, run once; what follows them, 8 epochs",
     }
     yield "| towers | CPU-s in all | test accuracy | CPU-s to the validation accuracy from scratch, as a share |"
     yield "|---|---|---|---|"
@@ -523,11 +543,13 @@ def main():
     parser.add_argument("what", choices=["run", "table", "cell"])
     parser.add_argument("--only", default="*", help="cells, as study/seed with * and ?")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=2, help="cells side by side")
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--out", type=Path, default=OUT)
     asked = parser.parse_args()
     if asked.what == "cell":
         name, seed = asked.only.split("/")
+        one_thread()
         start = time.process_time()
         found = STUDIES[name](asked.data, int(seed))
         print("\n" + json.dumps({"recipe": recipe(name), "found": found, "cpu": time.process_time() - start}))
