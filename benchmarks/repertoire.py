@@ -280,11 +280,12 @@ def own_recipes(experiment, cells):
 
 HEAD = """# What each tower and fusion is worth
 
-Written by `python benchmarks/repertoire.py run --seeds 3 && python benchmarks/repertoire.py table` on 2 CPU cores,
-{cpu:.1f} CPU-hours in all. Recipes: benchmarks/experiments.py; they were chosen on validation rows (of newsgroups20 and
-watch_imu, which have none, on held-out training rows and folds; which part gets three seeds there, by the figures
-below). Accuracy is the mean over the seeds and, where there are several, their standard deviation; CPU-seconds are of
-all threads, the median epoch, reading and augmentation included. The default is in bold.
+Written by `python benchmarks/repertoire.py run --seeds 3 && python benchmarks/repertoire.py table`, {cpu:.1f} CPU-hours
+in all: each model by one thread of TensorFlow, two side by side on 2 CPU cores. Recipes: benchmarks/experiments.py;
+they were chosen on validation rows (of newsgroups20 and watch_imu, which have none, on held-out training rows and
+folds; which part gets three seeds there, by the figures below). Accuracy is the mean over the seeds and, where there
+are several, their standard deviation; CPU-seconds are the median epoch's, reading and augmentation included.
+The default is in bold.
 """
 
 

@@ -329,9 +329,9 @@ def test_a_gif_or_jpeg_of_very_many_parts_is_refused_soon():
     size = GIF.index(b",", GIF_FRAME) + 10
     in_function(SEEN, [GIF, JPEG])
     for raw in (GIF[: size + 1] + b"\1\0\2\0\0" * 200_000, JPEG[:2] + b"\xff\xfe\0\2" * 250_000 + JPEG[2:]):
-        start = time.perf_counter()
+        start = time.process_time()
         assert alone(SEEN, raw)[1] == decode.UNREADABLE
-        assert time.perf_counter() - start < 3
+        assert time.process_time() - start < 3
 
 
 def test_every_cut_of_a_file_is_answered():

@@ -229,7 +229,7 @@ def test_conv_halves_until_four_places():
     ("name", "layer"),
     [
         ("image", "conv0"),
-        ("question", "lstm0"),
+        ("question", "conv0_3"),
         ("audio", "mel"),
         ("trace", "conv0"),
         ("table", "dense0"),

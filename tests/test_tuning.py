@@ -367,7 +367,7 @@ def test_interrupted_tells_the_table(program, tmp_path):
         if line.startswith("trial 0"):
             break
     process.send_signal(signal.SIGINT)
-    told, _ = process.communicate(timeout=60)
+    told, _ = process.communicate(timeout=240)
     assert "interrupted; the same call goes on." in told
     assert " trials completed" in told
     assert not trial_processes(tmp_path)
