@@ -162,7 +162,8 @@ class Adversarial(Alignment):
 
     The discriminator is `softmax(W2 relu(W1 z + b1) + b2)` over the modalities, its loss the crossentropy. It brings
     the distributions of the modalities together, not the vectors of one row: use it with `"through": True` beside a
-    head.
+    head. It hides where a vector comes from; to find a row's partner, take a loss of pairs: between written and spoken
+    digits this one found them no better than chance (benchmarks/RESULTS.md).
 
     - "reversal": one loss for both, whose gradient is turned round, times `strength`, between discriminator and towers
       (Ganin and Lempitsky, Unsupervised domain adaptation by backpropagation, 2015).
@@ -231,6 +232,9 @@ class SharedPrivate(Alignment):
     - `difference` times the sum of `mean((X' Y)^2)` over the shared and private vectors of each modality and the
       private ones of each pair, where X and Y have their mean over the rows taken off and rows of unit length;
     - `reconstruction` times the mean squared error of what is rebuilt, the mean over the modalities.
+
+    As of `Adversarial`, distributions are brought together and not the vectors of a row: the vectors are for a head,
+    not for retrieval.
 
     Args:
         similarity, difference, reconstruction: weights of the parts, above 0, by default as in the paper's code.
