@@ -81,9 +81,10 @@ def evaluate(model, records, *, batch_size=256, permutations=5, seed=0):
 
 
 def check_model(model, schema, purpose):
-    """Raise an `InputError` unless there are targets, and the model's inputs are the schema's, in order and shape."""
+    """Raise an `InputError` unless the schema is fitted and has targets, and the model's inputs and answers are its."""
     if not schema.targets:
         raise InputError(f"{purpose}: expected a schema with targets, received one without: nothing is answered")
+    schema.require_fitted(purpose)
     expected = {name: shape for name, (shape, _) in schema.model_inputs.items()}
     received = {tensor.name: tuple(tensor.shape[1:]) for tensor in model.inputs}
     if list(received.items()) != list(expected.items()):

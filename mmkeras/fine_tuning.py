@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from mmkeras.errors import InputError, unknown
+from mmkeras.heads import learn_loss_weights
 from mmkeras.layers import Frozen
 from mmkeras.registry import is_number
 
@@ -71,7 +72,7 @@ def freeze(model, parts, *, frozen=True):
             if isinstance(inner, Frozen):
                 inner.trainable = False
     if config is not None:
-        model.compile_from_config(config)
+        _compile_again(model, config)
     counts = {"trainable": model.trainable_weights, "frozen": model.non_trainable_weights}
     return {name: sum(int(np.prod(weight.shape)) for weight in weights) for name, weights in counts.items()}
 
@@ -90,6 +91,29 @@ def _compiled_again(model):
     return config
 
 
+def _compile_again(model, config):
+    """Compile by this config, and keep what is in none: the loss weights that the model learns, and which weights do
+    not decay."""
+    before = model.optimizer
+    model.compile_from_config(config)
+    learn_loss_weights(model)
+    for old, new in zip(*map(_optimizers, (before, model.optimizer)), strict=True):
+        _decay_alike(old, new)
+
+
+def _optimizers(optimizer):
+    """An optimizer, and the one inside of it, as `keras.optimizers.LossScaleOptimizer` has one."""
+    inner = getattr(optimizer, "inner_optimizer", None)
+    return [optimizer] if inner is None else [optimizer, inner]
+
+
+def _decay_alike(old, new):
+    """What `exclude_from_weight_decay` told one optimizer, told to another; it is not in the config."""
+    for told in ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern"):
+        if hasattr(old, told):
+            setattr(new, told, getattr(old, told))
+
+
 def rate_by_part(optimizer, model, rates):
     """The optimizer with a learning rate of its own for parts of a model (discriminative fine-tuning: Howard and Ruder,
     ULMFiT, 2018).
@@ -104,7 +128,7 @@ def rate_by_part(optimizer, model, rates):
             have 1. A part that is not to be trained is frozen: `mk.freeze`.
 
     Returns:
-        A new optimizer of the same kind and settings.
+        A new optimizer of the same kind and settings, what is excluded from weight decay among them.
 
     Raises:
         InputError: an unknown part, a factor not above 0, an optimizer that is none of Keras', two weights of one path
@@ -119,7 +143,9 @@ def rate_by_part(optimizer, model, rates):
         if not is_number(factor, least=0, above=True):
             raise InputError(f"rate_by_part: {name!r}: expected a factor above 0, received {factor!r}")
         factors |= {id(weight): float(factor) for layer in _layers_of(model, name) for weight in layer.weights}
-    return BY_PART[type(optimizer)].from_config({**optimizer.get_config(), "factors": _by_path(model, factors)})
+    new = BY_PART[type(optimizer)].from_config({**optimizer.get_config(), "factors": _by_path(model, factors)})
+    _decay_alike(optimizer, new)
+    return new
 
 
 def _by_path(model, factors):

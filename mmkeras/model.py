@@ -11,6 +11,7 @@ from mmkeras.fusion import fuse
 from mmkeras.heads import answer
 from mmkeras.layers import AbsentToken, Tokens, hide_padding, input_like, masked_mean, one_token
 from mmkeras.model_spec import ModelSpec
+from mmkeras.registry import check_share
 from mmkeras.schema import Number, Schema
 from mmkeras.towers import tower
 
@@ -30,7 +31,8 @@ def build(schema, spec=None, **options):
         for each optional one, and the sub-model `body` (the tokens of all modalities -> outputs):
         `model.get_layer("body")`; with `align` also the sub-model `alignment`. Of a schema without targets there is no
         body, and the outputs are a dict of input -> vector `(batch, space)` of unit length in the shared space: compile
-        it without a loss, and fit it to `mk.batches(..., targets=False)`.
+        it without a loss, and fit it to `mk.batches(..., targets=False)`. A model with optional inputs, `align` or some
+        of the parts has layers of mmkeras: `import mmkeras.model` before `keras.models.load_model`.
 
     Raises:
         InputError: a schema that is not fitted, an unknown part or option, an input that a tower cannot read, neither
@@ -95,10 +97,11 @@ def _dropout_rates(schema, given):
                 f"ModelSpec: expected inputs with optional=True for modality_dropout={given!r}, but none of "
                 f"{', '.join(schema.inputs)} is"
             )
-        return dict.fromkeys(optional, given)
-    for name in given:
+        given = dict.fromkeys(optional, given)
+    for name, rate in given.items():
         if name not in optional:
             raise unknown("optional input", name, optional, where="ModelSpec.modality_dropout: ")
+        check_share("modality_dropout", rate, f"ModelSpec: {name!r}: ")
     return {name: given.get(name, 0.0) for name in optional}
 
 
@@ -172,6 +175,8 @@ def halves(model, schema, towers=None):
     """
     parts = {layer.name: layer for layer in model.layers}
     if not {"body", *_tower_names(schema)} <= parts.keys():
+        return None
+    if list(schema.model_inputs) != [tensor.name for tensor in model.inputs]:
         return None
     inputs = _inputs(schema.model_inputs)
     towers = [name for name in schema.inputs if towers is None or name in towers]

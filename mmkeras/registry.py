@@ -10,9 +10,15 @@ from mmkeras.errors import InputError, unknown
 
 def registrar(kind, table):
     """The `register(name)` decorator of one catalogue."""
+    known = next(iter(table.values()))
 
     def register(name):
+        if not isinstance(name, str):
+            raise InputError(f'expected a name, as @mk.{kind}s.register("mine"), received {name!r}')
+
         def add(part):
+            if not (callable(part) if callable(known) else isinstance(part, type(known))):
+                raise InputError(f"{kind} {name!r}: expected a {type(known).__name__}, received {part!r}")
             if name in table:
                 raise InputError(f"{kind} {name!r} exists already: {table[name]!r}")
             table[name] = part
@@ -34,6 +40,8 @@ def choose(kind, table, choice, where):
     """
     options = dict(choice) if isinstance(choice, Mapping) else {"kind": choice}
     name = options.pop("kind", None)
+    if name is None and options:
+        raise InputError(f"{where}expected 'kind', the name of a {kind}, among its options, received {choice!r}")
     if isinstance(name, type(next(iter(table.values())))):
         return getattr(name, "__name__", repr(name)), name, options
     if not isinstance(name, str) or name not in table:

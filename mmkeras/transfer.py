@@ -44,11 +44,15 @@ def transplant(source, target, towers=None, *, body=False, schemas=None, origin=
     know keep their own. Heads whose classes are others, or in another order, stay. Without `schemas` the columns of two
     inputs without words are taken to be the same.
 
+    Means and deviations (of `Series`, `Tabular` and `Number`) are no weights: they stay those of the target's schema.
+    Where they differ, the same row is another number of deviations, and is answered otherwise; to go on exactly where
+    the source was, build the target from the source's schema.
+
     Args:
         source, target: `keras.Model`s of `mk.build`. The target's weights change, unless there is an error.
         towers: names of inputs that both models have; or a dict of the source's input -> the target's; None: all inputs
             that both have.
-        body: whether fusion, heads and shared space move, too.
+        body: whether shared space, fusion and heads move, too; those that only one of the models has stay as they are.
         schemas: the source's and the target's fitted `Schema`, needed if the body moves, or a tower that reads words.
         origin: what the source is and what it was trained on, in words: `mk.origins(target)` and the card of an export
             repeat it.
@@ -64,13 +68,13 @@ def transplant(source, target, towers=None, *, body=False, schemas=None, origin=
     """
     if source is target:
         raise InputError("transplant: expected two models, received one as source and target")
+    for model, whose in ((source, "source"), (target, "target")):
+        if not isinstance(model, keras.Model):
+            raise InputError(f"transplant: expected the {whose} to be a keras.Model, received {model!r}")
     pairs = _pairs(source, target, towers)
     _check_schemas(schemas, pairs, body)
     moves = [move for given, taken in pairs.items() for move in _tower_moves(source, target, given, taken, schemas)]
-    for part in ("alignment", "body") if body else ():
-        if part == "body" or (part in part_names(source) and part in part_names(target)):
-            parts = part_of(source, part, "source"), part_of(target, part, "target")
-            moves += _moves(parts[1], *map(_weights, parts), stay=_other_classes(schemas))
+    moves += _whole_moves(source, target, schemas) if body else []
     table = pd.DataFrame([row for row, _, _ in moves], columns=["part", "weight", "shape", "moved", "reason"])
     if not table["moved"].any():
         reasons = "; ".join(f"{row.part} {row.weight}: {row.reason}" for row in table.head(3).itertuples())
@@ -80,6 +84,24 @@ def transplant(source, target, towers=None, *, body=False, schemas=None, origin=
             weight.assign(values)
     _remember(source, target, table, origin)
     return table
+
+
+def _whole_moves(source, target, schemas):
+    """`_moves` of shared space and body, as far as the target has them."""
+    both = set(part_names(source)) & set(part_names(target)) & set(WHOLE)
+    if not both:
+        have = ["; ".join(part_names(model)) for model in (source, target)]
+        raise InputError(
+            "transplant: body=True: expected two models with a body, or two with a shared space (alignment); "
+            f"the source has the parts {have[0]}, the target {have[1]}"
+        )
+    moves = []
+    for name in WHOLE:
+        if name in part_names(target):
+            part = part_of(target, name, "target")
+            there = _weights(part_of(source, name, "source")) if name in both else {}
+            moves += _moves(part, there, _weights(part), stay=_other_classes(schemas))
+    return moves
 
 
 def _remember(source, target, table, origin):
@@ -106,6 +128,9 @@ def origins(model):
 
 def _pairs(source, target, towers):
     """Dict of the source's input -> the target's."""
+    for name in WHOLE:
+        if name in (() if towers is None else [*towers, *towers.values()] if isinstance(towers, Mapping) else towers):
+            raise InputError(f"transplant: expected towers to be inputs, received {name!r}, which moves with body=True")
     if isinstance(towers, Mapping):
         if len(set(towers.values())) < len(towers):
             raise InputError(f"transplant: expected each input of the target once, received {dict(towers)!r}")
@@ -216,9 +241,11 @@ def _other_classes(schemas):
     heads = set()
     for name, target in schemas[1].targets.items():
         before = schemas[0].targets.get(name)
-        if isinstance(target, (Category, Labels)) and target.classes != getattr(before, "classes", None):
+        if not isinstance(target, (Category, Labels)):
+            continue
+        if type(before) is not type(target) or before.classes != target.classes:
             vectors = [*schemas[1].inputs, *schemas[1].targets]  # of which a late fusion decides on each by itself
-            heads |= {name, f"{name}_token", *(f"{name}_{vector}" for vector in vectors)}
+            heads |= {name, f"{name}_token", *(f"{name}_decision_of_{vector}" for vector in vectors)}
     return heads
 
 

@@ -35,7 +35,7 @@ READS = [
     (kind, name)
     for kind, part in TOWERS.items()
     for name, feature in FEATURES.items()
-    if isinstance(feature, reads(part))
+    if isinstance(feature, reads(part) or ())  # what does not say what it reads: see test_every_tower_is_tested
 ]
 ONE_TOKEN = [kind for kind, part in TOWERS.items() if "tokens" not in inspect.signature(part).parameters]
 CASES = [

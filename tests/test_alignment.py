@@ -154,6 +154,13 @@ def test_adversarial_by_hand(form):
     np.testing.assert_allclose(received, towers, rtol=1e-4, atol=1e-7)
 
 
+def test_a_generator_among_three_deceives_for_each_other_alike():
+    layer, vectors = Adversarial(form="generator", hidden=4), [unit(3, seed=seed) for seed in range(3)]
+    loss, _ = loss_of(layer, vectors, [np.ones(3, bool)] * 3)
+    right, x, weights = np.repeat(np.eye(3), 3, axis=0), np.concatenate(vectors), layer.get_weights()
+    assert loss == pytest.approx(guess(x, right, weights) + guess(x, (1 - right) / 2, weights), rel=1e-5)
+
+
 def moments(a, b):
     total = np.linalg.norm(a.mean(0) - b.mean(0))
     for k in range(2, 6):
@@ -182,6 +189,17 @@ def test_shared_and_private_by_hand():
     for x in junk:
         x[4] = 9
     assert loss_of(layer, junk, there)[0] == pytest.approx(loss_of(layer, [x[:4] for x in vectors])[0], rel=1e-4)
+
+
+def test_shared_and_private_of_three_by_hand():
+    shared, private, hidden, rebuilt = ([np.abs(unit(5, seed=4 * i + j)) for i in range(3)] for j in range(4))
+    loss, _ = loss_of(SharedPrivate(), [*shared, *private, *hidden, *rebuilt], [np.ones(5, bool)] * 3)
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    expected = np.mean([moments(shared[i], shared[j]) for i, j in pairs])
+    expected += 0.3 * sum(overlap(s, p) for s, p in zip(shared, private, strict=True))
+    expected += 0.3 * sum(overlap(private[i], private[j]) for i, j in pairs)
+    expected += np.mean([((h - r) ** 2).mean() for h, r in zip(hidden, rebuilt, strict=True)])
+    assert loss == pytest.approx(expected, rel=1e-4)
 
 
 # models -------------------------------------------------------------------------------------------------------------

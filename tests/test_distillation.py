@@ -119,6 +119,20 @@ def test_what_the_students_layers_add_counts(rows):
     assert loss_of(distiller, x, y, None) == pytest.approx(own + term, rel=1e-4)
 
 
+def test_a_teacher_answers_as_at_inference(rows):
+    """Also while the student is trained: neither dropout nor modality dropout in the teacher."""
+    x, y = rows
+    head = {"label": {"kind": "softmax", "dropout": 0.9}}
+    teacher, student = mk.build(SEEN, width=8, heads=head), mk.build(HEARD, width=4)
+    distiller = mk.distiller(teacher, student, (SEEN, HEARD), student_loss_weight=0.0, temperature=2.0)
+    distiller.compile("sgd", **mk.compile_args(HEARD))
+    expected = Answers({"label": LABEL}, 2.0).compute_loss(
+        teacher(x["image"]), student([x["trace"], x["trace_length"]])
+    )
+    received = distiller.compute_loss(x, y, distiller(x, training=True), None, training=True)
+    assert float(received) == pytest.approx(float(expected), rel=1e-4)
+
+
 def test_a_student_of_one_of_several_targets(rows):
     x, y = rows
     both = Schema({"trace": TRACE}, {"n": Number(mean=0, deviation=2), "label": LABEL})

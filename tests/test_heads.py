@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import contracts
 import keras
 import numpy as np
@@ -174,6 +176,17 @@ def test_label_smoothing_and_focal_loss_by_hand():
     assert loss_of(both, truth, probabilities) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("truth", [[0, 3], [0, -1], [0.0, np.nan]])
+def test_an_unknown_class_counts_as_no_other_would(truth):
+    probabilities = np.array([[0.5, 0.25, 0.25], [0.7, 0.2, 0.1]], "float32")
+    assert np.isnan(loss_of({"kind": "softmax", "focal": 2.0}, np.array(truth), probabilities))
+
+
+def test_one_hot_truths_are_refused():
+    with pytest.raises(InputError, match=r"Crossentropy: expected class numbers \(batch,\), received \(2, 3\)"):
+        loss_of({"kind": "softmax", "focal": 2.0}, np.eye(3)[:2], np.full((2, 3), 1 / 3, "float32"))
+
+
 def test_label_smoothing_and_focal_loss_of_labels_by_hand():
     truth, p = np.array([[1, 0, 1]], "float32"), np.array([[0.5, 0.25, 0.9]], "float32")
     right = np.where(truth == 1, p, 1 - p)
@@ -255,6 +268,8 @@ def test_a_weight_to_be_learned_needs_its_model():
         mk.compile_args(schema, heads, mk.build(schema, width=8))
     with pytest.raises(InputError, match="compile_args: unknown target 'anwser'; did you mean 'answer'"):
         mk.compile_args(schema, {"anwser": "softmax"})
+    with pytest.raises(InputError, match=r"compile_args needs a fitted schema, but .* 'answer' are not known yet"):
+        mk.compile_args(contracts.small_schema(answer=Number()))
 
 
 def test_a_head_itself():
@@ -263,6 +278,12 @@ def test_a_head_itself():
     assert model.get_layer("answer_dropout").rate == 0.5
     with pytest.raises(InputError, match="'answer': unknown head <function"):
         contracts.head_model(contracts.head_model, TARGET)
+
+
+def test_a_head_of_ones_own_with_another_number_of_answers():
+    seven = replace(HEADS["softmax"], output=lambda x, *, target, name: keras.layers.Dense(7, name=name)(x))
+    with pytest.raises(InputError, match=r"'answer': expected its head to answer \(batch, 3\), received \(None, 7\)"):
+        contracts.head_model(seven, TARGET)
 
 
 def test_compile_args_of_several_targets():

@@ -59,6 +59,13 @@ def test_mixed_batches_are_a_matter_of_the_seed(counted):
     assert first != epoch(counted, 8, shares, seed=1)
 
 
+def test_sources_of_one_size_are_drawn_independently(counted):
+    found = epoch(counted.take(np.r_[:6, 6:12]), 2, {"few": 1, "many": 1})
+    few, many = ([row for batch in found for row in batch if (row < 6) == small] for small in (True, False))
+    assert sorted(few) == list(range(6))
+    assert few != [row - 6 for row in many]
+
+
 def test_largest_remainder():
     assert parts_of(10, [1, 1, 1]) == [4, 3, 3]
     assert parts_of(128, [0.1, 0.2, 0.7]) == [13, 26, 89]

@@ -136,10 +136,18 @@ def test_late_decisions_are_averaged_with_learned_weights():
     body = model.get_layer("body")
     body.get_layer("answer").scores.assign([np.log(3.0), 0.0])
     assert mk.fusion_shares(model) == {"image": pytest.approx(0.75), "question": pytest.approx(0.25)}
-    each = keras.Model(body.inputs, [body.get_layer(f"answer_{name}").output for name in schema.inputs])
+    each = keras.Model(body.inputs, [body.get_layer(f"answer_decision_of_{name}").output for name in schema.inputs])
     x = [np.random.default_rng(0).normal(size=(5, 1, 8)).astype("float32") for _ in body.inputs]
     image, question = each.predict(x, verbose=0)
     np.testing.assert_allclose(body.predict(x, verbose=0), 0.75 * image + 0.25 * question, atol=1e-6)
+
+
+def test_a_target_may_be_called_after_another_and_an_input():
+    """As `digit_image`, the usual name of a target that reads the picture beside `digit`."""
+    targets = {"digit": Category(classes=["0", "1"]), "digit_image": Category(classes=["0", "1"], reads="image")}
+    schema = contracts.small_schema({name: contracts.FEATURES[name] for name in ("image", "question")}, **targets)
+    for fusion in FUSIONS:
+        assert list(mk.build(schema, fusion=fusion, width=8).output) == ["digit", "digit_image"], fusion
 
 
 def test_modality_dropout():
@@ -163,8 +171,8 @@ def test_modality_dropout():
         ),
         (contracts.optional(), {"imag": 0.5}, "modality_dropout: unknown optional input 'imag'; did you mean 'image'"),
         (contracts.FEATURES, {"image": 0.5}, "modality_dropout: unknown optional input 'image'; Known: none"),
-        (contracts.optional(), {"image": 1}, "expected rate to be from 0 to below 1, received 1"),
-        (contracts.optional(), True, "expected rate to be from 0 to below 1, received True"),
+        (contracts.optional(), {"image": 1}, "'image': expected modality_dropout to be from 0 to below 1, received 1"),
+        (contracts.optional(), True, "expected modality_dropout to be from 0 to below 1, received True"),
     ],
 )
 def test_modality_dropout_refused(features, rate, message):

@@ -412,6 +412,20 @@ def test_mismatched_changes_one_input_and_no_more(pairs):
     pd.testing.assert_frame_equal(mismatched(records, "right", differing="color", copies=2, seed=3).frame, made.frame)
 
 
+def test_mismatched_by_labels_have_none_in_common():
+    frame = pd.DataFrame(
+        {"left": list("abcdef"), "right": list("uvwxyz"), "tags": ["x|y", "y|x", "x", "z", "z|w", "w"]}
+    )
+    given = mk.Schema({"left": mk.Text(1), "right": mk.Text(1)}, {"tags": mk.Labels()})
+    with pytest.raises(InputError, match="mismatched: differing='tags' needs a fitted schema"):
+        mismatched(mk.read(frame, given), "right", differing="tags")
+    records = mk.read(frame, given).fit()
+    tags = {row["right"]: set(row["tags"].split("|")) for row in frame.to_dict("records")}
+    made = mismatched(records, "right", differing="tags", copies=20).frame[6:]
+    assert len(made) == 120
+    assert not any(tags[row["right"]] & set(row["tags"].split("|")) for row in made.to_dict("records"))
+
+
 def test_mismatched_never_makes_a_row_of_the_table():
     """Each left word stands beside two of three right ones, so one is left to choose."""
     frame = pd.DataFrame({"left": ["a", "a", "b", "b", "c", "c"], "right": ["x", "y", "y", "z", "x", "z"]})

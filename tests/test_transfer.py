@@ -6,7 +6,7 @@ import tensorflow as tf
 
 import mmkeras as mk
 from mmkeras.errors import InputError
-from mmkeras.schema import Category, Image, Number, Schema, Tabular, Text
+from mmkeras.schema import Category, Image, Labels, Number, Schema, Tabular, Text
 
 ANSWER = {"answer": Category(classes=["x", "y"])}
 PICTURE = Image(8, 8, 1)
@@ -101,7 +101,7 @@ def test_heads_of_other_classes_stay():
     source, target = (mk.build(schema, width=4, fusion="late") for schema in (given, taken))
     before = values(target.get_layer("body"))
     table = mk.transplant(source, target, body=True, schemas=(given, taken)).set_index("weight")
-    heads = ("kind", "kind_token", "is_frozen_image", "is_frozen_kind", "is_frozen")
+    heads = ("kind", "kind_token", "is_frozen_decision_of_image", "is_frozen_decision_of_kind", "is_frozen")
     stayed = list(table.index[~table["moved"]])
     assert {name.split("/")[0] for name in stayed} == set(heads)
     assert set(table.loc[stayed, "reason"]) == {"of other classes in the source"}
@@ -400,7 +400,20 @@ def test_freezing_under_a_scaled_loss(pair):
     assert not model.get_layer("image_tower").trainable_weights
 
 
-def test_learned_loss_weights_stand_still_after_freezing():
+def test_what_does_not_decay_stays_so(pair):
+    """`exclude_from_weight_decay` is in no optimizer's config."""
+    _, model = pair
+    schema = Schema({"image": PICTURE, "words": Text(3, vocabulary=["a", "b"])}, ANSWER)
+    kernel, bias = model.get_layer("image_tower").get_layer("image_dense").weights
+    optimizer = keras.optimizers.AdamW(1e-3, weight_decay=0.5)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    model.compile(mk.rate_by_part(optimizer, model, {"image": 0.1}), **mk.compile_args(schema))
+    for _ in range(2):
+        assert [model.optimizer._use_weight_decay(weight) for weight in (kernel, bias)] == [True, False]
+        mk.freeze(model, ["words"])
+
+
+def test_loss_weights_are_learned_on_after_freezing():
     targets = {**ANSWER, "digit": Category(classes=list("0123"))}
     schema, heads = (
         Schema({"image": PICTURE}, targets),
@@ -409,10 +422,16 @@ def test_learned_loss_weights_stand_still_after_freezing():
     model = mk.build(schema, width=4, heads=heads)
     model.compile(keras.optimizers.SGD(0.1), **mk.compile_args(schema, heads, model))
     mk.freeze(model, ["image"])
-    model.run_eagerly = True
+    learned = [model.get_layer("body").get_layer(f"{name}_loss_weight").log_variance for name in targets]
     x, y = {"image": np.zeros((4, 8, 8, 1), np.uint8)}, {name: np.zeros(4, "int32") for name in targets}
-    losses = [model.train_on_batch(x, y, return_dict=True)["loss"] for _ in range(60)]
-    assert 0 < losses[-1] < losses[0]  # with s as they are, down to 0 and no further
+    for frozen in (False, True):
+        before = [float(s) for s in learned]
+        model.fit(x, y, epochs=3, verbose=0)
+        assert all((float(s) == old) == frozen for s, old in zip(learned, before, strict=True))
+        mk.freeze(model, ["body"])
+    mk.freeze(model, ["body"], frozen=False)
+    model.fit(x, y, verbose=0)
+    assert all(float(s) != old for s, old in zip(learned, before, strict=True))
 
 
 def test_where_weights_came_from(pair, tmp_path):
@@ -429,6 +448,42 @@ def test_where_weights_came_from(pair, tmp_path):
     version = mk.export(target, schema, tmp_path / "model")
     card = (version / "assets.extra" / "MODEL_CARD.md").read_text()
     assert "- from digits, 100 rows: image_tower (4 of 4 weights)\n  - from drawings: image_tower (4 of 4" in card
+
+
+def test_a_shared_space_moves_to_where_there_are_heads_and_back():
+    inputs, align = {"left": PICTURE, "right": PICTURE}, {"kind": "contrastive", "space": 3}
+    alone, headed = Schema(inputs, {}), Schema(inputs, ANSWER)
+    models = [mk.build(schema, width=4, align=align) for schema in (alone, headed)]
+    for source, target, schemas in ((*models, (alone, headed)), (*models[::-1], (headed, alone))):
+        models[0].get_layer("alignment").set_weights([w + 1 for w in models[0].get_layer("alignment").get_weights()])
+        assert not same(*(model.get_layer("alignment") for model in models))
+        table = mk.transplant(source, target, body=True, schemas=schemas)
+        assert same(*(model.get_layer("alignment") for model in models))
+        stayed = table[~table["moved"]]
+        assert set(stayed["part"]) == ({"body"} if target is models[1] else set())
+        assert set(stayed["reason"]) <= {"no such weight in the source"}
+    plain = mk.build(headed, width=4)
+    with pytest.raises(
+        InputError, match=r"a body, or two with a shared space .*; the source has the parts left; right;"
+    ):
+        mk.transplant(models[0], plain, body=True, schemas=(alone, headed))
+
+
+def test_classes_alone_do_not_make_a_head_the_same():
+    """Probabilities that exclude each other, and those that do not."""
+    one, several = (Schema({"image": PICTURE}, {"y": kind(classes=["a", "b"])}) for kind in (Category, Labels))
+    table = mk.transplant(mk.build(one), mk.build(several), body=True, schemas=(one, several))
+    assert set(table[table["weight"].str.startswith("y/")]["reason"]) == {"of other classes in the source"}
+
+
+def test_parts_that_are_no_towers(pair):
+    for towers in (["body"], {"image": "body"}, ["alignment"]):
+        with pytest.raises(
+            InputError, match=r"expected towers to be inputs, received '.*', which moves with body=True"
+        ):
+            mk.transplant(*pair, towers=towers)
+    with pytest.raises(InputError, match=r"transplant: expected the source to be a keras.Model, received 'x.keras'"):
+        mk.transplant("x.keras", pair[1])
 
 
 def test_the_shared_space_moves_with_the_body():

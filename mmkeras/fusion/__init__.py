@@ -60,6 +60,8 @@ def fuse(tokens, choice, *, width, features=None):
     given = {"width": width, "features": features or {}}
     fused = build(tokens, **arguments("fusion", kind, build, options, given, ""))
     for vector in fused.values() if isinstance(fused, dict) else [fused]:
-        if tuple(vector.shape[1:]) != (width,):
-            raise InputError(f"expected fusion {kind!r} to return (batch, {width}), received {tuple(vector.shape)}")
+        shape = getattr(vector, "shape", None)
+        if shape is None or tuple(shape[1:]) != (width,):
+            received = repr(vector) if shape is None else tuple(shape)
+            raise InputError(f"expected fusion {kind!r} to return (batch, {width}), received {received}")
     return fused

@@ -14,7 +14,8 @@ def concat(tokens, *, width, depth=2, dropout=0.0):
 
     `h = relu(W [m_1; ...; m_n] + b)`, with m_i the mean of the tokens of modality i that are there. The plainest
     fusion and a strong one: the dense layers can learn interactions if there are enough rows. Begin with it. Two layers
-    by default, as one learns interactions far more slowly (sums of a written and a spoken digit).
+    by default, as one learns interactions far more slowly (sums of a written and a spoken digit). Source: the bimodal
+    network of Ngiam et al., Multimodal deep learning, 2011, without its pre-training.
 
     Args:
         tokens: dict of name -> `Tokens`.

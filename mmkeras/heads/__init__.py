@@ -189,7 +189,11 @@ def _choose(target, choice, name):
 def head(x, target, choice, *, name):
     """The output of one target by the head that `choice` (a name, a dict of "kind" and options, or None) names."""
     chosen = _choose(target, choice, name)
-    return chosen.part.output(x, target=target, name=name, **chosen.output)
+    output = chosen.part.output(x, target=target, name=name, **chosen.output)
+    if tuple(output.shape[1:]) != target.answer_shape:
+        shape = ", ".join(["batch", *map(str, target.answer_shape)])
+        raise InputError(f"{name!r}: expected its head to answer ({shape}), received {tuple(output.shape)}")
+    return output
 
 
 def answer(vectors, target, choice, *, name):
@@ -206,7 +210,7 @@ def answer(vectors, target, choice, *, name):
         `(batch, ...)` float32.
     """
     if isinstance(vectors, dict):
-        answers = [head(x, target, choice, name=f"{name}_{modality}") for modality, x in vectors.items()]
+        answers = [head(x, target, choice, name=f"{name}_decision_of_{modality}") for modality, x in vectors.items()]
         output = WeightedMean(list(vectors), dtype="float32", name=name)(answers)
     else:
         output = head(vectors, target, choice, name=name)
@@ -244,7 +248,8 @@ def compile_args(schema, heads=None, model=None):
         is not 1; for several targets each is a dict by target.
 
     Raises:
-        InputError: an unknown head or option; a weight to be learned without a model that learns it.
+        InputError: targets that are not fitted; an unknown head or option; a weight to be learned without a model that
+            learns it.
 
     >>> from mmkeras.schema import Schema, Text
     >>> schema = Schema({"review": Text(8, vocabulary=["good"])}, {"price": Number(mean=20, deviation=5, unit="EUR")})
@@ -256,6 +261,8 @@ def compile_args(schema, heads=None, model=None):
     for name in heads or {}:
         if name not in schema.targets:
             raise unknown("target", name, schema.targets, where="compile_args: ")
+    if set(schema.unfitted) & set(schema.targets):
+        schema.require_fitted("compile_args")
     loss, metrics, weights = {}, {}, {}
     for name, target in schema.targets.items():
         chosen = _choose(target, (heads or {}).get(name), name)
@@ -268,6 +275,14 @@ def compile_args(schema, heads=None, model=None):
     if set(weights.values()) != {1.0}:
         found["loss_weights"] = weights
     return found if len(loss) > 1 else {key: value[name] for key, value in found.items()}
+
+
+def learn_loss_weights(model):
+    """Have a model that was compiled from its config learn its loss weights again: there they are numbers."""
+    losses = model.loss if isinstance(model.loss, dict) else dict.fromkeys(model.output_names, model.loss)
+    for name, loss in losses.items():
+        if isinstance(loss, WeightedLoss):
+            loss.log_variance = _log_variance(model, name)
 
 
 def _log_variance(model, name):

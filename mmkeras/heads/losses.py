@@ -7,6 +7,8 @@ A compiled model that holds one is no longer made of stock Keras alone: `import 
 import keras
 from keras import ops
 
+from mmkeras.errors import InputError
+
 saved = keras.saving.register_keras_serializable(package="mmkeras")
 
 
@@ -60,9 +62,14 @@ class Crossentropy(keras.losses.Loss):
         self.label_smoothing, self.focal = label_smoothing, focal
 
     def call(self, y_true, y_pred):
-        """`(batch,)` and `(batch, classes)` -> `(batch,)`."""
-        truth = ops.reshape(ops.cast(y_true, "int32"), (-1,))
-        one_hot = ops.one_hot(truth, y_pred.shape[-1], dtype=y_pred.dtype)
+        """`(batch,)` and `(batch, classes)` -> `(batch,)`; NaN where the truth is the number of no class."""
+        classes = y_pred.shape[-1]
+        if len(y_true.shape) > 1 and y_true.shape[-1] != 1:
+            raise InputError(f"Crossentropy: expected class numbers (batch,), received {tuple(y_true.shape)}")
+        truth = ops.reshape(y_true, (-1,))
+        known = ops.cast(ops.logical_and(truth >= 0, truth < classes), y_pred.dtype)
+        one_hot = ops.one_hot(ops.cast(truth, "int32"), classes, dtype=y_pred.dtype)
+        one_hot = one_hot / known[:, None]  # 0 / 0: as Keras' own loss does, an unknown class must not count as none
         options = {"alpha": 1.0, "gamma": self.focal, "label_smoothing": self.label_smoothing}
         return keras.losses.categorical_focal_crossentropy(one_hot, y_pred, **options)
 

@@ -11,8 +11,7 @@ class LossWeight(keras.layers.Layer):
     with a learned s, the logarithm of the task's variance, which is 0 at first; of squared deviations half of L. The
     loss itself, `mmkeras.heads.losses.WeightedLoss`, is made by `mk.compile_args`.
 
-    A loaded compiled model, or one that `mk.freeze` compiled again, goes on with the weights as they were learned;
-    compile it anew to go on learning them.
+    A loaded compiled model goes on with the weights as they were learned; compile it anew to go on learning them.
     """
 
     def build(self, input_shape):

@@ -5,7 +5,15 @@ from keras import ops
 
 from mmkeras.errors import InputError
 from mmkeras.layers.blocks import SinePositions, check_heads, transformer_block
-from mmkeras.layers.tokens import Tokens, check_counts, check_tokens, hide_padding, masked_mean, one_token
+from mmkeras.layers.tokens import (
+    Tokens,
+    check_counts,
+    check_switches,
+    check_tokens,
+    hide_padding,
+    masked_mean,
+    one_token,
+)
 
 CELLS = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU}
 
@@ -31,6 +39,7 @@ def recurrent(x, mask, *, cell, width, layers=1, bidirectional=False, dropout=0.
     """
     check_tokens(tokens, name)
     check_counts(name, layers=layers)
+    check_switches(name, bidirectional=bidirectional)
     if bidirectional and width < 2:
         raise InputError(f"{name!r}: expected width to be at least 2 with bidirectional, received {width}")
     # cuDNN refuses rows without any step: of those the first is read, and its state dropped again

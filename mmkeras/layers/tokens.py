@@ -52,6 +52,13 @@ def check_counts(name, **counts):
             raise InputError(f"{name!r}: expected {option} to be a whole number above 0, received {count!r}")
 
 
+def check_switches(name, **switches):
+    """Raise an `InputError` unless these options of the input `name` are True or False."""
+    for option, value in switches.items():
+        if not isinstance(value, bool):
+            raise InputError(f"{name!r}: expected {option} to be True or False, received {value!r}")
+
+
 def input_like(tensor, name=None):
     """An input for values like these; None for None."""
     return None if tensor is None else keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=name)

@@ -61,7 +61,8 @@ class Retrieval:
         Returns:
             DataFrame, a row for each distinct value of `by` and item found: "query" (the query's row in the table, its
             place in a list), "rank" (from 1), "row" (the first row that has the item), "value" (its cell, a file or
-            sentence) and "similarity" (cosine, -1 to 1). Items that are equally similar come in the table's order.
+            sentence) and "similarity" (cosine, -1 to 1). Items that are equally similar come in the table's order;
+            where more than `k` are, which of them are found is left to chance.
 
         Raises:
             InputError: an unknown input, a value that cannot be read, records of another schema.

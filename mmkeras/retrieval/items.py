@@ -134,16 +134,16 @@ def shares(items, relevant, where):
     rows = np.flatnonzero(items.of_row >= 0)
     shape = (len(items), len(items.of_row))
     has = sparse.csr_array((np.ones(len(rows), np.float32), (items.of_row[rows], rows)), shape)
-    return has if relevant is None else has @ _values(items.records, relevant, where)[0]
+    return has if relevant is None else has @ values_of(items.records, relevant, where)[0]
 
 
 def labels_of(items, relevant, where):
     """The values of a target or column: `(items,)` list of lists, those that each item's rows have; and list of all."""
-    words = _values(items.records, relevant, where)[1]
+    words = values_of(items.records, relevant, where)[1]
     return [[words[place] for place in sorted(row)] for row in shares(items, relevant, where).tolil().rows], words
 
 
-def _values(records, name, where):
+def values_of(records, name, where):
     """`(rows, values)` sparse, 1 where a row has a value of a target or column; and the values, sorted."""
     target = records.schema.targets.get(name)
     column = name if target is None else records.schema.column(name)

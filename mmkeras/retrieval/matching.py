@@ -5,12 +5,13 @@ from numbers import Integral
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from mmkeras.errors import InputError, unknown
 from mmkeras.records import Records
 from mmkeras.records.ledger import Ledger
-from mmkeras.records.manifest import cells
-from mmkeras.schema import Category, Schema
+from mmkeras.retrieval.items import values_of
+from mmkeras.schema import Category, Labels, Schema
 
 DRAWS = 20  # times that a partner is drawn before all rows are gone through
 
@@ -27,8 +28,9 @@ def mismatched(records, name, target="match", *, differing=None, copies=1, seed=
         records: `Records`, its schema fitted or not.
         name: of the input that is exchanged. Rows in which it is absent are left out.
         target: name of the new target and its column.
-        differing: name of a target or column of which the other row must have another value, for where rows match that
-            do not stand together (any recording of a seven belongs to any picture of one).
+        differing: name of a target or column of which the other row must have another value (of `Labels`, none in
+            common), for where rows match that do not stand together (any recording of a seven belongs to any picture of
+            one).
         copies: rows of "no" for each of "yes", drawn independently.
         seed: of the draw.
 
@@ -58,10 +60,10 @@ def mismatched(records, name, target="match", *, differing=None, copies=1, seed=
     columns = list(schema.columns(name))
     others = [column for other in schema.inputs if other != name for column in schema.columns(other)]
     value, beside = _numbers(frame[columns]), _numbers(frame[others])
-    kind = np.arange(len(frame)) if differing is None else _kinds(records, differing)
+    kinds = sparse.eye_array(len(frame), format="csr") if differing is None else _kinds(records, differing)
     parts, random = [_named(frame, records.name, "").assign(**{target: "yes"})], np.random.default_rng(seed)
     for copy in range(copies):
-        partner = _partners(records, name, value, beside, kind, random)
+        partner = _partners(records, name, value, beside, kinds, random)
         wrong = _named(frame, records.name, ", mismatched" + (f" {copy + 1}" if copies > 1 else ""))
         wrong[columns] = frame[columns].to_numpy()[partner]
         parts.append(wrong.assign(**{target: "no"}))
@@ -94,25 +96,26 @@ def _numbers(frame):
 
 
 def _kinds(records, differing):
-    """Numbers `(rows,)` of the values of a target or column, none of which is empty."""
-    targets, frame = records.schema.targets, records.frame
-    column = records.schema.column(differing) if differing in targets else differing
-    if column not in frame.columns:
-        raise unknown("target or column", differing, {*targets, *frame.columns}, where="mismatched: differing: ")
-    filled = cells(frame[column]).to_numpy(dtype=object)
-    if (filled == "").any():
-        place = records.where(np.flatnonzero(filled == "")[0], column)
-        raise InputError(f"{place}: expected a value for differing, found nothing")
-    return pd.factorize(filled)[0]
+    """`(rows, values)` sparse, 1 where a row has a value of a target or column; every row has one."""
+    target = records.schema.targets.get(differing)
+    if isinstance(target, Labels) and not target.fitted:
+        records.schema.require_fitted(f"mismatched: differing={differing!r}")
+    kinds = values_of(records, differing, "mismatched: differing: ")[0]
+    empty = np.flatnonzero(kinds.sum(axis=1) == 0)
+    if len(empty):
+        column = differing if target is None else records.schema.column(differing)
+        raise InputError(f"{records.where(empty[0], column)}: expected a value for differing, found nothing")
+    return kinds
 
 
-def _partners(records, name, value, beside, kind, random):
+def _partners(records, name, value, beside, kinds, random):
     """For each row the position of the one whose value it gets."""
     count = len(value)
     known = np.unique(beside * count + value)
 
     def match(rows, partners):
-        return np.isin(beside[rows] * count + value[partners], known) | (kind[rows] == kind[partners])
+        alike = kinds[rows].multiply(kinds[partners]).sum(axis=1) > 0
+        return np.isin(beside[rows] * count + value[partners], known) | alike
 
     partner, rows = random.integers(count, size=count), np.arange(count)
     for _ in range(DRAWS):

@@ -7,6 +7,7 @@ import keras
 
 from mmkeras.errors import InputError, unknown
 from mmkeras.layers import SinePositions, check_counts, check_tokens, conv_blocks, encode, grid_tokens, halvings
+from mmkeras.registry import is_number
 from mmkeras.schema import Image
 from mmkeras.towers.pretrained import as_picture, read_with
 
@@ -130,7 +131,7 @@ def mobile(
         `Tokens` of `(batch, 1 or places, width)`, no mask.
 
     Raises:
-        InputError: an unknown size, weights that cannot be had or do not fit, min_side below 32.
+        InputError: an unknown size, weights that cannot be had or do not fit, min_side below 32, alpha not above 0.
     """
     check_tokens(tokens, name)
     where = f"{name!r}: "
@@ -138,6 +139,8 @@ def mobile(
         raise unknown("value of size", size, SIZES, where)
     if isinstance(min_side, bool) or not isinstance(min_side, int) or min_side < SMALLEST:
         raise InputError(f"{where}expected min_side to be a whole number from {SMALLEST}, received {min_side!r}")
+    if not is_number(alpha, least=0, above=True):
+        raise InputError(f"{where}expected alpha to be a number above 0, received {alpha!r}")
     larger = max(1, min_side / min(feature.height, feature.width))
     shape = round(feature.height * larger), round(feature.width * larger)
     x = as_picture(x, feature, (*shape, 3), where)

@@ -7,7 +7,16 @@ import keras
 from keras import ops
 
 from mmkeras.errors import InputError, unknown
-from mmkeras.layers import Frozen, Tokens, check_tokens, grid_tokens, hide_padding, masked_mean, one_token
+from mmkeras.layers import (
+    Frozen,
+    Tokens,
+    check_switches,
+    check_tokens,
+    grid_tokens,
+    hide_padding,
+    masked_mean,
+    one_token,
+)
 from mmkeras.schema import Audio, Image, Series, Tabular, Text, Video
 
 SENTENCE = ("token_ids", "padding_mask", "segment_ids")  # KerasHub's names of what a text model takes
@@ -121,6 +130,7 @@ def read_with(model, x, mask, *, width, name, trainable, dropout, tokens):
         dropout: share of the values dropped in training before the dense layer.
         tokens: "one" or "all".
     """
+    check_switches(name, trainable=trainable)
     read = model if trainable else Frozen(model, name=f"{name}_frozen")
     try:
         out = read(_fed(model, x, mask))

@@ -54,8 +54,8 @@ def word_vectors(x, mask, feature, name, *, embedding=None, vectors=None, train_
 
 def _read(path, vocabulary, name):
     """The file's vectors of these words; with a warning where they are few."""
-    if not isinstance(path, str):
-        raise InputError(f"{name!r}: expected vectors to be a path, received {path!r}")
+    if not isinstance(path, str):  # a ModelSpec is kept as JSON
+        raise InputError(f"{name!r}: expected vectors to be a path as a string, received {path!r}")
     file = Path(path)
     read = _read_once(path, vocabulary, file.stat().st_mtime_ns if file.exists() else None)
     if read.share < FEW:
