@@ -113,3 +113,6 @@ def test_models_that_cannot_be_cut(data, model):
         mk.behind(other, data.schema, CUT)
     with pytest.raises(InputError, match="tower_features: expected a model that build made of the schema"):
         mk.tower_features(other, data["val"], CUT)
+    more = mk.build(mk.Schema({**data.schema.inputs, "third": mk.Image(8, 8, 1)}, data.schema.targets), width=8)
+    with pytest.raises(InputError, match="tower_features: expected a model that build made of the schema"):
+        mk.tower_features(more, data["val"], CUT)

@@ -90,6 +90,9 @@ def test_two_targets(tmp_path):
 def test_refused(trained):
     model, records = trained
     bare = mk.build(records.schema, width=8)
+    unfitted = Schema({"word": Text(1), "noise": Text(1)}, {"answer": Category()})
+    with pytest.raises(InputError, match="predict needs a fitted schema, but"):
+        mk.predict(model, mk.read(records.frame, unfitted))
     with pytest.raises(InputError, match="evaluate: the model is not compiled"):
         mk.evaluate(bare, records)
     with pytest.raises(InputError, match="expected permutations to be a whole number above 0, received 0"):

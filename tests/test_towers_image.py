@@ -148,6 +148,8 @@ def test_weights_that_do_not_fit(network, tmp_path):
     [
         ({"kind": "mobile", "size": "smal"}, "'image': unknown value of size 'smal'; did you mean 'small'"),
         ({"kind": "mobile", "min_side": 16}, "'image': expected min_side to be a whole number from 32, received 16"),
+        ({"kind": "mobile", "alpha": 0}, "'image': expected alpha to be a number above 0, received 0"),
+        ({"kind": "mobile", "trainable": "no"}, "'image': expected trainable to be True or False, received 'no'"),
         ({"kind": "mobile", "weights": "no.h5"}, "'image': expected weights to be .* no such file 'no.h5'"),
         ({"kind": "conv", "depth": 0}, "'image': expected depth to be a whole number above 0, received 0"),
         ({"kind": "conv", "filters": 2.0}, "'image': expected filters to be a whole number above 0, received 2.0"),

@@ -45,6 +45,8 @@ def test_bidirectional_of_odd_and_least_width():
         assert model.output.shape == (None, 1, width)
     with pytest.raises(InputError, match="'question': expected width to be at least 2 with bidirectional, received 1"):
         contracts.small_tower("gru", "question", width=1, bidirectional=True)
+    with pytest.raises(InputError, match="'question': expected bidirectional to be True or False, received 'no'"):
+        contracts.small_tower("gru", "question", bidirectional="no")
 
 
 def test_stacked_both_ways_obeys_the_laws(tmp_path):
