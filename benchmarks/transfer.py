@@ -544,10 +544,10 @@ TABLES = {
 
 
 NOTES = {
-    "space": "`siglip` begins at the paper's bias of -10, of which 12 epochs, about 500 steps, leave a share that differs "
-    "from seed to seed; begun at -5 or -2 it learned less.",
-    "heads": "`adversarial`, `generator` and `misa` bring the distributions of the modalities together, not the two of a "
-    "row: to find one by the other, chance is about .1.",
+    "space": "`siglip` begins at the paper's bias of -10; how far it has come after 12 epochs, about 500 steps, "
+    "differs from seed to seed. Begun at -5 or -2 it learned less.",
+    "heads": "`adversarial`, `generator` and `misa` bring the distributions of the modalities together, not the two of "
+    "a row: to find one by the other, chance is about .1.",
 }
 
 
