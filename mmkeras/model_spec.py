@@ -16,8 +16,8 @@ class ModelSpec:
         towers: dict of input name -> tower; inputs left out get their modality's default. A tower may have a "width"
             of its own; a dense layer in "body" then brings its tokens to that of the others.
         fusion: a name of `mmkeras.fusion.FUSIONS`. The default, "concat", is the plainest and among the cheapest, and
-            the mean of its validation scores on three sets, of one seed, is within a point of the best one's (.949,
-            beside .956 of "cross_attention" at 1.3 to 2.6 times the CPU-seconds: benchmarks/RESULTS.md).
+            the mean of its validation scores on three sets, of one seed, is within a point of the best one's (.952,
+            beside .956 of "cross_attention" at 1.8 to 2.8 times the CPU-seconds: benchmarks/RESULTS.md).
         width: width of tokens and of the fused vector.
         heads: dict of target name -> head; targets left out get their default.
         modality_dropout: share of the rows, 0 to below 1, that get the absent token in training although the modality

@@ -51,9 +51,9 @@ TOWERS = {
     "feature_tokens": tabular.feature_tokens,
     "frames": video.frames,
 }
-# By benchmarks/RESULTS.md: "conv" is within a point of "residual" on digits, four points below it on photographs, at
-# half its cost; "conv1d" is the best on long texts, where "lstm" is far behind, and level with the best on traces;
-# "spectrogram" is level with the best. As the question's tower (validation rows of keypad and qa.csv, one seed)
+# By benchmarks/RESULTS.md: "conv" is within a point of "residual" on digits, two points below it on photographs, at
+# two fifths of its cost; "conv1d" is the best on long texts, where "lstm" is far behind, and level with the best on
+# traces; "spectrogram" is level with the best. As the question's tower (validation rows of keypad and qa.csv, one seed)
 # "conv1d" comes to the same as "lstm", .982 and .985 against .983 and .983, at about four fifths of the model's cost.
 DEFAULTS = {Image: "conv", Text: "conv1d", Audio: "spectrogram", Series: "conv1d", Tabular: "mlp", Video: "frames"}
 
