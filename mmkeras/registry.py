@@ -14,7 +14,7 @@ def registrar(kind, table):
 
     def register(name):
         if not isinstance(name, str):
-            raise InputError(f'expected a name, as @mk.{kind}s.register("mine"), received {name!r}')
+            raise InputError(f'{kind}: expected a name, as @register("mine"), received {name!r}')
 
         def add(part):
             if not (callable(part) if callable(known) else isinstance(part, type(known))):

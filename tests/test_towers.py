@@ -251,7 +251,7 @@ def test_registered_by_a_user():
     try:
         with pytest.raises(InputError, match="tower 'mean' exists already"):
             mk.towers.register("mean")(mean)
-        with pytest.raises(InputError, match=r'expected a name, as @mk.towers.register\("mine"\), received <function'):
+        with pytest.raises(InputError, match=r'tower: expected a name, as @register\("mine"\), received <function'):
             mk.towers.register(mean)
         with pytest.raises(InputError, match="head 'mean': expected a Head, received <function"):
             mk.heads.register("mean")(mean)

@@ -69,7 +69,7 @@ class Crossentropy(keras.losses.Loss):
         truth = ops.reshape(y_true, (-1,))
         known = ops.cast(ops.logical_and(truth >= 0, truth < classes), y_pred.dtype)
         one_hot = ops.one_hot(ops.cast(truth, "int32"), classes, dtype=y_pred.dtype)
-        one_hot = one_hot / known[:, None]  # 0 / 0: as Keras' own loss does, an unknown class must not count as none
+        one_hot = one_hot / known[:, None]  # 0 / 0: a row of an unknown class must not pass for one of none
         options = {"alpha": 1.0, "gamma": self.focal, "label_smoothing": self.label_smoothing}
         return keras.losses.categorical_focal_crossentropy(one_hot, y_pred, **options)
 
