@@ -296,7 +296,14 @@ def program(tmp_path, keypad_manifest):
         given = {"tuner": "random", "trials": 3, "epochs": 1, "space": OWN_SPACE, **options}
         command = [sys.executable, str(path), str(keypad_manifest), str(directory), json.dumps(given)]
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+        # a shell has what it runs in the background ignore SIGINT, and children inherit that
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            return subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+            )
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     return start
 

@@ -221,7 +221,7 @@ def test_low_coverage_is_warned_of(file):
     ("name", "options", "message"),
     [
         ("question", {"embedding": 64}, "'question': .* has vectors of 3 numbers, not 64"),
-        ("question", {"vectors": 3}, "'question': expected vectors to be a path, received 3"),
+        ("question", {"vectors": 3}, "'question': expected vectors to be a path as a string, received 3"),
         ("question", {"vectors": None, "train_vectors": False}, "train_vectors to be False only with vectors"),
         ("question", {"train_vectors": "no"}, "'question': expected train_vectors to be .* received 'no'"),
         ("question", {"vectors": None, "embedding": 0}, "expected embedding to be a whole number above 0, received 0"),
