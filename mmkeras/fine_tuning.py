@@ -65,7 +65,7 @@ def freeze(model, parts, *, frozen=True):
     if isinstance(parts, str):
         raise InputError(f"freeze: expected parts to be a list, received {parts!r}")
     layers = [layer for name in parts for layer in _layers_of(model, name)]
-    config = _compiled_again(model) if model.compiled else None
+    config = _compile_config(model) if model.compiled else None
     for layer in layers:
         layer.trainable = not frozen
         for inner in getattr(layer, "layers", ()):
@@ -77,7 +77,7 @@ def freeze(model, parts, *, frozen=True):
     return {name: sum(int(np.prod(weight.shape)) for weight in weights) for name, weights in counts.items()}
 
 
-def _compiled_again(model):
+def _compile_config(model):
     """How the model was compiled, tried on a copy: one that fails half way would leave it without an optimizer."""
     try:
         config = model.get_compile_config()
@@ -92,8 +92,7 @@ def _compiled_again(model):
 
 
 def _compile_again(model, config):
-    """Compile by this config, and keep what is in none: the loss weights that the model learns, and which weights do
-    not decay."""
+    """Compile by this config, and keep what is in none: learned loss weights, and which weights do not decay."""
     before = model.optimizer
     model.compile_from_config(config)
     learn_loss_weights(model)

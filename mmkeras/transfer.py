@@ -128,8 +128,11 @@ def origins(model):
 
 def _pairs(source, target, towers):
     """Dict of the source's input -> the target's."""
+    if isinstance(towers, str):
+        raise InputError(f"transplant: expected towers to be a list of inputs, received {towers!r}")
+    given = [*towers, *towers.values()] if isinstance(towers, Mapping) else towers or ()
     for name in WHOLE:
-        if name in (() if towers is None else [*towers, *towers.values()] if isinstance(towers, Mapping) else towers):
+        if name in given:
             raise InputError(f"transplant: expected towers to be inputs, received {name!r}, which moves with body=True")
     if isinstance(towers, Mapping):
         if len(set(towers.values())) < len(towers):
@@ -137,8 +140,6 @@ def _pairs(source, target, towers):
         return dict(towers)
     if towers is None:
         return {name: name for name in part_names(target) if name in part_names(source) and name not in WHOLE}
-    if isinstance(towers, str):
-        raise InputError(f"transplant: expected towers to be a list of inputs, received {towers!r}")
     return {name: name for name in towers}
 
 
