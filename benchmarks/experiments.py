@@ -24,7 +24,7 @@ from mmkeras.demo import SCHEMA, TOWERS
 CACHE = Path.home() / ".cache" / "mmkeras"
 ALONE = {"kind": "concat", "depth": 1}  # of a single token: one dense layer
 DIGIT = mk.Image(28, 28, 1)
-SPOKEN = mk.Audio(rate=8000, seconds=0.64)  # nine of ten digits are shorter
+SPOKEN = mk.Audio(sampling_rate=8000, seconds=0.64)  # nine of ten digits are shorter
 WINDOW, HOP = 200, 100  # steps of 20 ms, as the reference's windows
 DROPPED = 0.25  # modality dropout
 
@@ -349,15 +349,15 @@ EXPERIMENTS = {
         chosen_by=("digits_hard", "qa", "keypad"),
         figure="published .995",
     ),
-    "digits_absent": Experiment(
-        title="Absent modalities: av_digits, degraded",
+    "digits_missing": Experiment(
+        title="Missing modalities: av_digits, degraded",
         data=digits_hard,
         varies="inputs",
         towers=DIGIT_TOWERS,
         training={"epochs": 16, "augment": {"audio": LISTEN}},
     ),
-    "easy_vqa_absent": Experiment(
-        title="Absent modalities: easy-VQA",
+    "easy_vqa_missing": Experiment(
+        title="Missing modalities: easy-VQA",
         data=easy_vqa,
         varies="inputs",
         width=64,

@@ -88,7 +88,7 @@ def cell(experiment, part, seed, data, test):
         "settings": settings,
         **{split: statistics.mean(values) for split, values in scores.items() if values},
         "folds": scores["test"],
-        "absent": models[0]["absent"],
+        "missing": models[0]["missing"],
         "parameters": models[0]["parameters"],
         "epoch": statistics.median(model["epoch"] for model in models),
         "wall": time.perf_counter() - clock,
@@ -120,21 +120,21 @@ def one(splits, settings, seed, test):
     stamp = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: seconds.append(time.process_time()))
     fit(model, {"train": splits["train"]}, spec, training, callbacks=[stamp], verbose=2)
     epoch = statistics.median(after - before for before, after in pairwise(seconds[1:]))
-    result = {"parameters": model.count_params(), "epoch": epoch, "absent": {}}
+    result = {"parameters": model.count_params(), "epoch": epoch, "missing": {}}
     target = next(iter(splits.schema.targets))
     for split in ("val", "test") if test else ("val",):
         if split in splits:
             scores = model.evaluate(mk.batches(splits[split], 256), return_dict=True, verbose=0)
             result[split] = scores["accuracy" if len(splits.schema.targets) == 1 else f"{target}_accuracy"]
             if settings["model"].get("modality_dropout"):
-                result["absent"][split] = without_each(mk.evaluate(model, splits[split]).subsets, target)
+                result["missing"][split] = without_each(mk.evaluate(model, splits[split]).subsets, target)
     return result
 
 
 def without_each(subsets, target):
-    """Dict of input -> score of the target where this one alone is absent."""
-    subsets = subsets[(subsets["target"] == target) & (subsets["absent"].map(len) == 1)]
-    return {absent[0]: score for absent, score in zip(subsets["absent"], subsets["score"], strict=True)}
+    """Dict of input -> score of the target where this one alone is missing."""
+    subsets = subsets[(subsets["target"] == target) & (subsets["missing"].map(len) == 1)]
+    return {missing[0]: score for missing, score in zip(subsets["missing"], subsets["score"], strict=True)}
 
 
 # all cells ----------------------------------------------------------------------------------------------------------
@@ -249,24 +249,24 @@ def table(out):
         if missing := [part for part in parts if part not in cells]:
             lines += [f"\nNot run yet: {', '.join(missing)}."]
         if experiment.varies == "inputs":
-            lines += absence(cells)
+            lines += missing_values(cells)
     head = HEAD.format(cpu=total / 3600)
     (HERE / "RESULTS.md").write_text(head + "\n".join([*lines, *transfer.lines()]) + "\n", encoding="utf-8")
     print(HERE / "RESULTS.md")
 
 
-def absence(cells):
+def missing_values(cells):
     """Lines of the table that sets modality dropout beside models that never had the modality."""
     found = []
     for part, seeds in cells.items():
         left = part.removeprefix("without_")
-        ours = [each["absent"]["test"] for each in cells.get("all", []) if each.get("absent", {}).get("test")]
+        ours = [each["missing"]["test"] for each in cells.get("all", []) if each.get("missing", {}).get("test")]
         ours = [scores[left] for scores in ours if left in scores]
         theirs = [each["test"] for each in seeds if "test" in each]
         if left != part and ours and theirs:
             difference = statistics.mean(ours) - statistics.mean(theirs)
             found.append(f"| {left} | {spread(ours)} | {spread(theirs)} | {difference:+.3f} |")
-    head = "\n| absent at test | trained with modality dropout | trained without it | difference |\n|---|---|---|---|"
+    head = "\n| missing at test | trained with modality dropout | trained without it | difference |\n|---|---|---|---|"
     return [head, *found] if found else []
 
 

@@ -188,7 +188,7 @@ def hostile(asked, folder):
     schema = mk.Schema(
         {
             "film": mk.Video(4, 16, 16),
-            "trace": mk.Series(20, 3, means=(0, 0, 0), deviations=(1, 1, 1)),
+            "trace": mk.Series(20, 3, means=(0, 0, 0), std=(1, 1, 1)),
             "cells": mk.Tabular(("age",), ("town",), (30.0,), (5.0,), (("Rome", "Bonn"),)),
         },
         {"kind": mk.Category(classes=["x", "y"])},

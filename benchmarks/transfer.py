@@ -148,7 +148,7 @@ def questions(archives, seed):
 
     def move(model):
         for name, source in single.items():
-            assert mk.transplant(source, model, towers=[name])["moved"].all()
+            assert mk.transfer_weights(source, model, towers=[name])["moved"].all()
             head, learned = (one.get_layer("body").get_layer(f"{name}_digit") for one in (model, source))
             head.set_weights(learned.get_weights())
 
@@ -173,8 +173,8 @@ def behind_towers(data, spec, seed, start, before=lambda model: None):
     training = Training(epochs=8, learning_rate=3e-3, batch_size=128, seed=seed)
     model, still = prepare(data.schema, spec, training, len(data["train"])), ["image", "audio"]
     before(model)
-    rest, stamps = mk.behind(model, data.schema, still), []
-    (x, y, _), val = (mk.tower_features(model, data[split], still) for split in ("train", "val"))
+    rest, stamps = mk.features_model(model, data.schema, still), []
+    (x, y, _), val = (mk.extract_features(model, data[split], still) for split in ("train", "val"))
     compile_for(rest, data.schema, spec, training, len(data["train"]), steps_per_execution=16)
     watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda _, logs: stamps.append(stamp(logs)))
     rest.fit(x, y, validation_data=val, batch_size=128, epochs=training.epochs, callbacks=[watch], verbose=2)
@@ -353,7 +353,7 @@ def scored(data, align, options, seed, chosen=None, ways=WAYS, relevant="label",
     import mmkeras as mk
     from mmkeras.training import Training, compile_for
 
-    spec = mk.ModelSpec(towers=chosen or towers("image", "audio"), align={**align, "space": 64}, fusion="concat")
+    spec = mk.ModelSpec(towers=chosen or towers("image", "audio"), align={**align, "dim": 64}, fusion="concat")
     options, epochs = {**options, "epochs": max(options["epochs"], 1)}, options["epochs"]
     schema, training = data["train"].schema, Training(warm_up=1, batch_size=128, **options, seed=seed)
     keras.utils.set_random_seed(seed)

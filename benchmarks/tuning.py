@@ -137,7 +137,7 @@ def spoken_vqa(asked):
     from experiments import unpacked
     from repertoire import DATA
 
-    inputs = {"image": mk.Image(64, 64, 3, shared=True), "audio": mk.Audio(rate=8000, seconds=2.5)}
+    inputs = {"image": mk.Image(64, 64, 3, shared=True), "audio": mk.Audio(sampling_rate=8000, seconds=2.5)}
     schema = mk.Schema(inputs, {"answer": mk.Category()})
     data = mk.read(unpacked("spoken_vqa", asked.data or DATA) / "manifest.csv", schema).split("split")
     towers = {"image": {"kind": "conv", "filters": 16}, "audio": {"kind": "spectrogram", "filters": 16}}

@@ -1,22 +1,22 @@
-from . import alignment, datasets, decode, fusion, heads, layers, serving, towers
+from . import alignment, datasets, decode, fusion, layers, serving, tasks, towers
 from .alignment import encoder
 from .bundle import export
-from .cached_features import behind, tower_features
+from .cached_features import extract_features, features_model
 from .distillation import distiller
 from .errors import InputError
-from .evaluation import Evaluation, absence_curve, evaluate, predict
-from .fine_tuning import freeze, rate_by_part
+from .evaluation import Evaluation, evaluate, missing_modality_curve, predict
+from .fine_tuning import freeze, learning_rate_multipliers
 from .fusion import fusion_shares
-from .heads import compile_args
 from .layers import Tokens
-from .model import build, grouped
+from .model import build, deduplicated_model
 from .model_spec import ModelSpec
 from .pipeline import Shards, batches, read_shards, write_shards
 from .records import Records, Splits, read
 from .records.combining import combine
-from .retrieval import Retrieval, mismatched, retrieve
+from .retrieval import Retrieval, negative_pairs, retrieve
 from .schema import Audio, Category, Image, Labels, Number, Schema, Series, Tabular, Text, Video
-from .transfer import origins, transplant
+from .tasks import compile_args
+from .transfer import transfer_weights, weight_history
 from .tuning import TuningResult, hypermodel, tune
 from .verification import Verification, verify
 from .word_vectors import WordVectors, read_word_vectors
@@ -43,39 +43,39 @@ __all__ = [
     "Verification",
     "Video",
     "WordVectors",
-    "absence_curve",
     "alignment",
     "batches",
-    "behind",
     "build",
     "combine",
     "compile_args",
     "datasets",
     "decode",
+    "deduplicated_model",
     "distiller",
     "encoder",
     "evaluate",
     "export",
+    "extract_features",
+    "features_model",
     "freeze",
     "fusion",
     "fusion_shares",
-    "grouped",
-    "heads",
     "hypermodel",
     "layers",
-    "mismatched",
-    "origins",
+    "learning_rate_multipliers",
+    "missing_modality_curve",
+    "negative_pairs",
     "predict",
-    "rate_by_part",
     "read",
     "read_shards",
     "read_word_vectors",
     "retrieve",
     "serving",
-    "tower_features",
+    "tasks",
     "towers",
-    "transplant",
+    "transfer_weights",
     "tune",
     "verify",
+    "weight_history",
     "write_shards",
 ]

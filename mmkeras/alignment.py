@@ -26,18 +26,22 @@ from mmkeras.layers import (
     input_like,
     masked_mean,
 )
-from mmkeras.registry import choose, own_options, registrar
+from mmkeras.registry import Catalogue, choose, own_options
 
-ALIGNMENTS = {
-    "contrastive": Contrastive,
-    "siglip": SigLIP,
-    "mse": MeanSquared,
-    "kl": Divergence,
-    "adversarial": Adversarial,
-    "misa": SharedPrivate,
-}
+ALIGNMENTS = Catalogue(
+    "alignment",
+    {
+        "contrastive": Contrastive,
+        "siglip": SigLIP,
+        "mse": MeanSquared,
+        "kl": Divergence,
+        "adversarial": Adversarial,
+        "misa": SharedPrivate,
+    },
+    __name__,
+)
 
-register = registrar("alignment", ALIGNMENTS)
+register = ALIGNMENTS.register
 
 
 def aligner(tokens, present, choice):
@@ -45,21 +49,21 @@ def aligner(tokens, present, choice):
 
     Args:
         tokens: dict of name -> `Tokens`, of at least two modalities.
-        present: dict of name -> `(batch,)` bool, of the modalities that may be absent.
-        choice: a name of `ALIGNMENTS`, or a dict of "kind", "space" (width of the space, 64 by default), "through" and
+        present: dict of name -> `(batch,)` bool, of the modalities that may be missing.
+        choice: a name of `ALIGNMENTS`, or a dict of "kind", "dim" (width of the space, 64 by default), "through" and
             the layer's options. With `"through": True` the fusion reads the vectors instead of the towers' tokens: what
             the heads need has to pass through the space, which therefore cannot shrink to one point.
 
     Returns:
         `keras.Model` of `{"tokens": dict of name -> [values] or [values, mask], "present": ...}` whose outputs are
-        "tokens", in the same form, for the fusion, and "vectors": dict of name -> `(batch, space)` float32 of unit
-        length. With "misa" the tokens are a shared and a private one of each modality, `(batch, 2, space)`; with
-        "through" they are the vectors, `(batch, 1, space)`.
+        "tokens", in the same form, for the fusion, and "vectors": dict of name -> `(batch, dim)` float32 of unit
+        length. With "misa" the tokens are a shared and a private one of each modality, `(batch, 2, dim)`; with
+        "through" they are the vectors, `(batch, 1, dim)`.
 
     Raises:
         InputError: an unknown kind or option, an option out of its range, fewer than two modalities.
     """
-    layer, space, through = _layer(choice)
+    layer, dim, through = _layer(choice)
     if len(tokens) < 2:
         raise InputError(f"alignment: expected at least two inputs, received {', '.join(tokens)}")
     given = {name: [part for part in given if part is not None] for name, given in tokens.items()}
@@ -73,9 +77,9 @@ def aligner(tokens, present, choice):
     there = [inputs["present"].get(name) for name in tokens]
     there = [keras.ops.ones_like(first[:, 0], dtype="bool") if rows is None else rows for rows in there]
     if layer.private:
-        passed, vectors = _shared_and_private(pooled, there, layer, space)
+        passed, vectors = _shared_and_private(pooled, there, layer, dim)
     else:
-        vectors = {name: _unit(_dense(space, f"{name}_projection")(vector), name) for name, vector in pooled.items()}
+        vectors = {name: _unit(_dense(dim, f"{name}_projection")(vector), name) for name, vector in pooled.items()}
         vectors = dict(zip(vectors, layer(list(vectors.values()), there), strict=True))
         passed = {name: [keras.ops.expand_dims(x, 1)] for name, x in vectors.items()} if through else inputs["tokens"]
     return keras.Model(inputs, {"tokens": passed, "vectors": vectors}, name="alignment")
@@ -85,20 +89,20 @@ def _layer(choice):
     """The layer that `choice` names, the width of its space, and whether all goes through it."""
     if isinstance(choice, dict) and "kind" not in choice:
         raise InputError(f"alignment: expected a 'kind', one of {', '.join(ALIGNMENTS)}, received {choice!r}")
-    kind, part, options = choose("alignment", ALIGNMENTS, choice, "")
+    kind, part, options = choose(ALIGNMENTS, choice, "")
     if not issubclass(part, Alignment):
         raise InputError(f"alignment: expected a layer of mmkeras.layers.alignment.Alignment, received {part!r}")
-    space, through = options.pop("space", 64), options.pop("through", part.private)
-    if isinstance(space, bool) or not isinstance(space, int) or space < 1:
-        raise InputError(f"alignment {kind!r}: expected space to be a whole number above 0, received {space!r}")
+    dim, through = options.pop("dim", 64), options.pop("through", part.private)
+    if isinstance(dim, bool) or not isinstance(dim, int) or dim < 1:
+        raise InputError(f"alignment {kind!r}: expected dim to be a whole number above 0, received {dim!r}")
     if not isinstance(through, bool) or (part.private and not through):
         known = "True" if part.private else "True or False"
         raise InputError(f"alignment {kind!r}: expected through to be {known}, received {through!r}")
     own = list(dict.fromkeys([*own_options(part, ()), *own_options(Alignment, ())]))
     for option in options:
         if option not in own:
-            raise unknown(f"option of alignment {kind!r}:", option, [*own, "space", "through"], "")
-    return part(**options, name=f"alignment_{kind}"), space, through
+            raise unknown(f"option of alignment {kind!r}:", option, [*own, "dim", "through"], "")
+    return part(**options, name=f"alignment_{kind}"), dim, through
 
 
 def _dense(width, name, activation=None):
@@ -109,12 +113,12 @@ def _unit(vector, name):
     return UnitLength(name=f"{name}_unit")(vector)
 
 
-def _shared_and_private(pooled, there, layer, space):
+def _shared_and_private(pooled, there, layer, dim):
     """Both vectors of each modality as its tokens, and the shared ones at unit length."""
-    shared, decoder = _dense(space, "shared", "sigmoid"), _dense(space, "decoder")
-    hidden = [_dense(space, f"{name}_hidden", "relu")(vector) for name, vector in pooled.items()]
+    shared, decoder = _dense(dim, "shared", "sigmoid"), _dense(dim, "decoder")
+    hidden = [_dense(dim, f"{name}_hidden", "relu")(vector) for name, vector in pooled.items()]
     common = [shared(h) for h in hidden]
-    own = [_dense(space, f"{name}_private", "sigmoid")(h) for name, h in zip(pooled, hidden, strict=True)]
+    own = [_dense(dim, f"{name}_private", "sigmoid")(h) for name, h in zip(pooled, hidden, strict=True)]
     rebuilt = [decoder(s + p) for s, p in zip(common, own, strict=True)]
     passed = layer([*common, *own, *hidden, *rebuilt], there)
     tokens = {name: [keras.ops.stack([s, p], axis=1)] for name, s, p in zip(pooled, passed, own, strict=True)}
@@ -130,7 +134,7 @@ def encoder(model, schema, name):
         name: of the input.
 
     Returns:
-        `keras.Model` of the input alone, `name` and, if it is padded, `<name>_length`; its output is `(batch, space)`
+        `keras.Model` of the input alone, `name` and, if it is padded, `<name>_length`; its output is `(batch, dim)`
         float32 of unit length. An optional input must be there: leave rows without it out.
 
     Raises:

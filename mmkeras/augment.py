@@ -192,7 +192,7 @@ def _change_colour(x, change, draws):
 
 def _change_waves(x, feature, options, draws):
     if "shift" in options:
-        x = _shift(x, feature.samples, draws.around("shift", (1,), options["shift"] * feature.rate))
+        x = _shift(x, feature.samples, draws.around("shift", (1,), options["shift"] * feature.sampling_rate))
     if "gain" in options:
         x *= 10 ** (draws.around("gain", (1,), options["gain"] / 20))
     if "noise" in options:

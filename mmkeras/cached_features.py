@@ -8,8 +8,8 @@ from mmkeras.model import halves
 from mmkeras.pipeline import batches, labels, readable, row_weights
 
 
-def behind(model, schema, towers):
-    """A second view over the same weights: the model without these towers, for `tower_features`.
+def features_model(model, schema, towers):
+    """A second view over the same weights: the model without these towers, for `extract_features`.
 
     Its layers are the model's own: train this view, with towers that have been pre-trained, at a fraction of the cost,
     then predict with and export the model, or train it on as a whole. Compile it first.
@@ -27,11 +27,11 @@ def behind(model, schema, towers):
     Raises:
         InputError: an unknown input, none, a schema without targets; a model that `build` did not make of the schema.
     """
-    return _halves(model, schema, towers, "behind")[1]
+    return _halves(model, schema, towers, "features_model")[1]
 
 
-def tower_features(model, records, towers, *, class_weight=None):
-    """What these towers make of all rows, and what else `behind` takes: `fit(x, y, sample_weight=weights)`.
+def extract_features(model, records, towers, *, class_weight=None):
+    """What these towers make of all rows, and what else `features_model` takes: `fit(x, y, sample_weight=weights)`.
 
     The towers see every row once, as it is: without augmentation, their dropout resting.
 
@@ -42,14 +42,15 @@ def tower_features(model, records, towers, *, class_weight=None):
         class_weight: as of `mk.batches`, for rows to train on.
 
     Returns:
-        `(x, y, weights)`: x a dict of input name -> array `(rows, ...)`, as `behind(model, records.schema, towers)`
-        takes it; y the targets and weights the sample weights `(rows,)`, one array, or a dict by target if the schema
-        has several; weights None where no target is optional and no class weights are asked for.
+        `(x, y, weights)`: x a dict of input name -> array `(rows, ...)`, as `features_model(model, records.schema,
+        towers)` takes it; y the targets and weights the sample weights `(rows,)`, one array, or a dict by target if the
+        schema has several; weights None where no target is optional and no class weights are asked for.
 
     Raises:
-        InputError: as of `behind`; a file that cannot be decoded or a label that is no class; unknown class weights.
+        InputError: as of `features_model`; a file that cannot be decoded or a label that is no class; unknown class
+            weights.
     """
-    front, rest = _halves(model, records.schema, towers, "tower_features")
+    front, rest = _halves(model, records.schema, towers, "extract_features")
     records = readable(records, targets=True)
     rows = batches(records, 256, targets=False)
     made = front.predict(rows, verbose=0)

@@ -16,7 +16,7 @@ from mmkeras.schema import Audio, Category, Image, Schema, Text
 from mmkeras.training import Training, fit, prepare
 
 SCHEMA = Schema(
-    inputs={"image": Image(8, 8, 1), "question": Text(length=16), "audio": Audio(rate=8000, seconds=0.3)},
+    inputs={"image": Image(8, 8, 1), "question": Text(length=16), "audio": Audio(sampling_rate=8000, seconds=0.3)},
     targets={"answer": Category()},
 )
 TOWERS = {

@@ -166,7 +166,7 @@ class Answers(DistillationLoss):
 
     def _distance(self, target, teacher, student):
         if isinstance(target, Number):
-            return ops.mean(ops.square((teacher - student) / target.deviation))
+            return ops.mean(ops.square((teacher - student) / target.std))
         several = isinstance(target, Labels)
         p, q = (self._logarithms(answers, several) for answers in (teacher, student))
         divergence = ops.sum(ops.exp(p) * (p - q), axis=-1)
@@ -182,7 +182,7 @@ class Answers(DistillationLoss):
 class AnswerDistiller(Distiller):
     """Keras' Distiller, whose student loss honours the weights of rows and of losses, as `mk.compile_args` gives them.
 
-    Keras' own takes neither: a row whose target is absent would count with its placeholder. Losses that layers of the
+    Keras' own takes neither: a row whose target is missing would count with its placeholder. Losses that layers of the
     student add belong to its own loss.
     """
 

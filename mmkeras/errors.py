@@ -1,19 +1,38 @@
-"""The one kind of error that bad input raises, and the sentence for a name that is not known."""
+"""The one kind of error that bad input raises, how it shows what was received, and the sentence for an unknown name."""
 
 import difflib
+from collections.abc import Iterable
+
+LONGEST = 80  # characters of a value in a message
 
 
 class InputError(ValueError):
     """What was given is wrong: a table, a file, a name or an option. Its message says what and where."""
 
 
-def unknown(kind, name, known, where=""):
+def shown(value: object, longest: int = LONGEST) -> str:
+    """The `repr` of a value, cut to its first characters.
+
+    >>> shown("a" * 100, 20)
+    "'aaaaaaaaaaaaaaaa..."
+    """
+    text = repr(value)
+    return text if len(text) <= longest else text[: longest - 3] + "..."
+
+
+def nearest(name: object, known: Iterable[object]) -> str:
+    """The known name that is most like this one; "" if none is."""
+    close = difflib.get_close_matches(str(name), [str(one) for one in known], n=1)
+    return close[0] if close else ""
+
+
+def unknown(kind: str, name: object, known: Iterable[object], where: str = "") -> InputError:
     """The error for a name that is not among the known ones, with the nearest of them.
 
     >>> print(unknown("tower", "con", ["conv", "lstm"]))
     unknown tower 'con'; did you mean 'conv'? Known: conv, lstm
     """
-    known = sorted(str(k) for k in known)
-    close = difflib.get_close_matches(str(name), known, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return InputError(f"{where}unknown {kind} {name!r}; {hint}Known: {', '.join(known) or 'none'}")
+    known = sorted(str(one) for one in known)
+    close = nearest(name, known)
+    hint = f"did you mean {close!r}? " if close else ""
+    return InputError(f"{where}unknown {kind} {shown(name)}; {hint}Known: {', '.join(known) or 'none'}")

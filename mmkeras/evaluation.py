@@ -8,10 +8,10 @@ import pandas as pd
 from keras import ops
 
 from mmkeras.errors import InputError
-from mmkeras.heads import compile_args
 from mmkeras.model import by_target, halves
 from mmkeras.pipeline import batches, labels, readable, row_weights
 from mmkeras.schema import Category, Number
+from mmkeras.tasks import compile_args
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Evaluation:
     Attributes:
         metrics: dict of name -> float, as `model.evaluate(..., return_dict=True)` gives them.
         subsets: DataFrame, one row for each subset of the modalities and each target: "modalities" (tuple of input
-            names, those that the model saw), "absent" (tuple of the optional inputs among the others, in whose place
-            the model saw their absent tokens; the rest was shuffled), "target", "metric", "score" (mean over the
+            names, those that the model saw), "missing" (tuple of the optional inputs among the others, in whose place
+            the model saw their missing tokens; the rest was shuffled), "target", "metric", "score" (mean over the
             permutations), "spread" (their standard deviation) and "permutations" (0 where nothing was shuffled).
     """
 
@@ -30,7 +30,7 @@ class Evaluation:
     subsets: pd.DataFrame
 
     def __repr__(self):
-        table = self.subsets.drop(columns="absent").assign(
+        table = self.subsets.drop(columns="missing").assign(
             modalities=self.subsets["modalities"].map(lambda names: " + ".join(names) or "none")
         )
         figures = ", ".join(f"{name} {value:.4f}" for name, value in self.metrics.items())
@@ -40,18 +40,18 @@ class Evaluation:
 
     def _ways(self):
         """What was done to the modalities outside a subset; the last row is the subset of none."""
-        absent, every = self.subsets["absent"].iloc[-1], self.subsets["modalities"].iloc[0]
-        if not absent:
+        missing, every = self.subsets["missing"].iloc[-1], self.subsets["modalities"].iloc[0]
+        if not missing:
             return "shuffled among the rows"
-        if len(absent) == len(every):
-            return "replaced by their absent tokens"
-        return f"shuffled among the rows ({', '.join(absent)}: replaced by the absent token)"
+        if len(missing) == len(every):
+            return "replaced by their missing tokens"
+        return f"shuffled among the rows ({', '.join(missing)}: replaced by the missing token)"
 
 
 def evaluate(model, records, *, batch_size=256, permutations=5, seed=0):
     """Metrics on the records, and the score of every subset of the modalities.
 
-    An optional modality outside a subset is absent in every row: the model gets its absent token. The others outside
+    An optional modality outside a subset is missing in every row: the model gets its missing token. The others outside
     are shuffled among the rows, each by a permutation of its own, so the model gets real values that belong to other
     rows (permutation importance: Breiman, 2001). If the model was made by `build`, its towers run once, whatever the
     number of subsets.
@@ -106,8 +106,8 @@ def _subset_scores(model, records, batch_size, permutations, random):
     features = records.schema.inputs
     values, score = _scorer(model, records, batch_size)
 
-    def scores(absent, shuffled):
-        changed = {name: _without(values[name], slice(None)) for name in absent}
+    def scores(missing, shuffled):
+        changed = {name: _without(values[name], slice(None)) for name in missing}
         for name in sorted(shuffled, key=list(features).index):
             rows = random.permutation(len(records))
             changed[name] = [tensor[rows] for tensor in values[name]]
@@ -115,15 +115,15 @@ def _subset_scores(model, records, batch_size, permutations, random):
 
     for size in range(len(features), -1, -1):
         for kept in combinations(features, size):
-            absent = tuple(name for name in features if name not in kept and features[name].optional)
-            shuffled = set(features).difference(kept, absent)
+            missing = tuple(name for name in features if name not in kept and features[name].optional)
+            shuffled = set(features).difference(kept, missing)
             runs = permutations if shuffled else 0
-            found = [scores(absent, shuffled) for _ in range(max(runs, 1))]
+            found = [scores(missing, shuffled) for _ in range(max(runs, 1))]
             for target, (metric, _) in found[0].items():
                 values_found = [run[target][1] for run in found]
                 yield {
                     "modalities": kept,
-                    "absent": absent,
+                    "missing": missing,
                     "target": target,
                     "metric": metric,
                     "score": float(np.mean(values_found)),
@@ -152,10 +152,10 @@ def _without(tensors, rows):
     return [*tensors[:-1], present]
 
 
-def absence_curve(model, records, shares=(0.0, 0.25, 0.5, 0.75, 1.0), *, repeats=3, batch_size=256, seed=0):
-    """The score of a model against the share of rows in which a modality is absent.
+def missing_modality_curve(model, records, shares=(0.0, 0.25, 0.5, 0.75, 1.0), *, repeats=3, batch_size=256, seed=0):
+    """The score of a model against the share of rows in which a modality is missing.
 
-    Rows are drawn in which the model gets the absent token although the modality is there: of each optional input in
+    Rows are drawn in which the model gets the missing token although the modality is there: of each optional input in
     turn, and of all of them at once, each in rows of its own. If the model was made by `build`, its towers run once.
 
     Args:
@@ -173,14 +173,14 @@ def absence_curve(model, records, shares=(0.0, 0.25, 0.5, 0.75, 1.0), *, repeats
     Raises:
         InputError: no optional input, shares outside 0 to 1.
     """
-    check_model(model, records.schema, "absence_curve")
+    check_model(model, records.schema, "missing_modality_curve")
     optional = [name for name, feature in records.schema.inputs.items() if feature.optional]
     if not optional:
         raise InputError(
-            f"absence_curve: expected an input with optional=True, received {', '.join(records.schema.inputs)}"
+            f"missing_modality_curve: expected an input with optional=True, received {', '.join(records.schema.inputs)}"
         )
     if not len(shares) or not all(0 <= share <= 1 for share in shares):
-        raise InputError(f"absence_curve: expected shares from 0 to 1, received {shares!r}")
+        raise InputError(f"missing_modality_curve: expected shares from 0 to 1, received {shares!r}")
     records = readable(records, targets=True)
     values, score = _scorer(model, records, batch_size)
     random, count = np.random.default_rng(seed), len(records)

@@ -1,6 +1,7 @@
 """Training parts of a model of `mk.build`: which are held still, and at which rate the others learn.
 
-A saved model with an optimizer of `rate_by_part`: `import mmkeras.fine_tuning` before `keras.models.load_model`.
+A saved model with an optimizer of `learning_rate_multipliers`: `import mmkeras.fine_tuning` before
+`keras.models.load_model`.
 """
 
 from collections.abc import Mapping
@@ -8,10 +9,10 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
+from mmkeras.checks import is_number
 from mmkeras.errors import InputError, unknown
-from mmkeras.heads import learn_loss_weights
 from mmkeras.layers import Frozen
-from mmkeras.registry import is_number
+from mmkeras.tasks import learn_loss_weights
 
 WHOLE = ("alignment", "body")  # parts that are not of one input
 
@@ -31,13 +32,13 @@ def part_of(model, name, whose):
 
 
 def _layers_of(model, name):
-    """A part, with the absent token of an input."""
-    return [part_of(model, name, "model"), *absent_token(model, name)]
+    """A part, with the missing token of an input."""
+    return [part_of(model, name, "model"), *missing_token(model, name)]
 
 
-def absent_token(model, name):
-    """The layer `<input>_absent` in a list, which is empty if the input is not optional."""
-    return [layer for layer in model.layers if layer.name == f"{name}_absent"]
+def missing_token(model, name):
+    """The layer `<input>_missing` in a list, which is empty if the input is not optional."""
+    return [layer for layer in model.layers if layer.name == f"{name}_missing"]
 
 
 def freeze(model, parts, *, frozen=True):
@@ -46,12 +47,13 @@ def freeze(model, parts, *, frozen=True):
     A frozen part keeps its weights, and its batch normalisation behaves as at inference; its dropout stays. What a
     tower was built to hold still (the backbone of `mk.towers.from_model(..., trainable=False)`, word vectors of
     `train_vectors=False`) stays frozen whatever is let go here. A compiled model is compiled anew, as nothing would
-    change without: its optimizer starts afresh, and a schedule of the rate with it. A view of `mk.grouped` shares the
+    change without: its optimizer starts afresh, and a schedule of the rate with it. A view of `mk.deduplicated_model`
+        shares the
     parts: compile it again by hand.
 
     Args:
         model: `keras.Model` of `mk.build`.
-        parts: list of inputs, whose towers and absent tokens are meant, "body" (fusion and heads) and "alignment" (the
+        parts: list of inputs, whose towers and missing tokens are meant, "body" (fusion and heads) and "alignment" (the
             shared space).
         frozen: False: they are trained again.
 
@@ -113,7 +115,7 @@ def _decay_alike(old, new):
             setattr(new, told, getattr(old, told))
 
 
-def rate_by_part(optimizer, model, rates):
+def learning_rate_multipliers(optimizer, model, rates):
     """The optimizer with a learning rate of its own for parts of a model (discriminative fine-tuning: Howard and Ruder,
     ULMFiT, 2018).
 
@@ -123,7 +125,7 @@ def rate_by_part(optimizer, model, rates):
     Args:
         optimizer: an optimizer of `keras.optimizers`, e.g. `keras.optimizers.AdamW(1e-3)`.
         model: `keras.Model` of `mk.build`.
-        rates: dict of input (whose tower and absent token are meant), "body" or "alignment" -> factor, above 0; others
+        rates: dict of input (whose tower and missing token are meant), "body" or "alignment" -> factor, above 0; others
             have 1. A part that is not to be trained is frozen: `mk.freeze`.
 
     Returns:
@@ -134,13 +136,17 @@ def rate_by_part(optimizer, model, rates):
             with different factors (two towers over one backbone).
     """
     if type(optimizer) not in BY_PART:
-        raise InputError(f"rate_by_part: expected an optimizer of keras.optimizers, received {optimizer!r}")
+        raise InputError(
+            f"learning_rate_multipliers: expected an optimizer of keras.optimizers, received {optimizer!r}"
+        )
     if not isinstance(rates, Mapping):
-        raise InputError(f"rate_by_part: expected rates to be a dict of part -> factor, received {rates!r}")
+        raise InputError(
+            f"learning_rate_multipliers: expected rates to be a dict of part -> factor, received {rates!r}"
+        )
     factors = {}
     for name, factor in rates.items():
         if not is_number(factor, least=0, above=True):
-            raise InputError(f"rate_by_part: {name!r}: expected a factor above 0, received {factor!r}")
+            raise InputError(f"learning_rate_multipliers: {name!r}: expected a factor above 0, received {factor!r}")
         factors |= {id(weight): float(factor) for layer in _layers_of(model, name) for weight in layer.weights}
     new = BY_PART[type(optimizer)].from_config({**optimizer.get_config(), "factors": _by_path(model, factors)})
     _decay_alike(optimizer, new)
@@ -154,14 +160,14 @@ def _by_path(model, factors):
         factor = factors.get(id(weight), 1.0)
         if found.setdefault(weight.path, factor) != factor:
             raise InputError(
-                f"rate_by_part: {weight.path!r} is the path of weights with the factors {found[weight.path]} and "
-                f"{factor}: expected other names of layers, or one factor for both"
+                f"learning_rate_multipliers: {weight.path!r} is the path of weights with the factors "
+                f"{found[weight.path]} and {factor}: expected other names of layers, or one factor for both"
             )
     return {path: factor for path, factor in found.items() if factor != 1.0}
 
 
 class ByPart:
-    """What `rate_by_part` adds to an optimizer.
+    """What `learning_rate_multipliers` adds to an optimizer.
 
     Args:
         factors: dict of a weight's path -> factor of the rate.

@@ -6,13 +6,13 @@ import keras
 from keras import ops
 
 from mmkeras.alignment import aligner
+from mmkeras.checks import check_share
 from mmkeras.errors import InputError, unknown
 from mmkeras.fusion import fuse
-from mmkeras.heads import answer
-from mmkeras.layers import AbsentToken, Tokens, hide_padding, input_like, masked_mean, one_token
+from mmkeras.layers import MissingToken, Tokens, hide_padding, input_like, masked_mean, one_token
 from mmkeras.model_spec import ModelSpec
-from mmkeras.registry import check_share
 from mmkeras.schema import Number, Schema
+from mmkeras.tasks import answer
 from mmkeras.towers import tower
 
 FUSED = "fused"  # the layer in "body" that gives the fused vector
@@ -23,14 +23,14 @@ def build(schema, spec=None, **options):
 
     Args:
         schema: fitted `Schema`.
-        spec: `ModelSpec`; or give its options by name: towers, fusion, width, heads, modality_dropout, align.
+        spec: `ModelSpec`; or give its options by name: towers, fusion, width, tasks, modality_dropout, align.
 
     Returns:
         `keras.Model` of `schema.model_inputs`, in that order. One target: one output `(batch, ...)`; several: a dict by
-        target. Its parts are the sub-models `<input>_tower` for each input, a layer `<input>_absent` (`AbsentToken`)
+        target. Its parts are the sub-models `<input>_tower` for each input, a layer `<input>_missing` (`MissingToken`)
         for each optional one, and the sub-model `body` (the tokens of all modalities -> outputs):
         `model.get_layer("body")`; with `align` also the sub-model `alignment`. Of a schema without targets there is no
-        body, and the outputs are a dict of input -> vector `(batch, space)` of unit length in the shared space: compile
+        body, and the outputs are a dict of input -> vector `(batch, dim)` of unit length in the shared space: compile
         it without a loss, and fit it to `mk.batches(..., targets=False)`. A model with optional inputs, `align` or some
         of the parts has layers of mmkeras: `import mmkeras.model` before `keras.models.load_model`.
 
@@ -45,7 +45,7 @@ def build(schema, spec=None, **options):
         spec = ModelSpec.from_options(options)
     elif not isinstance(spec, ModelSpec) or options:
         raise InputError(f"build: expected one ModelSpec or options by name, received {spec!r} and {options}")
-    for role, known in (("towers", schema.inputs), ("heads", schema.targets)):
+    for role, known in (("towers", schema.inputs), ("tasks", schema.targets)):
         for name in getattr(spec, role):
             if name not in known:
                 raise unknown("input" if role == "towers" else "target", name, known, where=f"ModelSpec.{role}: ")
@@ -57,13 +57,13 @@ def build(schema, spec=None, **options):
     for name, feature in schema.inputs.items():
         parts[f"{name}_tower"] = tower(feature, spec.towers.get(name), width=spec.width, name=name)
         if feature.optional:
-            parts[f"{name}_absent"] = AbsentToken(rates[name], name=f"{name}_absent")
+            parts[f"{name}_missing"] = MissingToken(rates[name], name=f"{name}_missing")
     tokens = _towers(schema, parts, inputs)
     if spec.align is not None:
         parts["alignment"] = aligner(tokens, _presence(schema, inputs), spec.align)
     if not schema.targets:
         return keras.Model(list(inputs.values()), _align(schema, parts, tokens, inputs)["vectors"], name="mmkeras")
-    tokens = _absent(schema, parts, tokens, inputs)
+    tokens = _missing(schema, parts, tokens, inputs)
     parts["body"] = _body(schema, spec, tokens)
     outputs = by_target(schema, parts["body"].output)
     parts |= {name: keras.layers.Identity(name=name, dtype=value.dtype) for name, value in outputs.items()}
@@ -101,11 +101,11 @@ def _dropout_rates(schema, given):
     for name, rate in given.items():
         if name not in optional:
             raise unknown("optional input", name, optional, where="ModelSpec.modality_dropout: ")
-        check_share("modality_dropout", rate, f"ModelSpec: {name!r}: ")
+        check_share(rate, "modality_dropout", f"ModelSpec: {name!r}: ")
     return {name: given.get(name, 0.0) for name in optional}
 
 
-def grouped(model, schema, by):
+def deduplicated_model(model, schema, by):
     """A second view over the same weights, for batches in which each distinct picture stands once.
 
     Its layers are the model's own: train this view, then predict with and export the model. Compile it first.
@@ -116,8 +116,9 @@ def grouped(model, schema, by):
         by: name of the input with `shared=True` that many rows share.
 
     Returns:
-        `keras.Model` of `schema.grouped_inputs(by)`, as `batches(..., group_by=by)` gives them: a tuple in this order,
-        not a dict, as Keras weighs a batch's loss by the length of the first input, of a dict the first by alphabet.
+        `keras.Model` of `schema.deduplicated_inputs(by)`, as `batches(..., group_by=by)` gives them: a tuple in this
+        order, not a dict, as Keras weighs a batch's loss by the length of the first input, of a dict the first by
+        alphabet.
 
     Raises:
         InputError: `by` is not an input with `shared=True`; a model that `build` did not make of the schema; more than
@@ -125,22 +126,22 @@ def grouped(model, schema, by):
     """
     feature = schema.inputs.get(by)
     if feature is None:
-        raise unknown("input", by, schema.inputs, where="grouped: ")
+        raise unknown("input", by, schema.inputs, where="deduplicated_model: ")
     if not feature.shared:
-        raise InputError(f"grouped: expected {by!r} to be an input with shared=True, received {feature!r}")
+        raise InputError(f"deduplicated_model: expected {by!r} to be an input with shared=True, received {feature!r}")
     if not schema.targets:
-        raise InputError("grouped: expected a schema with targets, received one without")
+        raise InputError("deduplicated_model: expected a schema with targets, received one without")
     _require_one_device(model)
     parts = {layer.name: layer for layer in model.layers}
     for name in (*_tower_names(schema), "body", *schema.targets):
         if name not in parts:
             raise InputError(
-                f"grouped: expected a model that build made of the schema, but it has no layer {name!r}; "
+                f"deduplicated_model: expected a model that build made of the schema, but it has no layer {name!r}; "
                 f"its layers are {', '.join(parts)}"
             )
-    inputs = _inputs(schema.grouped_inputs(by))
-    tokens = _absent(schema, parts, _towers(schema, parts, inputs), inputs)
-    return keras.Model(list(inputs.values()), _answers(schema, parts, tokens), name="mmkeras_grouped")
+    inputs = _inputs(schema.deduplicated_inputs(by))
+    tokens = _missing(schema, parts, _towers(schema, parts, inputs), inputs)
+    return keras.Model(list(inputs.values()), _answers(schema, parts, tokens), name="mmkeras_deduplicated")
 
 
 def _require_one_device(model):
@@ -148,8 +149,8 @@ def _require_one_device(model):
     replicas = getattr(strategy, "num_replicas_in_sync", 1)
     if replicas > 1 or keras.distribution.distribution() is not None:
         raise InputError(
-            "grouped: expected a model on one device, received one that is distributed over several: pictures and the "
-            "rows that share them would be split apart"
+            "deduplicated_model: expected a model on one device, received one that is distributed over "
+            "several: pictures and the rows that share them would be split apart"
         )
 
 
@@ -187,7 +188,7 @@ def halves(model, schema, towers=None):
     cut = {name: _tokens_like(name, part) for name, part in tokens.items()}
     tokens = {name: cut.get(name) or _tower(schema, parts, inputs, name) for name in schema.inputs}
     given = {name: _inputs_of(name, inputs) for name in schema.inputs} | _with_present(cut, inputs)
-    answers = _answers(schema, parts, _absent(schema, parts, tokens, inputs))
+    answers = _answers(schema, parts, _missing(schema, parts, tokens, inputs))
     return front, keras.Model([x for part in given.values() for x in part], answers)
 
 
@@ -220,7 +221,7 @@ def with_embedding(model, schema):
         return None
     body = keras.Model(body.inputs, [body.output, body.get_layer(FUSED).output])
     inputs = _inputs(schema.model_inputs)
-    tokens = _absent(schema, parts, _towers(schema, parts, inputs), inputs)
+    tokens = _missing(schema, parts, _towers(schema, parts, inputs), inputs)
     return keras.Model(list(inputs.values()), body(_flat(tokens)))
 
 
@@ -231,8 +232,8 @@ def _with_present(tokens, inputs):
 
 
 def _tower_names(schema):
-    """Names of the layers between inputs and body: `<input>_tower`, `<input>_absent`."""
-    given = ((name, feature, kind) for name, feature in schema.inputs.items() for kind in ("tower", "absent"))
+    """Names of the layers between inputs and body: `<input>_tower`, `<input>_missing`."""
+    given = ((name, feature, kind) for name, feature in schema.inputs.items() for kind in ("tower", "missing"))
     return [f"{name}_{kind}" for name, feature, kind in given if kind == "tower" or feature.optional]
 
 
@@ -258,15 +259,15 @@ def _tower(schema, parts, inputs, name):
     """What one tower makes of its input: `Tokens`."""
     feature, x, index = schema.inputs[name], inputs[name], inputs.get(f"{name}_index")
     if feature.optional and index is None and feature.dtype == "float32":
-        x = _without_absent(x, inputs[f"{name}_present"])
+        x = _without_missing(x, inputs[f"{name}_present"])
     tokens = _as_tokens(parts[f"{name}_tower"]([x, inputs[f"{name}_length"]] if feature.padded else x))
     if index is None:
         return tokens
     return Tokens(*(None if value is None else ops.take(value, index, axis=0) for value in tokens))
 
 
-def _without_absent(x, present):
-    """Zeros in absent rows: NaN there would reach the towers' gradients, as 0 * NaN."""
+def _without_missing(x, present):
+    """Zeros in missing rows: NaN there would reach the towers' gradients, as 0 * NaN."""
     return ops.where(ops.reshape(present, (-1,) + (1,) * (len(x.shape) - 1)), x, ops.zeros_like(x))
 
 
@@ -281,18 +282,18 @@ def _align(schema, parts, tokens, inputs):
     return parts["alignment"]({"tokens": given, "present": _presence(schema, inputs)})
 
 
-def _absent(schema, parts, tokens, inputs):
-    """The tokens, aligned if the model does that, with the absent token of each optional input where it is absent."""
+def _missing(schema, parts, tokens, inputs):
+    """The tokens, aligned if the model does that, with the missing token of each optional input where it is missing."""
     if "alignment" in parts:
         aligned = _align(schema, parts, tokens, inputs)["tokens"]
         tokens = {name: Tokens(*aligned[name]) for name in tokens}
     optional = [name for name, feature in schema.inputs.items() if feature.optional]
-    replaced = {name: parts[f"{name}_absent"](*tokens[name], inputs[f"{name}_present"]) for name in optional}
+    replaced = {name: parts[f"{name}_missing"](*tokens[name], inputs[f"{name}_present"]) for name in optional}
     return tokens | {name: _as_tokens(part) for name, part in replaced.items()}
 
 
 def _as_tokens(outputs):
-    """Towers and absent tokens give values, or [values, mask]: `Tokens` of them."""
+    """Towers and missing tokens give values, or [values, mask]: `Tokens` of them."""
     return Tokens(*outputs) if isinstance(outputs, (list, tuple)) else Tokens(outputs)
 
 
@@ -316,17 +317,17 @@ def _body(schema, spec, tokens):
     outputs, given = {}, dict(inputs)
     for name, target in schema.targets.items():
         if isinstance(target.reads, str):
-            outputs[name] = answer(masked_mean(inputs[target.reads]), target, spec.heads.get(name), name=name)
+            outputs[name] = answer(masked_mean(inputs[target.reads]), target, spec.tasks.get(name), name=name)
             given[name] = _answer_token(outputs[name], target, spec.width, name)
         elif target.reads is not None:  # what it answers joins nothing: the fusion of all has the same tokens
             own = {key: part for key, part in inputs.items() if key in target.reads}
-            outputs[name] = answer(_own_fusion(schema, spec, own, name), target, spec.heads.get(name), name=name)
+            outputs[name] = answer(_own_fusion(schema, spec, own, name), target, spec.tasks.get(name), name=name)
     fused = _fused(schema, spec, given)
     if not isinstance(fused, dict):
         fused = keras.layers.Identity(name=FUSED)(fused)
     for name, target in schema.targets.items():
         if target.reads is None:
-            outputs[name] = answer(fused, target, spec.heads.get(name), name=name)
+            outputs[name] = answer(fused, target, spec.tasks.get(name), name=name)
     return keras.Model(_flat(inputs), _one_or_all({name: outputs[name] for name in schema.targets}), name="body")
 
 
@@ -358,5 +359,5 @@ def _answer_token(answers, target, width, name):
     """What a head has answered, probabilities or deviations from the mean, as one token."""
     if isinstance(target, Number):
         answers = keras.layers.Reshape((1,), dtype="float32", name=f"{name}_column")(answers)
-        answers = (answers - target.mean) / target.deviation
+        answers = (answers - target.mean) / target.std
     return one_token(keras.layers.Dense(width, name=f"{name}_token")(answers))

@@ -19,10 +19,10 @@ class ModelSpec:
             the mean of its validation scores on three sets, of one seed, is within a point of the best one's (.952,
             beside .956 of "cross_attention" at 1.8 to 2.8 times the CPU-seconds: benchmarks/RESULTS.md).
         width: width of tokens and of the fused vector.
-        heads: dict of target name -> head; targets left out get their default.
-        modality_dropout: share of the rows, 0 to below 1, that get the absent token in training although the modality
+        tasks: dict of target name -> task; targets left out get their default.
+        modality_dropout: share of the rows, 0 to below 1, that get the missing token in training although the modality
             is there: a number for every optional input, or a dict of optional input -> number.
-        align: a name of `mmkeras.alignment.ALIGNMENTS`, or a dict of "kind", "space" (width), "weight", "through" and
+        align: a name of `mmkeras.alignment.ALIGNMENTS`, or a dict of "kind", "dim" (width), "weight", "through" and
             options: the inputs' vectors are brought into a space that they share, by a loss beside those of the heads.
 
     >>> spec = ModelSpec(fusion={"kind": "concat", "dropout": 0.2}, width=64)
@@ -33,13 +33,13 @@ class ModelSpec:
     towers: dict[str, str | dict] = field(default_factory=dict)
     fusion: str | dict = "concat"
     width: int = 128
-    heads: dict[str, str | dict] = field(default_factory=dict)
+    tasks: dict[str, str | dict] = field(default_factory=dict)
     modality_dropout: float | dict[str, float] = 0.0
     align: str | dict | None = None
 
     def __post_init__(self):
         check_width(self.width, "ModelSpec")
-        for role in ("towers", "heads"):
+        for role in ("towers", "tasks"):
             parts = getattr(self, role)
             if not isinstance(parts, Mapping):
                 raise InputError(f"ModelSpec: expected {role} to be a dict of name -> part, received {parts!r}")

@@ -1,78 +1,158 @@
-"""The catalogues of towers, fusions and heads are plain dicts: how a part is added, found and given its options."""
+"""Catalogues: the parts that a name chooses, and the one object that each room has for each kind of input or target.
 
+`Catalogue` is a dict of name -> part ("conv" -> a tower). `Kinds` is a dict of kind -> object (`Image` -> its codec): a
+room asks it with `of`, and a kind that it does not know is refused in the same words everywhere. Both remember what was
+registered by the user, so that other processes can be given the same (`registered`, `restore`).
+"""
+
+import importlib
 import inspect
-import math
-from collections.abc import Mapping
-from numbers import Real
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
-from mmkeras.errors import InputError, unknown
+from mmkeras.checks import check_share
+from mmkeras.errors import InputError, shown, unknown
+
+CATALOGUES: dict[str, "Catalogue"] = {}  # by the module in which they stand and their purpose
 
 
-def registrar(kind, table):
-    """The `register(name)` decorator of one catalogue."""
-    known = next(iter(table.values()))
+class Catalogue(dict):
+    """Parts by name.
 
-    def register(name):
+    Args:
+        what: a part is called in messages, as "tower".
+        parts: those of mmkeras.
+        home: the module that holds the catalogue, `__name__`.
+        accepts: function of a part that says whether it can be one; None: what is callable.
+        expected: what such a part is, for the message.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        parts: Mapping,
+        home: str,
+        accepts: Callable[[Any], bool] | None = None,
+        expected: str = "a function",
+    ):
+        super().__init__(parts)
+        self.what, self.home, self.accepts, self.expected = what, home, accepts or callable, expected
+        self.own: set = set()
+        CATALOGUES[f"{home}/{what}"] = self
+
+    def register(self, name: str) -> Callable[[Any], Any]:
+        """Decorator that adds a part: `@mk.towers.register("mine")`."""
         if not isinstance(name, str):
-            raise InputError(f'{kind}: expected a name, as @register("mine"), received {name!r}')
+            raise InputError(f'{self.what}: expected a name, as @register("mine"), received {shown(name)}')
 
         def add(part):
-            if not (callable(part) if callable(known) else isinstance(part, type(known))):
-                raise InputError(f"{kind} {name!r}: expected a {type(known).__name__}, received {part!r}")
-            if name in table:
-                raise InputError(f"{kind} {name!r} exists already: {table[name]!r}")
-            table[name] = part
+            self.add(name, part)
             return part
 
         return add
 
-    return register
+    def add(self, name: Any, part: Any) -> None:
+        """Enter a part of the user's. Raises `InputError` if it cannot be one, or if there is one of this name."""
+        label = getattr(name, "__name__", name)
+        if not self.accepts(part):
+            raise InputError(f"{self.what} {label!r}: expected {self.expected}, received {shown(part)}")
+        if name in self and self[name] is not part:
+            raise InputError(f"{self.what} {label!r} exists already: {shown(self[name])}")
+        self[name] = part
+        self.own.add(name)
 
 
-def choose(kind, table, choice, where):
+class Kinds(Catalogue):
+    """The one object that a room has for each kind of input or target.
+
+    Args:
+        what: such an object is called in messages, as "codec".
+        base: the class of these objects.
+        home: the module that holds the table, `__name__`.
+    """
+
+    def __init__(self, what: str, base: type, home: str):
+        super().__init__(what, {}, home, lambda part: isinstance(part, base), f"a {base.__name__}")
+
+    def register(self, *kinds: type) -> Callable[[Any], Any]:  # type: ignore[override]
+        """Decorator of a class (an object of it is made) or of an object, for these kinds."""
+
+        def add(part):
+            made = part() if isinstance(part, type) else part
+            for kind in kinds:
+                self.add(kind, made)
+                if kind.__module__.startswith("mmkeras."):  # comes with the room: no other process needs to be told
+                    self.own.discard(kind)
+            return part
+
+        return add
+
+    def of(self, part: Any) -> Any:
+        """The object for an input or target of a schema, or for its kind; that of its nearest base class."""
+        kind = part if isinstance(part, type) else type(part)
+        for base in kind.__mro__:
+            if base in self:
+                return self[base]
+        known = ", ".join(sorted(one.__name__ for one in self))
+        raise InputError(
+            f"unknown kind {kind.__name__!r}: no {self.what} is known for it; expected one of {known}, or your own: "
+            f"@{self.home}.register({kind.__name__})"
+        )
+
+
+def registered() -> dict[str, dict]:
+    """What the user has registered, of all catalogues: dict of catalogue -> dict of name or kind -> part."""
+    return {key: {name: table[name] for name in table.own} for key, table in CATALOGUES.items() if table.own}
+
+
+def restore(parts: Mapping[str, Mapping]) -> None:
+    """Register what `registered` gave in another process; what is there already stays."""
+    for key, own in parts.items():
+        importlib.import_module(key.partition("/")[0])
+        for name, part in own.items():
+            if name not in CATALOGUES[key]:
+                CATALOGUES[key].add(name, part)
+
+
+def choose(catalogue: Catalogue, choice: Any, where: str) -> tuple[str, Any, dict]:
     """What `choice` names: `(name, part, options)`.
 
     Args:
-        kind: "tower", "fusion" or "head".
-        table: the catalogue.
+        catalogue: where it is looked up.
         choice: a name, or a dict of "kind" (the name) and options; instead of the name also the part itself.
         where: beginning of the message, as "'image': ".
     """
     options = dict(choice) if isinstance(choice, Mapping) else {"kind": choice}
     name = options.pop("kind", None)
     if name is None and options:
-        raise InputError(f"{where}expected 'kind', the name of a {kind}, among its options, received {choice!r}")
-    if isinstance(name, type(next(iter(table.values())))):
+        raise InputError(
+            f"{where}expected 'kind', the name of a {catalogue.what}, among its options, received {shown(choice)}"
+        )
+    if isinstance(name, str) and name in catalogue:
+        return name, catalogue[name], options
+    if not isinstance(name, str) and catalogue.accepts(name):
         return getattr(name, "__name__", repr(name)), name, options
-    if not isinstance(name, str) or name not in table:
-        raise unknown(kind, name, table, where)
-    return name, table[name], options
+    raise unknown(catalogue.what, name, catalogue, where)
 
 
-def is_number(value, least, above=False):
-    """Whether it is a finite number from `least`, or above it."""
-    right = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    return right and (value > least if above else value >= least)
-
-
-def check_share(option, value, where):
-    """Raise an `InputError` if the option is a share, as "dropout", and the value is not from 0 to below 1."""
-    if option.endswith(("dropout", "label_smoothing")) and not (is_number(value, least=0) and value < 1):
-        raise InputError(f"{where}expected {option} to be from 0 to below 1, received {value!r}")
-
-
-def own_options(part, given):
+def own_options(part: Callable, given: Iterable[str]) -> list[str]:
     """Names of the options that a part has of its own: its keyword arguments but the `given` ones."""
     parameters = inspect.signature(part).parameters
     return [key for key, value in parameters.items() if value.kind is value.KEYWORD_ONLY and key not in given]
 
 
-def arguments(kind, name, part, options, given, where):
+def check_option(option: str, value: Any, where: str) -> None:
+    """Raise an `InputError` if the option is a share, as "dropout", and the value is not from 0 to below 1."""
+    if option.endswith(("dropout", "label_smoothing")):
+        check_share(value, option, where)
+
+
+def arguments(what: str, name: str, part: Callable, options: Mapping, given: Mapping, where: str) -> dict:
     """Keyword arguments for a part: its options, checked, and those of the `given` that it asks for."""
     own = own_options(part, given)
     for option, value in options.items():
         if option not in own:
-            raise unknown(f"option of {kind} {name!r}:", option, own, where)
-        check_share(option, value, where)
+            raise unknown(f"option of {what} {name!r}:", option, own, where)
+        check_option(option, value, where)
     parameters = inspect.signature(part).parameters
     return {**options, **{key: value for key, value in given.items() if key in parameters}}

@@ -11,11 +11,25 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from mmkeras.errors import InputError, unknown
-from mmkeras.inputs import INPUTS, Audio, Image, Series, Tabular, Text, Video
-from mmkeras.targets import TARGETS, Category, Labels, Number, inputs_read
+from mmkeras.inputs import INPUTS, Audio, Image, Input, Series, Tabular, Text, Video
+from mmkeras.targets import TARGETS, Category, Labels, Number, Target, inputs_read
+
+__all__ = [
+    "Audio",
+    "Category",
+    "Image",
+    "Labels",
+    "Number",
+    "Schema",
+    "Series",
+    "Tabular",
+    "Text",
+    "Video",
+    "inputs_read",
+]
 
 FORMAT = 1
-RESERVED = ("_present", "_length", "_index", "_tower", "_absent", "_status", "_fusion")
+RESERVED = ("_present", "_length", "_index", "_tower", "_missing", "_status", "_fusion")
 
 
 def _check_parts(role, parts, kinds):
@@ -38,8 +52,8 @@ class Schema:
     """The inputs and targets of a table of samples, by name and in order.
 
     Args:
-        inputs: dict of name -> `Image`, `Audio`, `Text`, `Series`, `Tabular` or `Video`.
-        targets: dict of name -> `Category`, `Labels` or `Number`; none for a shared space alone.
+        inputs: dict of name -> `Image`, `Audio`, `Text`, `Series`, `Tabular`, `Video` or a kind of one's own.
+        targets: dict of name -> `Category`, `Labels`, `Number` or a kind of one's own; none for a shared space alone.
 
     Raises:
         InputError: a name that cannot be one, a part of an unknown kind, a target that reads an unknown input.
@@ -51,8 +65,8 @@ class Schema:
     ('cat', 'dog')
     """
 
-    inputs: dict[str, Image | Audio | Text | Series | Tabular | Video]
-    targets: dict[str, Category | Labels | Number]
+    inputs: dict[str, Input]
+    targets: dict[str, Target]
 
     def __post_init__(self):
         _check_parts("inputs", self.inputs, INPUTS)
@@ -95,8 +109,8 @@ class Schema:
                 given[f"{name}_present"] = (), "bool"
         return given
 
-    def grouped_inputs(self, by):
-        """What a model of `mk.grouped` receives, in order: `model_inputs`, but each distinct value of `by` once.
+    def deduplicated_inputs(self, by):
+        """What a model of `mk.deduplicated_model` receives, in order: `model_inputs`, each distinct value of `by` once.
 
         First `<by>_index` `(batch,)` int32, which value each row has (Keras weighs the loss by the first input's rows);
         last `by` itself `(values, ...)`, and its length if it is padded.
@@ -106,8 +120,7 @@ class Schema:
 
     def columns(self, name):
         """The table's columns that hold the input or target `name`: one, but for `Tabular`."""
-        part = self.parts[name]
-        return part.columns if isinstance(part, Tabular) else (part.column or name,)
+        return self.parts[name].table_columns(name)
 
     def column(self, name):
         """The first of `columns`."""

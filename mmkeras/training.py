@@ -6,9 +6,9 @@ from dataclasses import dataclass, fields
 import keras
 
 from mmkeras.errors import InputError, unknown
-from mmkeras.heads import compile_args
-from mmkeras.model import build, grouped
+from mmkeras.model import build, deduplicated_model
 from mmkeras.pipeline import batches
+from mmkeras.tasks import compile_args
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def compile_for(model, schema, spec, training, rows, **options):
         warmup_steps=warm_up,
     )
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=training.weight_decay)
-    model.compile(optimizer, **compile_args(schema, spec.heads, model), **options)
+    model.compile(optimizer, **compile_args(schema, spec.tasks, model), **options)
 
 
 def fit(model, data, spec, training, *, callbacks=(), initial_epoch=0, verbose="auto"):
@@ -106,7 +106,7 @@ def fit(model, data, spec, training, *, callbacks=(), initial_epoch=0, verbose="
     schema, by = data["train"].schema, training.group_by
     trained = model
     if by:
-        trained = grouped(model, schema, by)
+        trained = deduplicated_model(model, schema, by)
         compile_for(trained, schema, spec, training, len(data["train"]))
     batch, own = training.batch_size, {"group_by": by, "seed": training.seed}
     change = {"augment": training.augment, "class_weight": training.class_weight}

@@ -2,20 +2,21 @@
 
 Three kinds of transfer are told apart by what the two models have in common:
 
-- task-level: the same inputs, another target: move the towers (`transplant(..., towers=[...])`);
-- data-level: the same inputs and targets, other rows: move all (`transplant(..., body=True, schemas=...)`), train on;
+- task-level: the same inputs, another target: move the towers (`transfer_weights(..., towers=[...])`);
+- data-level: the same inputs and targets, other rows: move all (`transfer_weights(..., body=True, schemas=...)`), train
+  on;
 - model-level: a tower that has learned alone, or in other company or at another modality, becomes one of several
-  (`transplant(..., towers={"image": "left"})`, `mk.towers.from_model`); or the answers move instead of the weights
-  (`mk.distiller`).
+  (`transfer_weights(..., towers={"image": "left"})`, `mk.towers.from_model`); or the answers move instead of the
+  weights (`mk.distiller`).
 
     pretrained = mk.build(single.schema, towers={"image": "conv"})  # a task of its own: which digit is it?
     ...                                                             # compile, fit
     model = mk.build(data.schema, towers={"image": "conv", "question": "lstm"})
-    mk.transplant(pretrained, model, towers=["image"])
+    mk.transfer_weights(pretrained, model, towers=["image"])
     mk.freeze(model, ["image"])                  # train the rest first
     ...                                          # compile, fit
     mk.freeze(model, ["image"], frozen=False)    # then all of it, the pre-trained tower at a tenth of the rate
-    model.compile(mk.rate_by_part(keras.optimizers.AdamW(1e-3), model, {"image": 0.1}), ...)
+    model.compile(mk.learning_rate_multipliers(keras.optimizers.AdamW(1e-3), model, {"image": 0.1}), ...)
     ...                                          # fit
 """
 
@@ -28,18 +29,18 @@ import numpy as np
 import pandas as pd
 
 from mmkeras.errors import InputError, unknown
-from mmkeras.fine_tuning import WHOLE, absent_token, part_names, part_of
+from mmkeras.fine_tuning import WHOLE, missing_token, part_names, part_of
 from mmkeras.schema import Category, Labels, Schema, Tabular, Text
 
 BACKBONE = "backbone/"  # before the name of a weight of `mk.towers.from_model`
-ORIGINS = WeakKeyDictionary()  # model -> what was moved into it
+HISTORY = WeakKeyDictionary()  # model -> what was moved into it
 
 
-def transplant(source, target, towers=None, *, body=False, schemas=None, origin=""):
+def transfer_weights(source, target, towers=None, *, body=False, schemas=None, origin=""):
     """Move the weights of towers from one model into another, by their names and shapes.
 
     A weight moves if the same tower of the source has one of the same name and shape; the others stay as they are, and
-    the table says why. The absent token of an optional input moves with its tower. The rows of a table of word vectors
+    the table says why. The missing token of an optional input moves with its tower. The rows of a table of word vectors
     belong to the words of a vocabulary: each goes to the same word of the target's, and words that the source does not
     know keep their own. Heads whose classes are others, or in another order, stay. Without `schemas` the columns of two
     inputs without words are taken to be the same.
@@ -54,8 +55,8 @@ def transplant(source, target, towers=None, *, body=False, schemas=None, origin=
             that both have.
         body: whether shared space, fusion and heads move, too; those that only one of the models has stay as they are.
         schemas: the source's and the target's fitted `Schema`, needed if the body moves, or a tower that reads words.
-        origin: what the source is and what it was trained on, in words: `mk.origins(target)` and the card of an export
-            repeat it.
+        origin: what the source is and what it was trained on, in words: `mk.weight_history(target)` and the card of an
+            export repeat it.
 
     Returns:
         DataFrame with a row for each weight of the target's parts: "part", "weight" (its name), "shape", "moved" (bool)
@@ -67,10 +68,10 @@ def transplant(source, target, towers=None, *, body=False, schemas=None, origin=
             models, two towers into one, no weight that could be moved.
     """
     if source is target:
-        raise InputError("transplant: expected two models, received one as source and target")
+        raise InputError("transfer_weights: expected two models, received one as source and target")
     for model, whose in ((source, "source"), (target, "target")):
         if not isinstance(model, keras.Model):
-            raise InputError(f"transplant: expected the {whose} to be a keras.Model, received {model!r}")
+            raise InputError(f"transfer_weights: expected the {whose} to be a keras.Model, received {model!r}")
     pairs = _pairs(source, target, towers)
     _check_schemas(schemas, pairs, body)
     moves = [move for given, taken in pairs.items() for move in _tower_moves(source, target, given, taken, schemas)]
@@ -78,7 +79,9 @@ def transplant(source, target, towers=None, *, body=False, schemas=None, origin=
     table = pd.DataFrame([row for row, _, _ in moves], columns=["part", "weight", "shape", "moved", "reason"])
     if not table["moved"].any():
         reasons = "; ".join(f"{row.part} {row.weight}: {row.reason}" for row in table.head(3).itertuples())
-        raise InputError(f"transplant: none of {len(table)} weights could be moved ({reasons or 'there are none'})")
+        raise InputError(
+            f"transfer_weights: none of {len(table)} weights could be moved ({reasons or 'there are none'})"
+        )
     for (*_, moved, _), weight, values in moves:
         if moved:
             weight.assign(values)
@@ -92,7 +95,7 @@ def _whole_moves(source, target, schemas):
     if not both:
         have = ["; ".join(part_names(model)) for model in (source, target)]
         raise InputError(
-            "transplant: body=True: expected two models with a body, or two with a shared space (alignment); "
+            "transfer_weights: body=True: expected two models with a body, or two with a shared space (alignment); "
             f"the source has the parts {have[0]}, the target {have[1]}"
         )
     moves = []
@@ -107,36 +110,38 @@ def _whole_moves(source, target, schemas):
 def _remember(source, target, table, origin):
     """Keep what was moved, and what had been moved into the source before."""
     parts = {part: f"{rows['moved'].sum()} of {len(rows)}" for part, rows in table.groupby("part", sort=False)}
-    entry = {"from": str(origin) or source.name, "weights": parts, "before": origins(source)}
-    ORIGINS[target] = [*origins(target), entry]
+    entry = {"from": str(origin) or source.name, "weights": parts, "before": weight_history(source)}
+    HISTORY[target] = [*weight_history(target), entry]
 
 
-def origins(model):
+def weight_history(model):
     """Where the weights of a model came from before it was trained.
 
-    It is known in the process of the transplant, and kept by `mk.export`; a `.keras` file has weights alone.
+    It is known in the process of the transfer, and kept by `mk.export`; a `.keras` file has weights alone.
 
     Args:
         model: `keras.Model`.
 
     Returns:
-        list of dicts, one for each `mk.transplant` into it: "from" (its `origin`), "weights" (dict of part -> how many
-        of its weights were moved) and "before" (the origins of the source). The card of `mk.export` has them.
+        list of dicts, one for each `mk.transfer_weights` into it: "from" (its `origin`), "weights" (dict of part -> how
+        many of its weights were moved) and "before" (the history of the source). The card of `mk.export` has them.
     """
-    return list(ORIGINS.get(model, []))
+    return list(HISTORY.get(model, []))
 
 
 def _pairs(source, target, towers):
     """Dict of the source's input -> the target's."""
     if isinstance(towers, str):
-        raise InputError(f"transplant: expected towers to be a list of inputs, received {towers!r}")
+        raise InputError(f"transfer_weights: expected towers to be a list of inputs, received {towers!r}")
     given = [*towers, *towers.values()] if isinstance(towers, Mapping) else towers or ()
     for name in WHOLE:
         if name in given:
-            raise InputError(f"transplant: expected towers to be inputs, received {name!r}, which moves with body=True")
+            raise InputError(
+                f"transfer_weights: expected towers to be inputs, received {name!r}, which moves with body=True"
+            )
     if isinstance(towers, Mapping):
         if len(set(towers.values())) < len(towers):
-            raise InputError(f"transplant: expected each input of the target once, received {dict(towers)!r}")
+            raise InputError(f"transfer_weights: expected each input of the target once, received {dict(towers)!r}")
         return dict(towers)
     if towers is None:
         return {name: name for name in part_names(target) if name in part_names(source) and name not in WHOLE}
@@ -150,18 +155,19 @@ def _check_schemas(schemas, pairs, body):
     right = isinstance(schemas, (tuple, list)) and len(schemas) == 2
     if not right or not all(isinstance(schema, Schema) for schema in schemas):
         raise InputError(
-            f"transplant: expected schemas to be the source's and the target's Schema, received {schemas!r}"
+            f"transfer_weights: expected schemas to be the source's and the target's Schema, received {schemas!r}"
         )
     for schema, names, whose in zip(schemas, (pairs.keys(), pairs.values()), ("source", "target"), strict=True):
-        schema.require_fitted("transplant")
+        schema.require_fitted("transfer_weights")
         for name in names:
             if name not in schema.inputs:
-                raise unknown("input", name, schema.inputs, where=f"transplant: the {whose}'s schema: ")
+                raise unknown("input", name, schema.inputs, where=f"transfer_weights: the {whose}'s schema: ")
     given, taken = map(_fused, schemas)
     if body and (given != taken or any(name != other for name, other in pairs.items())):
         raise InputError(
-            "transplant: body=True: expected the same inputs, and targets that read one of them, in the same order, as "
-            f"the fusion knows them by name and place; the source has {', '.join(given)}, the target {', '.join(taken)}"
+            "transfer_weights: body=True: expected the same inputs, and targets that read one of them, in the same "
+            f"order, as the fusion knows them by name and place; the source has {', '.join(given)}, the target "
+            f"{', '.join(taken)}"
         )
 
 
@@ -172,13 +178,13 @@ def _fused(schema):
 
 
 def _tower_moves(source, target, given, taken, schemas):
-    """`_moves` of a tower and its absent token."""
+    """`_moves` of a tower and its missing token."""
     old, new = part_of(source, given, "source"), part_of(target, taken, "target")
     weights = _weights(new, taken)
     places = _word_places(schemas, given, taken, new, weights)
     moves = _moves(new, _weights(old, given), weights, places)
-    for token in absent_token(target, taken):
-        before = absent_token(source, given)
+    for token in missing_token(target, taken):
+        before = missing_token(source, given)
         moves += _moves(token, _weights(before[0], given) if before else {}, _weights(token, taken))
     return moves
 
@@ -190,7 +196,7 @@ def _word_places(schemas, given, taken, tower, weights):
         InputError: words without `schemas`, other columns of a `Tabular`, another vocabulary of a model whose table of
             words is not known.
     """
-    where = f"transplant: {taken}: "
+    where = f"transfer_weights: {taken}: "
     if schemas is None:
         tables = [name for name in weights if name.endswith("/embeddings") and not name.startswith(BACKBONE)]
         if tables or (tower.inputs[0].dtype == "int32" and len(tower.inputs[0].shape) == 2):
@@ -283,7 +289,7 @@ def _words(old, weight, places, where):
     places, *counts = places
     if (old.shape[0], weight.shape[0]) != tuple(counts):
         raise InputError(
-            f"transplant: {where}: expected the schemas of the source and of the target, whose tables have "
+            f"transfer_weights: {where}: expected the schemas of the source and of the target, whose tables have "
             f"{old.shape[0]} and {weight.shape[0]} rows, received some of {counts[0]} and {counts[1]}"
         )
     if old.shape[1] != weight.shape[1]:

@@ -9,28 +9,28 @@ import pytest
 from keras import ops
 
 from mmkeras.fusion import fuse
-from mmkeras.heads import HEADS, compile_args, head
 from mmkeras.layers import Tokens
 from mmkeras.schema import Audio, Category, Image, Labels, Number, Schema, Series, Tabular, Text, Video
+from mmkeras.tasks import TASKS, compile_args, head
 from mmkeras.towers import DEFAULTS, TOWERS, reads, tower
 
 WIDTH = 8
 FEATURES = {
     "image": Image(12, 10, 1),
     "question": Text(6, vocabulary=["what", "is", "the", "sum"]),
-    "audio": Audio(rate=4000, seconds=0.2),
-    "trace": Series(20, 2, means=[1, -2], deviations=[2, 3]),
+    "audio": Audio(sampling_rate=4000, seconds=0.2),
+    "trace": Series(20, 2, means=[1, -2], std=[2, 3]),
     "table": Tabular(
-        ["age", "weight"], ["town"], means=[40, 70], deviations=[10, 20], vocabularies=[["york", "hull", "leeds"]]
+        ["age", "weight"], ["town"], means=[40, 70], std=[10, 20], vocabularies=[["york", "hull", "leeds"]]
     ),
     "film": Video(3, 8, 7, 1),
 }
 EVERY_TARGET = (
     Category(classes=["a", "b", "c"]),
     Labels(classes=["a", "b", "c"]),
-    Number(mean=1000, deviation=20, unit="g"),
+    Number(mean=1000, std=20, unit="g"),
 )
-TARGETS = {kind: next(t for t in EVERY_TARGET if isinstance(t, HEADS[kind].kinds)) for kind in HEADS}
+TARGETS = {kind: next(t for t in EVERY_TARGET if isinstance(t, TASKS[kind].kinds)) for kind in TASKS}
 READS = [
     (kind, name)
     for kind, part in TOWERS.items()
@@ -71,7 +71,7 @@ def sample(feature, rows=5, seed=0):
         return np.where(np.arange(feature.length) < lengths, words, 0).astype("int32")
     if isinstance(feature, Tabular):
         there = random.integers(0, 2, (rows, len(feature.numeric)))
-        numbers = there * random.normal(feature.means, feature.deviations, there.shape)
+        numbers = there * random.normal(feature.means, feature.std, there.shape)
         codes = random.integers(0, [len(words) + 2 for words in feature.vocabularies], (rows, len(feature.categorical)))
         return np.concatenate([numbers, there, codes], axis=1).astype("float32")
     if feature.dtype == "uint8":

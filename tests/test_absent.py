@@ -1,4 +1,4 @@
-"""Inputs that may be absent, and what is done about bad values of them."""
+"""Inputs that may be missing, and what is done about bad values of them."""
 
 import json
 
@@ -15,7 +15,7 @@ PHOTO = mk.Image(2, 2, 1, optional=True)
 SIZES = mk.Tabular(["height", "weight"], ["coat"], optional=True)
 SCHEMA = mk.Schema(
     inputs={"photo": PHOTO, "note": mk.Text(3, ["small", "dog"], optional=True), "size": SIZES},
-    targets={"kind": mk.Category(["cat", "dog"]), "age": mk.Number(mean=3, deviation=2, optional=True)},
+    targets={"kind": mk.Category(["cat", "dog"]), "age": mk.Number(mean=3, std=2, optional=True)},
 )
 
 
@@ -69,17 +69,17 @@ def test_absent_photo_beside_one_named_last(folder):
     assert np.array(inputs["photo"]).max(axis=(1, 2, 3)).tolist() == [0, 7, 0]
 
 
-def test_every_value_absent(folder):
+def test_every_value_missing(folder):
     schema = mk.Schema(inputs={"photo": PHOTO}, targets={"kind": mk.Category(["cat", "dog"])})
     inputs = only_batch(mk.read(pd.DataFrame({"photo": ["", ""]}), schema, targets=False), targets=False)
     assert inputs["photo_present"] == [False, False]
     assert np.array(inputs["photo"]).shape == (2, 2, 2, 1)
 
 
-def test_bad_values_count_as_absent(folder):
-    with pytest.warns(UserWarning, match=r"2 values count as absent \(size: expected a finite number: 1; age: "):
-        records = mk.read(table(folder), SCHEMA, on_bad="absent", bad_limit=0.5).fit()
-    with pytest.warns(UserWarning, match=r"1 values count as absent \(photo: expected a picture"):
+def test_bad_values_count_as_missing(folder):
+    with pytest.warns(UserWarning, match=r"2 values count as missing \(size: expected a finite number: 1; age: "):
+        records = mk.read(table(folder), SCHEMA, on_bad="missing", bad_limit=0.5).fit()
+    with pytest.warns(UserWarning, match=r"1 values count as missing \(photo: expected a picture"):
         inputs, _, weights = only_batch(records)
     assert inputs["photo_present"] == [True, False, False, True]
     assert inputs["size"][2] == [2, 0, 1, 0, 3]
@@ -102,7 +102,7 @@ def test_a_bad_value_of_what_has_to_be_there_drops_its_row(folder):
     schema = mk.Schema(inputs={"photo": mk.Image(2, 2, 1)}, targets={"kind": mk.Category(["cat", "dog"])})
     frame = table(folder)[["photo", "kind"]]
     with pytest.warns(UserWarning, match="1 of 4 rows left out"):
-        records = mk.read(frame, schema, on_bad="absent", bad_limit=0.5)
+        records = mk.read(frame, schema, on_bad="missing", bad_limit=0.5)
     with pytest.warns(UserWarning, match="1 of 3 rows left out"):
         kept = pipeline.readable(records)
     assert len(kept) == 2

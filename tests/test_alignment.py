@@ -208,7 +208,7 @@ TOWERS = {"words": {"kind": "conv1d", "tokens": "all"}}  # tokens with a mask
 
 
 def schema(optional=False, targets=LABEL):
-    trace = Series(10, 2, means=[0, 0], deviations=[1, 1], optional=optional)
+    trace = Series(10, 2, means=[0, 0], std=[1, 1], optional=optional)
     inputs = {"image": Image(8, 8, 1, shared=True, optional=optional), "trace": trace}
     return Schema({**inputs, "words": Text(4, vocabulary=["a", "b"])}, targets)
 
@@ -227,7 +227,7 @@ def rows_of(given, rows=6):
 def test_a_term_beside_a_head(kind):
     given = schema(optional=True)
     keras.utils.set_random_seed(0)
-    model = mk.build(given, width=8, align={"kind": kind, "space": 5, "weight": 0.5})
+    model = mk.build(given, width=8, align={"kind": kind, "dim": 5, "weight": 0.5})
     x = rows_of(given)
     with tf.GradientTape() as tape:
         answers = model(x)
@@ -246,7 +246,7 @@ def test_a_term_beside_a_head(kind):
 @every_kind
 def test_a_space_alone(kind, tmp_path):
     given = schema(targets={})
-    model = mk.build(given, width=8, towers=TOWERS, align={"kind": kind, "space": 5})
+    model = mk.build(given, width=8, towers=TOWERS, align={"kind": kind, "dim": 5})
     x = rows_of(given)
     vectors = model(x)
     assert list(vectors) == ["image", "trace", "words"]
@@ -263,7 +263,7 @@ def test_a_space_alone(kind, tmp_path):
 
 def test_through_the_space():
     given = schema()
-    model = mk.build(given, width=8, towers=TOWERS, align={"kind": "mse", "space": 5, "through": True})
+    model = mk.build(given, width=8, towers=TOWERS, align={"kind": "mse", "dim": 5, "through": True})
     tokens = model.get_layer("alignment").output["tokens"]
     assert [part.shape[1:] for [part] in tokens.values()] == [(1, 5)] * 3
     x = rows_of(given)
@@ -280,7 +280,7 @@ def test_training_brings_pairs_together():
     given = schema(targets={})
     given = Schema({name: given.inputs[name] for name in ("image", "trace")}, {})
     keras.utils.set_random_seed(0)
-    model = mk.build(given, width=16, align={"kind": "contrastive", "space": 8})
+    model = mk.build(given, width=16, align={"kind": "contrastive", "dim": 8})
     model.compile(keras.optimizers.Adam(0.01))
     random, rows = np.random.default_rng(0), 12  # each row's picture has a brightness, its trace a level, of its own
     level = np.linspace(0, 1, rows)
@@ -297,11 +297,11 @@ def test_training_brings_pairs_together():
 def test_pictures_that_rows_share():
     given = schema()
     model = mk.build(given, width=8, align="contrastive")
-    view = mk.grouped(model, given, "image")
+    view = mk.deduplicated_model(model, given, "image")
     x = rows_of(given)
     both = {**x, "image_index": np.array([0, 1, 1, 0, 0, 1], "int32"), "image": x["image"][:2]}
     whole = {**x, "image": both["image"][both["image_index"]]}
-    answers = [model(whole), view([both[key] for key in given.grouped_inputs("image")])]
+    answers = [model(whole), view([both[key] for key in given.deduplicated_inputs("image")])]
     np.testing.assert_allclose(*answers, atol=1e-6)
     assert float(view.losses[0]) == pytest.approx(float(model.losses[0]), rel=1e-5)
 
@@ -330,7 +330,7 @@ def test_bfloat16():
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         for kind in ALIGNMENTS:
-            model = mk.build(given, width=8, align={"kind": kind, "space": 4})
+            model = mk.build(given, width=8, align={"kind": kind, "dim": 4})
             model(rows_of(given))
             assert np.isfinite(float(model.losses[0]))
             assert model.losses[0].dtype == tf.float32
@@ -345,13 +345,13 @@ def test_bfloat16():
         ("contrastiv", "unknown alignment 'contrastiv'; did you mean 'contrastive'"),
         ({"kind": "mse", "temperature": 1}, "unknown option of alignment 'mse': 'temperature'"),
         (
-            {"space": 3},
+            {"dim": 3},
             "alignment: expected a 'kind', one of contrastive, siglip, mse, kl, adversarial, misa, received",
         ),
         ({"kind": "contrastive", "temperature": 0.005}, "Contrastive: expected temperature to be from 0.01, received"),
         ({"kind": "kl", "temperature": 0}, "Divergence: expected temperature to be a number above 0, received 0"),
         ({"kind": "siglip", "weight": -1}, "SigLIP: expected weight to be a number above 0, received -1"),
-        ({"kind": "contrastive", "space": 0}, "'contrastive': expected space to be a whole number above 0, received 0"),
+        ({"kind": "contrastive", "dim": 0}, "'contrastive': expected space to be a whole number above 0, received 0"),
         ({"kind": "adversarial", "form": "gan"}, "expected form to be 'reversal' or 'generator', received 'gan'"),
         ({"kind": "adversarial", "hidden": 0}, "expected hidden to be a whole number above 0, received 0"),
         ({"kind": "kl", "through": 1}, "alignment 'kl': expected through to be True or False, received 1"),
@@ -397,7 +397,7 @@ def test_a_layer_of_ones_own():
         model = mk.build(schema(targets={}), width=4, align="cosine")
         model(rows_of(schema()))
         assert 0 < float(model.losses[0]) < 2
-        spec = mk.ModelSpec(align={"kind": "cosine", "space": 3})
+        spec = mk.ModelSpec(align={"kind": "cosine", "dim": 3})
         assert mk.ModelSpec.from_json(spec.to_json()) == spec
     finally:
         del ALIGNMENTS["cosine"]

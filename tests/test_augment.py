@@ -12,7 +12,7 @@ SCHEMA = mk.Schema(
     inputs={
         "image": mk.Image(21, 21, 1),
         "colour": mk.Image(8, 12, 3),
-        "audio": mk.Audio(rate=1000, seconds=0.5),
+        "audio": mk.Audio(sampling_rate=1000, seconds=0.5),
         "question": mk.Text(40, vocabulary=["a", "b", "c"]),
     },
     targets={"answer": mk.Category(["a", "b"])},

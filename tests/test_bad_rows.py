@@ -151,12 +151,12 @@ def test_bytes_that_are_no_utf8_cost_their_own_row(tmp_path, name):
     else:
         lines = [b'{"t": "%b", "n": "%b", "a": "%b"}' % row for row in rows]
     (tmp_path / name).write_bytes(b"\n".join(lines))
-    inputs = {"t": mk.Text(1, ["caf\u00e9", "tea"]), "n": mk.Tabular(["n"], means=[0], deviations=[1], vocabularies=[])}
+    inputs = {"t": mk.Text(1, ["caf\u00e9", "tea"]), "n": mk.Tabular(["n"], means=[0], std=[1], vocabularies=[])}
     schema = mk.Schema(inputs=inputs, targets={"a": mk.Category(["x", "y"])})
     with pytest.raises(InputError, match=r"row 1: 't': expected UTF-8 text, found other bytes: 'caf\\\\udce9'"):
         mk.read(tmp_path / name, schema)
     with pytest.warns(UserWarning, match="found other bytes"):
-        records = mk.read(tmp_path / name, schema, on_bad="absent", bad_limit=1)
+        records = mk.read(tmp_path / name, schema, on_bad="missing", bad_limit=1)
     assert records.ledger[["row", "column"]].values.tolist() == [[1, "t"], [2, "n"], [3, "a"]]
     assert set(records.ledger["reason"]) == {"expected UTF-8 text, found other bytes"}
     records.ledger.to_json(tmp_path / "bad.jsonl", orient="records", lines=True)

@@ -196,7 +196,7 @@ def of_all_kinds(tmp_path_factory):
     schema = Schema(
         {
             "image": Image(8, 8, 1, optional=True),
-            "trace": Series(5, 2, means=(0.0, 1.0), deviations=(1.0, 2.0)),
+            "trace": Series(5, 2, means=(0.0, 1.0), std=(1.0, 2.0)),
             "numbers": Tabular(("age",), ("town",), (30.0,), (5.0,), (("Rome", "Bonn"),)),
             "film": mk.Video(2, 8, 8, 1),
             "words": Text(3, vocabulary=["a", "b"], optional=True),
@@ -423,7 +423,7 @@ def test_one_long_series_takes_no_memory_of_the_others(of_all_kinds):
 
 
 def test_an_absent_value_keeps_a_batch_on_the_fast_way(of_all_kinds, monkeypatch):
-    """Neither absent nor forgotten values are tried to decode."""
+    """Neither missing nor forgotten values are tried to decode."""
     schema, slow = of_all_kinds[1], []
     monkeypatch.setattr(decode, "_one_by_one", lambda *arguments: slow.append(1))
     inputs, _ = golden_of(of_all_kinds[0])

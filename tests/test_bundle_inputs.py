@@ -1,4 +1,4 @@
-"""Exported models of every kind of input: raw values give the answers of training, and may be absent."""
+"""Exported models of every kind of input: raw values give the answers of training, and may be missing."""
 
 import subprocess
 import sys

@@ -14,7 +14,7 @@ CUT = ["question", "audio"]
 
 @pytest.fixture(scope="module")
 def data(keypad_manifest):
-    """Every third recording and every fifth label of the second target are absent."""
+    """Every third recording and every fifth label of the second target are missing."""
     table = pd.read_csv(keypad_manifest, dtype=str, keep_default_na=False)
     for column in ("image", "audio"):
         table[column] = [str(keypad_manifest.parent / path) for path in table[column]]
@@ -37,8 +37,8 @@ def model(data):
 
 @pytest.mark.parametrize("towers", [CUT, ["image"], ["audio", "image", "question"]])
 def test_what_follows_the_towers_answers_as_the_model(data, model, towers):
-    x, _, _ = mk.tower_features(model, data["val"], towers)
-    rest = mk.behind(model, data.schema, towers)
+    x, _, _ = mk.extract_features(model, data["val"], towers)
+    rest = mk.features_model(model, data.schema, towers)
     assert sorted(x) == sorted(tensor.name for tensor in rest.inputs)
     assert ("question_tokens_mask" in x, "audio_present" in x) == ("question" in towers, True)
     expected = model.predict(mk.batches(data["val"], 64, targets=False), verbose=0)
@@ -49,7 +49,7 @@ def test_what_follows_the_towers_answers_as_the_model(data, model, towers):
 
 def test_answers_and_weights_are_those_of_the_batches(data, model):
     balanced = {"class_weight": {"answer": "balanced"}}
-    _, y, weights = mk.tower_features(model, data["train"], CUT, **balanced)
+    _, y, weights = mk.extract_features(model, data["train"], CUT, **balanced)
     order = mk.batches(data["train"], len(data["train"]), training=True, **balanced)
     _, truth, expected = next(iter(order))  # the same rows in another order
     for name in data.schema.targets:
@@ -59,8 +59,8 @@ def test_answers_and_weights_are_those_of_the_batches(data, model):
 
 
 def test_training_what_follows_trains_the_model(data, model):
-    x, y, weights = mk.tower_features(model, data["train"], CUT)
-    rest = mk.behind(model, data.schema, CUT)
+    x, y, weights = mk.extract_features(model, data["train"], CUT)
+    rest = mk.features_model(model, data.schema, CUT)
     rest.compile(keras.optimizers.Adam(1e-2), **mk.compile_args(data.schema))
     kept = {name: model.get_layer(f"{name}_tower").get_weights() for name in data.schema.inputs}
     losses = rest.fit(x, y, sample_weight=weights, batch_size=64, epochs=8, verbose=0).history["loss"]
@@ -86,11 +86,13 @@ def test_a_padded_tower_that_stays(keypad_manifest, tmp_path):
     schema = mk.Schema({"image": mk.Image(8, 8, 1), "trace": mk.Series(8, 2)}, {"kind": mk.Category()})
     records = mk.read(table, schema).fit()
     model = mk.build(records.schema, width=8)
-    x, y, weights = mk.tower_features(model, records, ["image"])
+    x, y, weights = mk.extract_features(model, records, ["image"])
     assert list(x) == ["image_tokens", "trace", "trace_length"]
     assert (x["trace_length"].tolist()[:4], y.tolist(), weights) == ([3, 4, 5, 6], [0, 1] * 6, None)
     expected = model.predict(mk.batches(records, 12, targets=False), verbose=0)
-    np.testing.assert_allclose(mk.behind(model, records.schema, ["image"]).predict(x, verbose=0), expected, atol=1e-6)
+    np.testing.assert_allclose(
+        mk.features_model(model, records.schema, ["image"]).predict(x, verbose=0), expected, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize(
@@ -102,7 +104,10 @@ def test_a_padded_tower_that_stays(keypad_manifest, tmp_path):
     ],
 )
 def test_towers_that_cannot_be_left_out(data, model, towers, message):
-    for call in (lambda: mk.behind(model, data.schema, towers), lambda: mk.tower_features(model, data["val"], towers)):
+    for call in (
+        lambda: mk.features_model(model, data.schema, towers),
+        lambda: mk.extract_features(model, data["val"], towers),
+    ):
         with pytest.raises(InputError, match=message):
             call()
 
@@ -110,9 +115,9 @@ def test_towers_that_cannot_be_left_out(data, model, towers, message):
 def test_models_that_cannot_be_cut(data, model):
     other = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
     with pytest.raises(InputError, match="behind: expected a model that build made of the schema"):
-        mk.behind(other, data.schema, CUT)
-    with pytest.raises(InputError, match="tower_features: expected a model that build made of the schema"):
-        mk.tower_features(other, data["val"], CUT)
+        mk.features_model(other, data.schema, CUT)
+    with pytest.raises(InputError, match="extract_features: expected a model that build made of the schema"):
+        mk.extract_features(other, data["val"], CUT)
     more = mk.build(mk.Schema({**data.schema.inputs, "third": mk.Image(8, 8, 1)}, data.schema.targets), width=8)
-    with pytest.raises(InputError, match="tower_features: expected a model that build made of the schema"):
-        mk.tower_features(more, data["val"], CUT)
+    with pytest.raises(InputError, match="extract_features: expected a model that build made of the schema"):
+        mk.extract_features(more, data["val"], CUT)

@@ -27,7 +27,7 @@ def write_wav(path, samples, width=2):
 
 
 def read(frame, schema, **options):
-    return mk.read(frame, mk.Schema(inputs=schema, targets={"y": mk.Number(mean=0, deviation=1)}), **options)
+    return mk.read(frame, mk.Schema(inputs=schema, targets={"y": mk.Number(mean=0, std=1)}), **options)
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_training_takes_another_window_in_every_epoch(tmp_path):
     assert first[1] | second[1] == set(range(6))
 
 
-def grouped(data):
+def deduplicated_model(data):
     """By batch: levels of the pictures, and (picture, row) of each row."""
     found = []
     for (index, pixels), rows in data:
@@ -155,14 +155,16 @@ def test_a_grouped_batch_holds_each_picture_once(levels):
     plain = sorted(pair for batch in shown(mk.batches(records, 50)) for pair in batch)
     for training in (False, True):
         data = mk.batches(records, 12, group_by="p", training=training)
-        batches = grouped(data)
+        batches = deduplicated_model(data)
         assert [len(rows) for _, rows in batches] == [12, 12, 12, 12, 2]
         assert len(data) == 5
         assert all(len(set(levels)) == len(levels) <= 4 for levels, _ in batches)  # 7 or 8 rows show one picture
         assert sorted(pair for _, rows in batches for pair in rows) == plain
-    first, second = grouped(data), grouped(data)
+    first, second = deduplicated_model(data), deduplicated_model(data)
     assert first != second
-    assert grouped(mk.batches(records, 12, group_by="p", training=True)) == batches  # the first epoch of the same seed
+    assert (
+        deduplicated_model(mk.batches(records, 12, group_by="p", training=True)) == batches
+    )  # the first epoch of the same seed
 
 
 def test_groups_with_absent_values(levels):
@@ -170,7 +172,7 @@ def test_groups_with_absent_values(levels):
     frame = pd.DataFrame({"p": [levels / "5.png", None, levels / "5.png"], "t": "a", "y": range(3)})
     records = read(frame, schema)
     (((index, present, text, pixels), rows),) = mk.batches(records, 3, group_by="p")
-    assert list(records.schema.grouped_inputs("p")) == ["p_index", "p_present", "t", "p"]
+    assert list(records.schema.deduplicated_inputs("p")) == ["p_index", "p_present", "t", "p"]
     assert text.shape == (3, 1)
     assert pixels.shape == (2, 4, 4, 1)
     seen = {
@@ -203,7 +205,7 @@ def test_a_grouped_model_learns_what_the_plain_one_does(levels):
     numbers = [n % 7 for n in range(50)]
     records = pictures(levels, numbers)
     plain = mk.build(records.schema, width=8)
-    view = mk.grouped(plain, records.schema, "p")
+    view = mk.deduplicated_model(plain, records.schema, "p")
     start = plain.get_weights()
     data = mk.batches(records, 12, group_by="p")
     in_order = [rows for _, rows in data]

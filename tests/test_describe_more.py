@@ -74,12 +74,12 @@ def test_what_is_said_of_series(trace):
     assert "2 files of 4, evenly spaced" in str(described(mk.Series(20, 2), 2, x=paths))
 
 
-def test_an_optional_series_that_is_absent(trace):
+def test_an_optional_series_that_is_missing(trace):
     path = trace("a.npy", np.zeros(3))
     description = described(mk.Series(4, optional=True), x=[path, "", "", ""])
     assert description.overview.loc["x"].tolist() == ["Series", "x", 4, 3, 1, 1]
-    assert "optional: absent in 75.0% of the rows" in str(description)
-    assert "absent in" not in str(described(mk.Series(4), x=[path]))
+    assert "optional: missing in 75.0% of the rows" in str(description)
+    assert "missing in" not in str(described(mk.Series(4), x=[path]))
 
 
 @pytest.mark.parametrize("feature", [mk.Series(4, optional=True), mk.Video(4, 8, 8, optional=True)])
@@ -196,7 +196,7 @@ def test_columns():
     assert "columns: 2 of numbers, 1 of words; holes: 26.7%" in text
     assert "age    20.0% holes  1 least, 2 mean, 3 most; not numbers: 2" in text
     assert "city   20.0% holes  3 different words; most frequent 'Bern', 50.0%\n" in text
-    assert "optional: absent in 20.0% of the rows" in text
+    assert "optional: missing in 20.0% of the rows" in text
 
 
 def test_words_outside_of_the_vocabulary():

@@ -8,7 +8,7 @@ from mmkeras.distillation import Answers
 from mmkeras.errors import InputError
 from mmkeras.schema import Category, Image, Labels, Number, Schema, Series
 
-PICTURE, TRACE = Image(8, 8, 1), Series(6, 1, means=[0], deviations=[1])
+PICTURE, TRACE = Image(8, 8, 1), Series(6, 1, means=[0], std=[1])
 LABEL = Category(classes=["a", "b"], optional=True)
 PAIRS = Schema({"image": PICTURE, "trace": TRACE}, {"label": LABEL})
 HEARD = Schema({"trace": TRACE}, {"label": LABEL})
@@ -36,7 +36,7 @@ def test_answers_by_hand():
     tags = [random.uniform(0.1, 0.9, (4, 2)).astype("float32") for _ in range(2)]
     numbers = np.array([1.0, 2, 3, 4], "float32"), np.array([2.0, 2, 5, 4], "float32")
     targets = {
-        "n": Number(mean=0, deviation=2),
+        "n": Number(mean=0, std=2),
         "label": Category(classes=["a", "b", "c"]),
         "tags": Labels(classes=["x", "y"]),
     }
@@ -89,12 +89,12 @@ def loss_of(distiller, x, y, rows):
 
 def test_weights_of_rows_and_of_losses(rows):
     x, y = rows
-    other = {"n": Number(mean=0, deviation=2), "label": LABEL}
+    other = {"n": Number(mean=0, std=2), "label": LABEL}
     both = Schema({"trace": TRACE}, other)
-    heads = {"n": {"kind": "linear", "weight": 3.0}}
+    tasks = {"n": {"kind": "linear", "weight": 3.0}}
     models = [mk.build(both, width=4) for _ in range(2)]
     distiller = mk.distiller(*models, (both, both), student_loss_weight=0.25, temperature=2.0)
-    distiller.compile("sgd", **mk.compile_args(both, heads))
+    distiller.compile("sgd", **mk.compile_args(both, tasks))
     weights = {"n": np.ones(64, "float32"), "label": (np.arange(64) < 4).astype("float32")}
     x = {name: x[name] for name in ("trace", "trace_length")}
     truth = {"n": y * 1.0, "label": y}
@@ -123,7 +123,7 @@ def test_a_teacher_answers_as_at_inference(rows):
     """Also while the student is trained: neither dropout nor modality dropout in the teacher."""
     x, y = rows
     head = {"label": {"kind": "softmax", "dropout": 0.9}}
-    teacher, student = mk.build(SEEN, width=8, heads=head), mk.build(HEARD, width=4)
+    teacher, student = mk.build(SEEN, width=8, tasks=head), mk.build(HEARD, width=4)
     distiller = mk.distiller(teacher, student, (SEEN, HEARD), student_loss_weight=0.0, temperature=2.0)
     distiller.compile("sgd", **mk.compile_args(HEARD))
     expected = Answers({"label": LABEL}, 2.0).compute_loss(
@@ -135,7 +135,7 @@ def test_a_teacher_answers_as_at_inference(rows):
 
 def test_a_student_of_one_of_several_targets(rows):
     x, y = rows
-    both = Schema({"trace": TRACE}, {"n": Number(mean=0, deviation=2), "label": LABEL})
+    both = Schema({"trace": TRACE}, {"n": Number(mean=0, std=2), "label": LABEL})
     distiller = mk.distiller(mk.build(both, width=4), mk.build(HEARD, width=4), (both, HEARD))
     distiller.compile("sgd", **mk.compile_args(HEARD), run_eagerly=True)
     truth, weights = {"n": y * 1.0, "label": y}, {"n": np.ones(64), "label": np.ones(64)}
@@ -196,7 +196,7 @@ def test_models_that_do_not_fit(teacher, student, schemas, message):
             r"'label': expected the same classes in the same order, received \['a', 'b'\] of the teacher and \['b'",
         ),
         (
-            (SEEN, Schema({"trace": TRACE}, {"label": Number(mean=0, deviation=1)})),
+            (SEEN, Schema({"trace": TRACE}, {"label": Number(mean=0, std=1)})),
             {},
             "'label': expected targets of one kind, received Category and Number",
         ),

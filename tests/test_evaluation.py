@@ -129,15 +129,15 @@ def accuracy(model, records, **present):
 
 
 @pytest.mark.parametrize("hinted", [False], indirect=True)
-def test_an_optional_modality_outside_is_absent(hinted):
+def test_an_optional_modality_outside_is_missing(hinted):
     model, records = hinted
     found = mk.evaluate(model, records)
     assert list(found.subsets["modalities"]) == [("word", "hint"), ("word",), ("hint",), ()]
-    assert list(found.subsets["absent"]) == [(), ("hint",), (), ("hint",)]
+    assert list(found.subsets["missing"]) == [(), ("hint",), (), ("hint",)]
     assert list(found.subsets["permutations"]) == [0, 0, 5, 5]
     assert scores(found)[("word",)] == pytest.approx(accuracy(model, records, hint=False))
     assert found.subsets["spread"][1] == 0
-    assert "the others shuffled among the rows (hint: replaced by the absent token):" in repr(found)
+    assert "the others shuffled among the rows (hint: replaced by the missing token):" in repr(found)
     assert "word + hint" in repr(found)
     inputs = [keras.Input(x.shape[1:], dtype=x.dtype, name=x.name) for x in model.inputs]
     other = keras.Model(inputs, model(inputs))
@@ -150,16 +150,16 @@ def test_nothing_is_shuffled_if_all_is_optional(hinted):
     model, records = hinted
     found = mk.evaluate(model, records)
     assert list(found.subsets["permutations"]) == [0, 0, 0, 0]
-    assert list(found.subsets["absent"]) == [(), ("hint",), ("word",), ("word", "hint")]
+    assert list(found.subsets["missing"]) == [(), ("hint",), ("word",), ("word", "hint")]
     assert scores(found)[("hint",)] == pytest.approx(accuracy(model, records, word=False))
     assert scores(found)[()] == pytest.approx(accuracy(model, records, word=False, hint=False))
-    assert "the others replaced by their absent tokens:" in repr(found)
+    assert "the others replaced by their missing tokens:" in repr(found)
 
 
 @pytest.mark.parametrize("hinted", [True], indirect=True)
 def test_absence_curve(hinted):
     model, records = hinted
-    curve = mk.absence_curve(model, records, [0, 0.5, 1], repeats=4).set_index(["modality", "share"])
+    curve = mk.missing_modality_curve(model, records, [0, 0.5, 1], repeats=4).set_index(["modality", "share"])
     assert list(curve.index) == [(name, share) for name in ("word", "hint", "all") for share in (0, 0.5, 1)]
     assert set(curve["target"]) == {"answer"}
     assert set(curve["metric"]) == {"accuracy"}
@@ -175,8 +175,10 @@ def test_absence_curve(hinted):
 
 def test_absence_curve_refused(trained):
     model, records = trained
-    with pytest.raises(InputError, match="absence_curve: expected an input with optional=True, received word, noise"):
-        mk.absence_curve(model, records)
+    with pytest.raises(
+        InputError, match="missing_modality_curve: expected an input with optional=True, received word, noise"
+    ):
+        mk.missing_modality_curve(model, records)
 
 
 def test_a_model_without_the_side_inputs_is_refused(trained):

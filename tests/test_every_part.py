@@ -1,4 +1,4 @@
-"""Laws of every tower, fusion, head and alignment that cost a graph or a process: SavedModel, JAX, the absent token.
+"""Laws of every tower, fusion, head and alignment that cost a graph or a process: SavedModel, JAX, the missing token.
 
 A part stands in a small model of its own, a tower in one for each kind of input that it reads.
 """
@@ -17,8 +17,8 @@ import tensorflow as tf
 import mmkeras as mk
 from mmkeras.alignment import ALIGNMENTS
 from mmkeras.fusion import FUSIONS, fuse
-from mmkeras.heads import HEADS
 from mmkeras.layers import Tokens
+from mmkeras.tasks import TASKS
 from mmkeras.towers import TOWERS
 
 ROWS = 16
@@ -70,13 +70,13 @@ def alignment_model(kind):
     names = {"question": {"kind": "bag", "word_dropout": 0.0}, "trace": {"kind": "conv1d", "filters": 4}}
     features = {name: contracts.FEATURES[name] for name in names}
     schema = contracts.small_schema({**features, **contracts.optional({"trace": features["trace"]})})
-    return mk.build(schema, towers=names, width=8, align={"kind": kind, "space": 4}), contracts.samples(schema, ROWS)
+    return mk.build(schema, towers=names, width=8, align={"kind": kind, "dim": 4}), contracts.samples(schema, ROWS)
 
 
 MAKE = {
     "towers": (tower_model, ["-".join(pair) for pair in contracts.READS]),
     "fusions": (fusion_model, [*FUSIONS]),
-    "heads": (head_model, [*HEADS]),
+    "tasks": (head_model, [*TASKS]),
     "alignments": (alignment_model, [*ALIGNMENTS]),
 }
 EVERY = [pytest.param(make, kind, id=f"{family}-{kind}") for family, (make, kinds) in MAKE.items() for kind in kinds]
@@ -87,7 +87,7 @@ def truth_and_loss(kind, x):
     numbers = np.arange(len(next(iter(x.values())))) % 3
     target = contracts.TARGETS.get(kind)
     options = {"focal": 2.0, "label_smoothing": 0.1} if kind in ("softmax", "sigmoid") else {}
-    loss = HEADS[kind].loss(target, **options) if target else keras.losses.SparseCategoricalCrossentropy()
+    loss = TASKS[kind].loss(target, **options) if target else keras.losses.SparseCategoricalCrossentropy()
     if isinstance(target, mk.Labels):
         return np.eye(3, dtype="float32")[numbers], loss
     return (numbers * 20.0 if isinstance(target, mk.Number) else numbers), loss
@@ -149,26 +149,26 @@ def test_one_step_on_jax_is_the_step_on_tensorflow(family, tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-ABSENT = [(tower_model, kind) for kind in MAKE["towers"][1]] + [(optional_model, kind) for kind in FUSIONS]
+MISSING = [(tower_model, kind) for kind in MAKE["towers"][1]] + [(optional_model, kind) for kind in FUSIONS]
 
 
-@pytest.mark.parametrize(("make", "kind"), ABSENT, ids=[kind for _, kind in ABSENT])
+@pytest.mark.parametrize(("make", "kind"), MISSING, ids=[kind for _, kind in MISSING])
 def test_what_is_absent_reaches_no_answer_and_no_weight(make, kind):
-    """Behind every tower, and before every fusion, the absent token stands in its place.
+    """Behind every tower, and before every fusion, the missing token stands in its place.
 
     Whatever the input holds changes no answer; in training no gradient passes to the tower, and the token learns.
     """
     model, x = make(kind)
     names = [name.removesuffix("_present") for name in x if name.endswith("_present")]
     for name in names:
-        absent = {**x, f"{name}_present": np.zeros(ROWS, bool)}
+        missing = {**x, f"{name}_present": np.zeros(ROWS, bool)}
         own = [key for key in (name, f"{name}_length") if key in x]
-        other = {**absent, **{key: np.ones_like(x[key]) for key in own}}
-        np.testing.assert_array_equal(contracts.outputs(model, other), contracts.outputs(model, absent))
-        tower, token = (model.get_layer(f"{name}_{part}") for part in ("tower", "absent"))
+        other = {**missing, **{key: np.ones_like(x[key]) for key in own}}
+        np.testing.assert_array_equal(contracts.outputs(model, other), contracts.outputs(model, missing))
+        tower, token = (model.get_layer(f"{name}_{part}") for part in ("tower", "missing"))
         before = tower.trainable_weights, [w.numpy() for w in tower.trainable_weights], token.get_weights()[0]
         model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy", run_eagerly=True)
-        model.train_on_batch(absent, truth_and_loss("", x)[0])
+        model.train_on_batch(missing, truth_and_loss("", x)[0])
         for weight, old in zip(*before[:2], strict=True):
             np.testing.assert_array_equal(weight.numpy(), old, err_msg=weight.path)
         assert not np.array_equal(token.get_weights()[0], before[2])

@@ -34,7 +34,7 @@ def varied(model):
 
 @pytest.fixture(scope="module")
 def three():
-    """A model with a convolution, a loop, a spectrogram, an absent input and three kinds of target."""
+    """A model with a convolution, a loop, a spectrogram, a missing input and three kinds of target."""
     inputs = {
         "image": Image(8, 8, 1),
         "question": Text(5, vocabulary=["what", "is", "the", "sum"]),
@@ -43,7 +43,7 @@ def three():
     targets = {
         "answer": Category(classes=["no", "yes", "both"]),
         "tags": Labels(classes=["a", "b"]),
-        "size": Number(mean=500, deviation=100),
+        "size": Number(mean=500, std=100),
     }
     schema = Schema(inputs, targets)
     towers = {"image": "conv", "question": "lstm", "audio": {"kind": "spectrogram", "mels": 16}}
@@ -105,7 +105,7 @@ def test_what_lies_in_a_version(exported, three):
 def test_what_tf2onnx_lacks(name, tmp_path):
     """Exact GELU, and constants that a function has captured, few numbers and many."""
     keras.utils.set_random_seed(0)
-    trace = Series(4, 130, means=[0] * 130, deviations=[1] * 130)
+    trace = Series(4, 130, means=[0] * 130, std=[1] * 130)
     schema = Schema({"trace": trace}, {"grade": Category(classes=["x", "y"])})
     x, length = keras.Input((4, 130), name="trace"), keras.Input((), dtype="int32", name="trace_length")
     there = ops.cast(ops.less(ops.arange(4), length[:, None]), "float32")

@@ -12,7 +12,7 @@ import pytest
 
 import mmkeras as mk
 from mmkeras.errors import InputError
-from mmkeras.model import grouped
+from mmkeras.model import deduplicated_model
 from mmkeras.schema import Category
 
 ROWS, PICTURES = 12, 4
@@ -27,7 +27,7 @@ def shared_schema(by, targets=("answer",), optional=False):
 
 
 def two_batches(schema, by, steps=3):
-    """Several batches, each as the plain model takes it (dict) and as the grouped view does (tuple); the same rows."""
+    """Several batches of the same rows, each as the plain model takes it (dict) and as the view does (tuple)."""
     order = [f"{by}_index", *(name for name in schema.model_inputs if name not in (by, f"{by}_length"))]
     order += [name for name in (by, f"{by}_length") if name in schema.model_inputs]
     for step in range(steps):
@@ -61,7 +61,7 @@ def both_views(schema, by, fusion="concat", tokens="one"):
     towers = contracts.every_token(schema) if tokens == "all" else {}
     keras.utils.set_random_seed(0)
     model = mk.build(schema, towers=towers, fusion=fusion, width=8)
-    view = grouped(model, schema, by)
+    view = deduplicated_model(model, schema, by)
     for each in (model, view):
         each.compile(keras.optimizers.SGD(0.05), **mk.compile_args(schema))
     return model, view
@@ -141,18 +141,18 @@ def test_inputs_and_layers():
     model, view = both_views(schema, "film")
     assert [tensor.name for tensor in view.inputs] == ["film_index", "table", "film_present", "film", "film_length"]
     assert view.output_names == model.output_names == ["answer"]
-    for name in ("film_tower", "film_absent", "table_tower", "body", "answer"):
+    for name in ("film_tower", "film_missing", "table_tower", "body", "answer"):
         assert view.get_layer(name) is model.get_layer(name)
     assert {id(weight) for weight in view.weights} == {id(weight) for weight in model.weights}
 
 
 def test_the_model_is_saved_as_before(tmp_path):
-    """Also a model that was loaded has a grouped view."""
+    """Also a model that was loaded has a deduplicated view."""
     schema = shared_schema("image", optional=True)
     model, view = both_views(schema, "image")
     plain, once, _, _ = next(two_batches(schema, "image"))
     contracts.round_trip_is_equal(model, plain, tmp_path / "model.keras")
-    loaded = grouped(keras.models.load_model(tmp_path / "model.keras"), schema, "image")
+    loaded = deduplicated_model(keras.models.load_model(tmp_path / "model.keras"), schema, "image")
     np.testing.assert_array_equal(contracts.outputs(loaded, once), contracts.outputs(view, once))
     np.testing.assert_allclose(contracts.outputs(view, once), contracts.outputs(model, plain), atol=1e-6)
 
@@ -179,32 +179,34 @@ def test_trains_and_evaluates_the_same_on_jax(tmp_path):
 @pytest.mark.parametrize(
     ("by", "message"),
     [
-        ("imge", "grouped: unknown input 'imge'; did you mean 'image'"),
-        ("table", r"grouped: expected 'table' to be an input with shared=True, received Tabular\("),
+        ("imge", "deduplicated_model: unknown input 'imge'; did you mean 'image'"),
+        ("table", r"deduplicated_model: expected 'table' to be an input with shared=True, received Tabular\("),
     ],
 )
 def test_only_a_shared_input_is_taken(by, message):
     schema = shared_schema("image")
     with pytest.raises(InputError, match=message):
-        grouped(mk.build(schema, width=8), schema, by)
+        deduplicated_model(mk.build(schema, width=8), schema, by)
 
 
 def test_only_a_model_of_build_is_taken():
     schema = shared_schema("image")
     model = mk.build(schema, width=8)
     other = keras.Model(model.inputs, model(model.inputs))
-    with pytest.raises(InputError, match=r"grouped: expected a model that build made .*no layer 'table_tower'"):
-        grouped(other, schema, "image")
-    with pytest.raises(InputError, match="no layer 'image_absent'"):
-        grouped(model, shared_schema("image", optional=True), "image")
+    with pytest.raises(
+        InputError, match=r"deduplicated_model: expected a model that build made .*no layer 'table_tower'"
+    ):
+        deduplicated_model(other, schema, "image")
+    with pytest.raises(InputError, match="no layer 'image_missing'"):
+        deduplicated_model(model, shared_schema("image", optional=True), "image")
 
 
 def test_several_replicas_are_refused(monkeypatch):
     schema = shared_schema("image")
     model = mk.build(schema, width=8)
     monkeypatch.setattr(keras.Model, "distribute_strategy", SimpleNamespace(num_replicas_in_sync=2))
-    with pytest.raises(InputError, match="grouped: expected a model on one device"):
-        grouped(model, schema, "image")
+    with pytest.raises(InputError, match="deduplicated_model: expected a model on one device"):
+        deduplicated_model(model, schema, "image")
 
 
 def test_a_keras_distribution_is_refused():
@@ -212,7 +214,7 @@ def test_a_keras_distribution_is_refused():
     model = mk.build(schema, width=8)
     keras.distribution.set_distribution(keras.distribution.DataParallel(devices=["cpu:0"]))
     try:
-        with pytest.raises(InputError, match="grouped: expected a model on one device"):
-            grouped(model, schema, "image")
+        with pytest.raises(InputError, match="deduplicated_model: expected a model on one device"):
+            deduplicated_model(model, schema, "image")
     finally:
         keras.distribution.set_distribution(None)

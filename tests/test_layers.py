@@ -1,4 +1,4 @@
-"""The absent token: what stands in the place of a modality that is not there."""
+"""The missing token: what stands in the place of a modality that is not there."""
 
 import contracts
 import keras
@@ -7,18 +7,18 @@ import pytest
 from keras import ops
 
 import mmkeras as mk
-from mmkeras.layers import AbsentToken, SinePositions
+from mmkeras.layers import MissingToken, SinePositions
 
 PRESENT = np.array([True, False, True, False, True])
 
 
-def absent_model(tokens, masked):
-    """AbsentToken behind a dense layer: as in a model, a tower's weights lie in front of it."""
+def missing_model(tokens, masked):
+    """MissingToken behind a dense layer: as in a model, a tower's weights lie in front of it."""
     values = keras.Input((tokens, 3), name="values")
     there = keras.Input((tokens,), dtype="bool", name="there") if masked else None
     present = keras.Input((), dtype="bool", name="present")
     x = keras.layers.Identity(name="tower")(values)
-    found = AbsentToken(name="image_absent")(x, there, present)
+    found = MissingToken(name="image_missing")(x, there, present)
     return keras.Model([x for x in (values, there, present) if x is not None], found)
 
 
@@ -34,9 +34,9 @@ every_form = pytest.mark.parametrize(("tokens", "masked"), [(1, False), (4, Fals
 
 @every_form
 def test_the_token_stands_where_nothing_is_present(tokens, masked):
-    model, x = absent_model(tokens, masked), given(tokens, masked)
+    model, x = missing_model(tokens, masked), given(tokens, masked)
     values, *mask = contracts.outputs(model, x)
-    (token,) = model.get_layer("image_absent").get_weights()
+    (token,) = model.get_layer("image_missing").get_weights()
     assert token.shape == (3,)
     assert token.any()
     np.testing.assert_array_equal(values[PRESENT], x[0][PRESENT])
@@ -51,11 +51,11 @@ def test_the_token_stands_where_nothing_is_present(tokens, masked):
 
 @every_form
 def test_shapes_and_dtypes_are_known_beforehand(tokens, masked):
-    symbolic = keras.tree.flatten(absent_model(tokens, masked).outputs)
-    found = contracts.outputs(absent_model(tokens, masked), given(tokens, masked))
+    symbolic = keras.tree.flatten(missing_model(tokens, masked).outputs)
+    found = contracts.outputs(missing_model(tokens, masked), given(tokens, masked))
     assert [(tuple(x.shape[1:]), x.dtype) for x in symbolic] == [(x.shape[1:], x.dtype.name) for x in found]
     there = (None, tokens) if masked else None
-    shapes = AbsentToken().compute_output_shape((None, tokens, 3), there, (None,))
+    shapes = MissingToken().compute_output_shape((None, tokens, 3), there, (None,))
     shapes = [shapes] if isinstance(shapes, tuple) else shapes
     assert shapes == [tuple(x.shape) for x in symbolic]
 
@@ -64,11 +64,11 @@ def test_shapes_and_dtypes_are_known_beforehand(tokens, masked):
 @pytest.mark.parametrize("junk", [np.nan, np.inf, 1e30])
 def test_junk_in_absent_rows_reaches_nothing(tokens, masked, junk):
     tf = pytest.importorskip("tensorflow")
-    model = absent_model(tokens, masked)
+    model = missing_model(tokens, masked)
 
     def run(junk):
         values, *rest = map(tf.constant, given(tokens, masked, junk))
-        token = model.get_layer("image_absent").token.value
+        token = model.get_layer("image_missing").token.value
         with tf.GradientTape() as tape:
             tape.watch(values)
             found = keras.tree.flatten(model([values, *rest]))[0]
@@ -77,18 +77,18 @@ def test_junk_in_absent_rows_reaches_nothing(tokens, masked, junk):
 
     for dirty, clean in zip(run(junk), run(0.0), strict=True):
         np.testing.assert_array_equal(dirty, clean)
-    assert not run(junk)[1].numpy()[~PRESENT].any(), "expected no gradient for what is absent"
+    assert not run(junk)[1].numpy()[~PRESENT].any(), "expected no gradient for what is missing"
 
 
 @every_form
 def test_round_trip_and_gradients(tokens, masked, tmp_path):
-    model, x = absent_model(tokens, masked), given(tokens, masked)
-    contracts.round_trip_is_equal(model, x, tmp_path / "absent.keras")
+    model, x = missing_model(tokens, masked), given(tokens, masked)
+    contracts.round_trip_is_equal(model, x, tmp_path / "missing.keras")
     contracts.order_of_the_batch_changes_nothing(model, x)
     contracts.gradients_reach_every_weight(model, x)
-    layer = AbsentToken(name="a")
-    assert AbsentToken.from_config(layer.get_config()).name == "a"
-    assert keras.saving.get_registered_object("mmkeras>AbsentToken") is AbsentToken
+    layer = MissingToken(name="a")
+    assert MissingToken.from_config(layer.get_config()).name == "a"
+    assert keras.saving.get_registered_object("mmkeras>MissingToken") is MissingToken
 
 
 OPTIONAL = contracts.small_schema(
@@ -107,13 +107,13 @@ def model():
 def test_a_model_of_optional_inputs(model, tmp_path):
     x = contracts.samples(OPTIONAL, rows=16)
     assert [tensor.name for tensor in model.inputs] == list(OPTIONAL.model_inputs)
-    assert all(model.get_layer(f"{name}_absent").count_params() == 8 for name in OPTIONAL.inputs)
+    assert all(model.get_layer(f"{name}_missing").count_params() == 8 for name in OPTIONAL.inputs)
     contracts.order_of_the_batch_changes_nothing(model, x)
     contracts.round_trip_is_equal(model, x, tmp_path / "model.keras")
 
 
 def test_nan_in_absent_rows_reaches_no_weight(model):
-    """Not even those of the towers in front of the absent tokens."""
+    """Not even those of the towers in front of the missing tokens."""
     clean, dirty = (contracts.samples(OPTIONAL, rows=16) for _ in range(2))
     for name, feature in OPTIONAL.inputs.items():
         dirty[name][~dirty[f"{name}_present"]] = 255 if feature.dtype == "uint8" else np.nan
@@ -166,7 +166,7 @@ def test_mixed_bfloat16_trains():
 
 def test_modality_dropout_by_its_effect():
     """In training a share of the rows gets the token, others than those in which nothing is present; else none does."""
-    layer = AbsentToken(rate=0.3, seed=1)
+    layer = MissingToken(rate=0.3, seed=1)
     values, present = np.ones((2000, 1, 3), "float32"), np.arange(2000) % 2 == 0
     trained = ops.convert_to_numpy(layer(values, None, present, training=True))
     kept = (trained[:, 0] == 1).all(axis=1)
@@ -179,7 +179,7 @@ def test_modality_dropout_by_its_effect():
     for training in (False, None):
         found = ops.convert_to_numpy(layer(values, None, present, training=training))
         np.testing.assert_array_equal((found[:, 0] == 1).all(axis=1), present)
-    assert AbsentToken.from_config(layer.get_config()).rate == 0.3
+    assert MissingToken.from_config(layer.get_config()).rate == 0.3
 
 
 def test_sine_positions_by_hand():

@@ -73,7 +73,7 @@ def digits_schema():
         {name: contracts.FEATURES[name] for name in ("image", "question")},
         answer=Category(classes=["a", "b"]),
         digit=Category(classes=["0", "1", "2"], reads="image"),
-        size=Number(mean=50, deviation=5, reads="question"),
+        size=Number(mean=50, std=5, reads="question"),
     )
 
 
@@ -113,7 +113,7 @@ def test_every_fusion_serves_targets_of_every_kind(fusion):
         answer=Category(classes=["a", "b"]),
         tags=Labels(classes=["x", "y", "z"]),
         digit=Category(classes=["0", "1", "2"], reads="image"),
-        size=Number(mean=50, deviation=5),
+        size=Number(mean=50, std=5),
     )
     keras.utils.set_random_seed(0)
     model = mk.build(schema, fusion=fusion, width=8)
@@ -155,9 +155,9 @@ def test_modality_dropout():
     schema = contracts.small_schema({**features, "table": contracts.FEATURES["table"]})
     rates = {"image": 0.75}
     model = mk.build(schema, width=8, modality_dropout=rates)
-    assert [model.get_layer(f"{name}_absent").rate for name in features] == [0.75, 0]
+    assert [model.get_layer(f"{name}_missing").rate for name in features] == [0.75, 0]
     everywhere = mk.build(schema, width=8, modality_dropout=0.5)
-    assert [everywhere.get_layer(f"{name}_absent").rate for name in features] == [0.5, 0.5]
+    assert [everywhere.get_layer(f"{name}_missing").rate for name in features] == [0.5, 0.5]
     assert mk.ModelSpec.from_json(mk.ModelSpec(modality_dropout=rates).to_json()).modality_dropout == rates
 
 
@@ -293,7 +293,7 @@ def test_spec_round_trip_and_errors():
         ({"width": 2.5}, "expected width to be a whole number above 0, received 2.5"),
         ({"towers": "conv"}, "expected towers to be a dict of name -> part, received 'conv'"),
         ({"towers": {"imag": "conv"}}, "ModelSpec.towers: unknown input 'imag'; did you mean 'image'"),
-        ({"heads": {"anwser": "softmax"}}, "ModelSpec.heads: unknown target 'anwser'; did you mean 'answer'"),
+        ({"tasks": {"anwser": "softmax"}}, "ModelSpec.tasks: unknown target 'anwser'; did you mean 'answer'"),
         ({"towers": {"image": "convv"}}, "'image': unknown tower 'convv'; did you mean 'conv'"),
         ({"fusion": "concatenate"}, "unknown fusion 'concatenate'; did you mean 'concat'"),
     ],

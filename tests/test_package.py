@@ -20,39 +20,41 @@ MODULES = sorted(module.name for module in pkgutil.walk_packages([str(ROOT)], "m
 MAY_IMPORT = {
     "errors": "",
     "plotting": "errors",
-    "targets": "errors",
-    "inputs": "errors targets",
-    "schema": "errors inputs targets",
+    "checks": "errors",
+    "registry": "checks errors",
+    "targets": "checks errors registry",
+    "inputs": "checks errors registry",
+    "schema": "checks errors inputs targets",
     "decode": "schema",
-    "augment": "errors schema",
+    "augment": "checks errors schema",
     "records": "decode errors plotting schema",
     "pipeline": "augment decode errors records schema",
-    "registry": "errors",
-    "layers": "errors schema",
-    "word_vectors": "errors schema",
-    "towers": "errors layers registry schema word_vectors",
-    "fusion": "errors layers registry schema",
-    "heads": "errors layers registry schema",
-    "alignment": "errors layers registry",
-    "model_spec": "errors towers",
-    "model": "alignment errors fusion heads layers model_spec registry schema towers",
-    "training": "errors heads model pipeline",
-    "cached_features": "errors model pipeline",
-    "fine_tuning": "errors heads layers registry",
-    "transfer": "errors fine_tuning schema",
-    "distillation": "errors schema",
+    "layers": "checks errors schema",
+    "word_vectors": "checks errors schema",
+    "towers": "checks errors layers registry schema word_vectors",
+    "fusion": "checks errors layers registry schema",
+    "tasks": "checks errors layers registry schema",
+    "alignment": "checks errors layers registry",
+    "model_spec": "checks errors towers",
+    "model": "alignment checks errors fusion tasks layers model_spec registry schema towers",
+    "training": "checks errors tasks model pipeline",
+    "cached_features": "checks errors model pipeline",
+    "fine_tuning": "checks errors tasks layers registry",
+    "transfer": "checks errors fine_tuning schema",
+    "distillation": "checks errors schema",
     "retrieval": "alignment decode errors pipeline plotting records schema targets",
-    "evaluation": "errors heads model pipeline records schema",
-    "tuning": "cached_features errors fusion heads model model_spec pipeline plotting registry schema towers training",
+    "evaluation": "checks errors tasks model pipeline records schema",
+    "tuning": "cached_features errors fusion tasks model model_spec pipeline plotting registry schema towers training",
     "bundle": "decode errors evaluation model model_spec pipeline records schema transfer",
     "datasets": "errors",
     "demo": "bundle datasets errors evaluation model_spec records schema training",
-    "experiment": "errors records schema",
+    "experiment": "checks errors records schema",
     "verification": "errors",
     "serving": "errors",
     "cli": "demo errors experiment serving tuning verification",
 }
 WITHOUT_TENSORFLOW = [
+    "checks",
     "targets",
     "inputs",
     "schema",
@@ -60,7 +62,7 @@ WITHOUT_TENSORFLOW = [
     "word_vectors",
     "towers",
     "fusion",
-    "heads",
+    "tasks",
     "alignment",
     "model_spec",
     "model",
@@ -112,12 +114,12 @@ def test_doctests(module):
 
 PUBLIC = """
     Schema Image Text Audio Series Tabular Video Category Labels Number read Records Splits Shards
-    write_shards read_shards batches towers fusion fusion_shares heads
-    layers Tokens build grouped ModelSpec compile_args absence_curve evaluate Evaluation predict export
-    datasets decode InputError WordVectors read_word_vectors tune hypermodel TuningResult
-    verify Verification serving transplant freeze origins rate_by_part
-    distiller alignment encoder combine retrieve Retrieval mismatched
-    behind tower_features
+    write_shards read_shards batches towers fusion fusion_shares tasks
+    layers Tokens build deduplicated_model ModelSpec compile_args missing_modality_curve evaluate Evaluation predict
+    export datasets decode InputError WordVectors read_word_vectors tune hypermodel TuningResult
+    verify Verification serving transfer_weights freeze weight_history learning_rate_multipliers
+    distiller alignment encoder combine retrieve Retrieval negative_pairs
+    features_model extract_features
 """
 
 

@@ -31,9 +31,9 @@ def test_examples(tmp_path, monkeypatch, capsys):
     assert names["model"].get_layer("image_tower").output_shape == (None, 16, 128)
 
 
-@pytest.mark.parametrize("family", ["towers", "fusion", "heads", "alignment"])
+@pytest.mark.parametrize("family", ["towers", "fusion", "tasks", "alignment"])
 def test_every_part_is_named(family):
     text = README.read_text(encoding="utf-8")
-    names = {"towers": "TOWERS", "fusion": "FUSIONS", "heads": "HEADS", "alignment": "ALIGNMENTS"}
+    names = {"towers": "TOWERS", "fusion": "FUSIONS", "tasks": "TASKS", "alignment": "ALIGNMENTS"}
     catalogue = getattr(getattr(mk, family), names[family])
     assert all(f"`{name}`" in text for name in catalogue)

@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score
 
 import mmkeras as mk
 from mmkeras.errors import InputError
-from mmkeras.retrieval import measures, mismatched, retrieve
+from mmkeras.retrieval import measures, negative_pairs, retrieve
 from mmkeras.retrieval.neighbours import approximate, exact
 
 WORDS = {"red": 0.0, "green": 60.0, "blue": 180.0, "rot": 5.0, "gruen": 62.0, "blau": 170.0}  # degrees on the circle
@@ -52,7 +52,7 @@ def space(words):
 def test_a_value_that_rows_share_is_one_item(space):
     assert {name: len(vectors) for name, vectors in space.vectors.items()} == {"en": 3, "de": 3}
     assert space.items["en"].of_row.tolist() == [0, 1, 2, 0, 1]
-    assert space.items["de"].of_row.tolist() == [0, 1, 2, 0, -1]  # an absent value is none
+    assert space.items["de"].of_row.tolist() == [0, 1, 2, 0, -1]  # a missing value is none
     assert space.items["en"].first.tolist() == [0, 1, 2]
     np.testing.assert_allclose(np.linalg.norm(space.vectors["en"], axis=1), 1, atol=1e-6)
     np.testing.assert_allclose(space.vectors["en"][1], [0.5, 3**0.5 / 2], atol=1e-6)
@@ -217,7 +217,7 @@ def test_a_model_of_a_shared_space(pairs):
     records = mk.read(pairs, mk.Schema(PAIR.inputs, {})).fit()
     towers = {"left": "bag", "right": "bag"}
     keras.utils.set_random_seed(0)  # of a narrow bag some first weights give zeros for a row
-    model = mk.build(records.schema, towers=towers, width=32, align={"kind": "mse", "space": 4})
+    model = mk.build(records.schema, towers=towers, width=32, align={"kind": "mse", "dim": 4})
     space = retrieve(model, records)
     assert len(space.vectors["right"]) == 20
     outputs = model.predict(mk.batches(records, 64, targets=False), verbose=0)
@@ -335,7 +335,7 @@ def test_contact_sheet_of_recordings(keypad_splits):
         (lambda s: s.scores("en", "de", k=(1, 1)), "expected k to be different whole numbers"),
         (lambda s: s.scores("en", "de", k=(0, 1)), "expected k to be a whole number above 0"),
         (lambda s: s.figure("en", "de", rows=[7]), "expected rows of DataFrame, received 7"),
-        (lambda s: s.figure("de", "en", rows=[0, 4]), "row 4: 'de' is absent"),
+        (lambda s: s.figure("de", "en", rows=[0, 4]), "row 4: 'de' is missing"),
         (lambda s: s.figure("en", "de", relevant="cold"), "unknown target or column 'cold'"),
         (lambda s: s.map(color="warm", method="umap"), "map: unknown method 'umap'"),
         (
@@ -393,13 +393,13 @@ PAIR = mk.Schema({"left": mk.Text(1), "right": mk.Text(1)}, {"color": mk.Categor
 
 def test_mismatched_changes_one_input_and_no_more(pairs):
     records = mk.read(pairs, PAIR, on_bad="drop", bad_limit=0.3)
-    made = mismatched(records, "right", differing="color", copies=2, seed=3)
+    made = negative_pairs(records, "right", differing="color", copies=2, seed=3)
     assert made.schema == mk.Schema(PAIR.inputs, {"match": mk.Category(["no", "yes"])})
     assert (made.on_bad, made.bad_limit) == ("drop", 0.3)
     assert made.frame["match"].tolist() == ["yes"] * 60 + ["no"] * 120
     pd.testing.assert_frame_equal(made.frame[:60].droplevel(0).drop(columns="match"), pairs)
     kinds = pairs.groupby("right")["color"].agg(set)
-    for start, name in ((60, "DataFrame, mismatched 1"), (120, "DataFrame, mismatched 2")):
+    for start, name in ((60, "DataFrame, negative_pairs 1"), (120, "DataFrame, negative_pairs 2")):
         wrong = made.frame[start : start + 60]
         assert set(wrong.index.get_level_values(0)) == {name}
         wrong = wrong.droplevel(0)
@@ -409,7 +409,9 @@ def test_mismatched_changes_one_input_and_no_more(pairs):
         for value, color in zip(wrong["right"], wrong["color"], strict=True):
             assert kinds[value] - {color}
     assert made.frame["right"].tolist()[60:120] != made.frame["right"].tolist()[120:]
-    pd.testing.assert_frame_equal(mismatched(records, "right", differing="color", copies=2, seed=3).frame, made.frame)
+    pd.testing.assert_frame_equal(
+        negative_pairs(records, "right", differing="color", copies=2, seed=3).frame, made.frame
+    )
 
 
 def test_mismatched_by_labels_have_none_in_common():
@@ -417,11 +419,11 @@ def test_mismatched_by_labels_have_none_in_common():
         {"left": list("abcdef"), "right": list("uvwxyz"), "tags": ["x|y", "y|x", "x", "z", "z|w", "w"]}
     )
     given = mk.Schema({"left": mk.Text(1), "right": mk.Text(1)}, {"tags": mk.Labels()})
-    with pytest.raises(InputError, match="mismatched: differing='tags' needs a fitted schema"):
-        mismatched(mk.read(frame, given), "right", differing="tags")
+    with pytest.raises(InputError, match="negative_pairs: differing='tags' needs a fitted schema"):
+        negative_pairs(mk.read(frame, given), "right", differing="tags")
     records = mk.read(frame, given).fit()
     tags = {row["right"]: set(row["tags"].split("|")) for row in frame.to_dict("records")}
-    made = mismatched(records, "right", differing="tags", copies=20).frame[6:]
+    made = negative_pairs(records, "right", differing="tags", copies=20).frame[6:]
     assert len(made) == 120
     assert not any(tags[row["right"]] & set(row["tags"].split("|")) for row in made.to_dict("records"))
 
@@ -429,7 +431,7 @@ def test_mismatched_by_labels_have_none_in_common():
 def test_mismatched_never_makes_a_row_of_the_table():
     """Each left word stands beside two of three right ones, so one is left to choose."""
     frame = pd.DataFrame({"left": ["a", "a", "b", "b", "c", "c"], "right": ["x", "y", "y", "z", "x", "z"]})
-    made = mismatched(mk.read(frame, mk.Schema(PAIR.inputs, {})), "right", copies=5)
+    made = negative_pairs(mk.read(frame, mk.Schema(PAIR.inputs, {})), "right", copies=5)
     wrong = made.frame[6:]
     assert set(zip(wrong["left"], wrong["right"], strict=True)) == {("a", "z"), ("b", "x"), ("c", "y")}
 
@@ -437,7 +439,7 @@ def test_mismatched_never_makes_a_row_of_the_table():
 def test_mismatched_leaves_absent_values_out_and_keeps_the_ledger(words):
     records = mk.read(FRAME.assign(warm=["yes", "no", "no", "yes", "no"]), SCHEMA, on_bad="drop")
     records.entries.add(9, "en", "x", "no word")
-    made = mismatched(records, "de")
+    made = negative_pairs(records, "de")
     assert len(made) == 8
     assert made.ledger.values.tolist() == [[("DataFrame", 9), "en", "x", "no word"]]
     assert len(records.ledger) == 1
@@ -445,18 +447,18 @@ def test_mismatched_leaves_absent_values_out_and_keeps_the_ledger(words):
 
 def test_mismatched_goes_the_usual_road(pairs):
     data = mk.read(pairs.assign(split=["train"] * 40 + ["test"] * 20), PAIR).split("split")
-    train = mismatched(data["train"], "right").fit()
+    train = negative_pairs(data["train"], "right").fit()
     model = mk.build(train.schema, width=8)
     model.compile("adam", **mk.compile_args(train.schema))
     assert model.output.shape == (None, 2)
-    test = mk.Records(train.schema, mismatched(data["test"], "right").frame, "test")
+    test = mk.Records(train.schema, negative_pairs(data["test"], "right").frame, "test")
     assert "accuracy" in mk.evaluate(model, test, permutations=1).metrics
 
 
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("rigth", {}, "mismatched: unknown input 'rigth'; did you mean 'right'"),
+        ("rigth", {}, "negative_pairs: unknown input 'rigth'; did you mean 'right'"),
         ("right", {"target": "mood"}, "DataFrame has a column 'mood' already"),
         ("right", {"differing": "colour"}, "differing: unknown target or column 'colour'; did you mean 'color'"),
         ("right", {"differing": "mood"}, "DataFrame row 0: 'right': expected another row whose value does not belong"),
@@ -467,14 +469,14 @@ def test_mismatched_goes_the_usual_road(pairs):
 )
 def test_mismatches_that_cannot_be(pairs, name, options, message):
     with pytest.raises(InputError, match=message):
-        mismatched(mk.read(pairs, PAIR), name, **options)
+        negative_pairs(mk.read(pairs, PAIR), name, **options)
 
 
 def test_mismatches_need_two_inputs_and_filled_cells(words):
     alone = mk.read(FRAME, mk.Schema({"en": mk.Text(1)}, {}))
     with pytest.raises(InputError, match="expected at least two inputs, received 'en' alone"):
-        mismatched(alone, "en")
+        negative_pairs(alone, "en")
     with pytest.raises(InputError, match="DataFrame row 4: 'warm': expected a value for differing, found nothing"):
-        mismatched(words, "en", differing="warm")
+        negative_pairs(words, "en", differing="warm")
     with pytest.raises(InputError, match="expected Records"):
-        mismatched(FRAME, "en")
+        negative_pairs(FRAME, "en")

@@ -153,7 +153,7 @@ def test_parts_that_cannot_be(parts, message):
         (lambda: Image(8, "8"), "Image: expected width to be a whole number above 0, received '8'"),
         (lambda: Image(True, 8), "Image: expected height to be a whole number above 0, received True"),
         (lambda: Image(8, 8, 4), "Image: expected channels to be 1 or 3, received 4"),
-        (lambda: Audio(8000.5, 1), "Audio: expected rate to be a whole number above 0, received 8000.5"),
+        (lambda: Audio(8000.5, 1), "Audio: expected sampling_rate to be a whole number above 0, received 8000.5"),
         (lambda: Audio(8000, -1), "Audio: expected seconds to be a number above 0, received -1"),
         (lambda: Audio(8000, float("nan")), "Audio: expected seconds to be a number above 0, received nan"),
         (lambda: Audio(8000, float("inf")), "Audio: expected seconds to be"),

@@ -21,20 +21,20 @@ SCHEMA = mk.Schema(
     inputs={
         "image": mk.Image(4, 4, 1, optional=True),
         "note": mk.Text(2, ["a", "b"]),
-        "size": mk.Tabular(["height"], means=[0], deviations=[1], vocabularies=[]),
+        "size": mk.Tabular(["height"], means=[0], std=[1], vocabularies=[]),
         "trace": mk.Series(6, 2, [0, 0], [1, 1]),
     },
     targets={
         "kind": mk.Category(["x", "y", "z"]),
         "tags": mk.Labels(["p", "q"]),
-        "row": mk.Number(mean=0, deviation=1, optional=True),
+        "row": mk.Number(mean=0, std=1, optional=True),
     },
 )
 
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
-    """40 rows; the picture of row n has the level n, every fifth is absent; row 7 has no number."""
+    """40 rows; the picture of row n has the level n, every fifth is missing; row 7 has no number."""
     folder, rows = tmp_path_factory.mktemp("values"), []
     for row in range(ROWS):
         (folder / f"{row}.png").write_bytes(tf.io.encode_png(tf.fill([4, 4, 1], tf.cast(row, tf.uint8))).numpy())
@@ -118,15 +118,15 @@ def test_class_weights(records, tmp_path):
 
 def test_workers_share_the_files(records, tmp_path):
     written = mk.write_shards(records, tmp_path, shards=3)
-    parts = [order(mk.batches(written, 8, training=True, worker=(n, 2))) for n in range(2)]
+    parts = [order(mk.batches(written, 8, training=True, shard=(n, 2))) for n in range(2)]
     assert sorted(parts[0] + parts[1]) == list(range(ROWS))
     assert abs(len(parts[0]) - len(parts[1])) <= ROWS / 3 + 1
-    assert len(mk.batches(written, 8, worker=(0, 2))) == -(-len(parts[0]) // 8)
-    for worker in [(2, 2), (-1, 2), (0, 4)]:
-        with pytest.raises(InputError, match=r"expected worker to be .* at most 3 workers"):
-            mk.batches(written, 8, worker=worker)
-    with pytest.raises(InputError, match="worker with Shards only"):
-        mk.batches(records, 8, worker=(0, 2))
+    assert len(mk.batches(written, 8, shard=(0, 2))) == -(-len(parts[0]) // 8)
+    for shard in [(2, 2), (-1, 2), (0, 4)]:
+        with pytest.raises(InputError, match=r"expected shard to be .* at most 3 workers"):
+            mk.batches(written, 8, shard=shard)
+    with pytest.raises(InputError, match="shard with Shards only"):
+        mk.batches(records, 8, shard=(0, 2))
     with pytest.raises(InputError, match="group_by needs Records"):
         mk.batches(written, 8, group_by="image")
 

@@ -1,4 +1,4 @@
-"""The kinds of targets: cells to numbers and back, absent ones, class weights, and the whole road with all of them."""
+"""The kinds of targets: cells to numbers and back, missing ones, class weights, and the whole road with all of them."""
 
 import dataclasses
 import re
@@ -50,7 +50,7 @@ def test_labels_decode():
 
 def test_number_fit_encode_decode():
     target = Number(unit="kg").fit(["1", "", "2", "6"])
-    assert target == Number(mean=3.0, deviation=np.sqrt(14 / 3), unit="kg")
+    assert target == Number(mean=3.0, std=np.sqrt(14 / 3), unit="kg")
     values, good = target.encode(["1e2", "-.5", "", "nan", "inf", "1_0", "1e39", "x"])
     assert (values.dtype, values.tolist()) == (np.float32, [100, -0.5, 3, 3, 3, 3, 3, 3])
     assert good.tolist() == [True, True] + [False] * 6
@@ -63,7 +63,7 @@ def test_number_fit_encode_decode():
 def test_json_round_trip():
     targets = {
         "tags": Labels(["a", "b"], separator="; ", column="Tags", optional=True),
-        "price": Number(mean=1 / 3, deviation=np.float64(2), unit="€", column="Preis"),
+        "price": Number(mean=1 / 3, std=np.float64(2), unit="€", column="Preis"),
         "kind": Category(["x", "y"], optional=True),
     }
     schema = Schema({"w": Text(1, WORDS)}, targets)
@@ -85,10 +85,10 @@ def test_json_round_trip():
         (lambda: Labels().decode([[0.5]]), "Labels.decode: expected classes that are known"),
         (lambda: Category(optional=1), "Category: expected optional to be True or False, received 1"),
         (lambda: Number(unit=3), "Number: expected unit to be a string, received 3"),
-        (lambda: Number(mean=3), "expected mean and deviation, or neither, received mean=3 and deviation=None"),
-        (lambda: Number(0, 0), "Number: expected deviation to be a float32 number above 0, received 0"),
+        (lambda: Number(mean=3), "expected mean and std, or neither, received mean=3 and std=None"),
+        (lambda: Number(0, 0), "Number: expected std to be a float32 number above 0, received 0"),
         (lambda: Number(float("nan"), 1), "Number: expected mean to be a float32 number, received nan"),
-        (lambda: Number(0, 1e300), "Number: expected deviation to be a float32 number above 0, received 1e+300"),
+        (lambda: Number(0, 1e300), "Number: expected std to be a float32 number above 0, received 1e+300"),
         (lambda: Number(unit="m").fit(["1", "3,5"]), "Number: expected a finite number (m), received '3,5'"),
         (lambda: Number().fit(["2", "2.0"]), "expected at least 2 different values to fit on, received [2.0]"),
         (lambda: Number().fit(["1700000000", "1700000001"]), "expected numbers that float32 can tell apart"),
@@ -236,8 +236,8 @@ def compiled(schema, seed=0):
     return model
 
 
-def test_loss_and_metrics_by_hand_without_the_absent():
-    """The loss of each head is the sum of its weighted losses over all rows of the batch, absent ones included."""
+def test_loss_and_metrics_by_hand_without_the_missing():
+    """The loss of each head is the sum of its weighted losses over all rows of the batch, missing ones included."""
     records = records_of(ALL, **COLUMNS)
     model = compiled(records.schema)
     answers = model.predict(mk.batches(records, 4, targets=False), verbose=0)
@@ -257,7 +257,7 @@ def test_loss_and_metrics_by_hand_without_the_absent():
 
 
 def test_the_value_of_an_absent_target_changes_nothing():
-    """Whatever stands in for the absent: losses, metrics and the weights after a step stay the same bit by bit."""
+    """Whatever stands in for the missing: losses, metrics and the weights after a step stay the same bit by bit."""
     records = records_of(ALL, **COLUMNS)
     ((x, y, weights),) = mk.batches(records, 4)
     y = {name: value.numpy() for name, value in y.items()}
@@ -285,7 +285,7 @@ def test_batches_without_any_truth_are_finite():
 
 @pytest.fixture(scope="module")
 def trained():
-    """The word says it all: its zone, its tags and its mass; every fourth cell of each target is absent."""
+    """The word says it all: its zone, its tags and its mass; every fourth cell of each target is missing."""
     random = np.random.default_rng(0)
     word = random.choice(WORDS, 400)
     number = np.array([WORDS.index(w) for w in word])
@@ -306,16 +306,16 @@ def trained():
     return model, records, frame
 
 
-def test_fit_skips_the_absent(trained):
+def test_fit_skips_the_missing(trained):
     _, records, _ = trained
     targets = records.schema.targets
     assert (targets["zone"].classes, targets["tags"].classes) == (("x", "y"), ("a", "b"))
     there = [float(cell) for cell in records.values("mass") if cell]
     assert targets["mass"].mean == pytest.approx(np.mean(there))
-    assert targets["mass"].deviation == pytest.approx(np.std(there))
+    assert targets["mass"].std == pytest.approx(np.std(there))
 
 
-def test_all_kinds_are_learnt_and_predicted_also_where_absent(trained):
+def test_all_kinds_are_learnt_and_predicted_also_where_missing(trained):
     model, records, truth = trained
     table = mk.predict(model, records)
     assert list(table) == [

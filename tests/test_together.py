@@ -49,9 +49,9 @@ def questions_table(folder, rows=72):
 
 
 def both(folder, **options):
-    digits = mk.read(digits_table(folder), SCHEMA, lacks=["question", "answer"], **options)
+    digits = mk.read(digits_table(folder), SCHEMA, missing=["question", "answer"], **options)
     return combine(
-        {"digits": digits, "questions": mk.read(questions_table(folder), SCHEMA, lacks=["digit"], **options)}
+        {"digits": digits, "questions": mk.read(questions_table(folder), SCHEMA, missing=["digit"], **options)}
     )
 
 
@@ -61,7 +61,7 @@ def together(folder):
 
 
 def test_what_a_table_lacks_is_absent_in_every_row(folder):
-    records = mk.read(digits_table(folder), SCHEMA, lacks=["question", "answer"])
+    records = mk.read(digits_table(folder), SCHEMA, missing=["question", "answer"])
     assert {name: set(records.there(name)) for name in SCHEMA.parts} == {
         "image": {True},
         "question": {False},
@@ -70,30 +70,30 @@ def test_what_a_table_lacks_is_absent_in_every_row(folder):
     }
     sizes = mk.Tabular(["height"], ["coat"], optional=True)
     schema = mk.Schema({"image": mk.Image(8, 8, 1), "size": sizes}, {"digit": mk.Category()})
-    assert not mk.read(digits_table(folder), schema, lacks=("size",)).there("size").any()
+    assert not mk.read(digits_table(folder), schema, missing=("size",)).there("size").any()
 
 
 @pytest.mark.parametrize(
-    ("lacks", "message"),
+    ("missing", "message"),
     [
         (["question"], "unknown column 'answer'"),
         ([], "unknown column 'question'"),
-        (["answer", "image"], "lacks: expected inputs and targets with optional=True, received 'image'"),
-        (["question", "anser"], "lacks: unknown input or target 'anser'; did you mean 'answer'"),
-        (["answer", "question", "digit"], "lacks: 'digit': expected DataFrame to be without the column 'digit'"),
-        ("question", "expected lacks to be a list of names, received 'question'"),
+        (["answer", "image"], "missing: expected inputs and targets with optional=True, received 'image'"),
+        (["question", "anser"], "missing: unknown input or target 'anser'; did you mean 'answer'"),
+        (["answer", "question", "digit"], "missing: 'digit': expected DataFrame to be without the column 'digit'"),
+        ("question", "expected missing to be a list of names, received 'question'"),
     ],
 )
-def test_only_what_is_said_may_lack(folder, lacks, message):
+def test_only_what_is_said_may_lack(folder, missing, message):
     with pytest.raises(InputError, match=message):
-        mk.read(digits_table(folder), SCHEMA, lacks=lacks)
+        mk.read(digits_table(folder), SCHEMA, missing=missing)
 
 
 def test_a_column_of_two_parts_is_not_lacking_for_both(folder):
     texts = {name: mk.Text(4, ["is"], column="words", optional=True) for name in ("short", "long")}
     schema = mk.Schema({"image": mk.Image(8, 8, 1), **texts}, {"digit": mk.Category()})
     with pytest.raises(InputError, match="unknown column 'words'"):
-        mk.read(digits_table(folder), schema, lacks=["short"])
+        mk.read(digits_table(folder), schema, missing=["short"])
 
 
 def test_several_tables_as_one(folder, together):
@@ -113,8 +113,8 @@ def test_bad_cells_are_named_by_table_and_row(folder, tmp_path):
     digits, questions = digits_table(folder), questions_table(folder)
     digits.loc[5, "image"], questions.loc[7, "image"] = folder / "none.png", folder / "bad.png"
     with pytest.warns(UserWarning, match="1 of 24 rows left out"):
-        digits = mk.read(digits, SCHEMA, lacks=["question", "answer"], on_bad="drop")
-    questions = mk.read(questions, SCHEMA, lacks=["digit"], on_bad="drop")
+        digits = mk.read(digits, SCHEMA, missing=["question", "answer"], on_bad="drop")
+    questions = mk.read(questions, SCHEMA, missing=["digit"], on_bad="drop")
     records = combine({"digits": digits, "questions": questions}).fit()
     with pytest.raises(InputError, match="questions row 7: 'image': expected a picture"):
         mk.batches(replace(records, on_bad="raise"), 8)
@@ -130,14 +130,14 @@ def test_bad_cells_are_named_by_table_and_row(folder, tmp_path):
 
 def test_holes_are_named_by_table_and_row(folder):
     digits = digits_table(folder).assign(person=1)
-    parts = {"digits": mk.read(digits, SCHEMA, lacks=["question", "answer"])}
-    parts["questions"] = mk.read(questions_table(folder), SCHEMA, lacks=["digit"])
+    parts = {"digits": mk.read(digits, SCHEMA, missing=["question", "answer"])}
+    parts["questions"] = mk.read(questions_table(folder), SCHEMA, missing=["digit"])
     with pytest.raises(InputError, match="questions row 0: 'person': expected a group, found nothing"):
         combine(parts).split({"train": 0.5, "test": 0.5}, group="person")
 
 
 def test_tables_that_do_not_fit_together(folder):
-    records = mk.read(digits_table(folder), SCHEMA, lacks=["question", "answer"])
+    records = mk.read(digits_table(folder), SCHEMA, missing=["question", "answer"])
     other_size = replace(SCHEMA, inputs={**SCHEMA.inputs, "image": mk.Image(9, 8, 1)})
     no_answer = mk.Schema(SCHEMA.inputs, {"digit": mk.Category(reads="image"), "size": mk.Number()})
     for other, message in [
@@ -175,8 +175,8 @@ def test_two_tables_teach_one_model(together):
     model = mk.build(together.schema, towers={"image": {"kind": "conv", "depth": 1}, "question": "bag"}, width=16)
     model.compile(keras.optimizers.Adam(0.02), **mk.compile_args(together.schema))
     of_digits, of_both = (next(iter(mk.batches(together.take(np.arange(rows)), rows))) for rows in (24, 96))
-    no_gradient_reaches_what_is_absent(model, of_digits, of_both)
-    absent_parts_do_not_matter(model, *of_both)
+    no_gradient_reaches_what_is_missing(model, of_digits, of_both)
+    missing_parts_do_not_matter(model, *of_both)
     before = accuracies(model, of_both)
     data = mk.batches(together, 24, training=True, mix={"source": {"digits": 1, "questions": 2}})
     model.fit(data, epochs=20, verbose=0)
@@ -194,7 +194,7 @@ def accuracies(model, batch):
     return {name: right[name][weights[name].numpy() > 0].mean() for name in y}
 
 
-def no_gradient_reaches_what_is_absent(model, of_digits, of_both):
+def no_gradient_reaches_what_is_missing(model, of_digits, of_both):
     found, with_questions = sizes(model, *of_digits), sizes(model, *of_both)
     assert found["question_tower"] == 0
     assert min(found["image_tower"], with_questions["image_tower"], with_questions["question_tower"]) > 0
@@ -212,8 +212,8 @@ def sizes(model, x, y, weights):
     }
 
 
-def absent_parts_do_not_matter(model, x, y, weights):
-    """Junk in the place of absent questions, and other labels where a target is absent: the same loss."""
+def missing_parts_do_not_matter(model, x, y, weights):
+    """Junk in the place of missing questions, and other labels where a target is missing: the same loss."""
     there = x["question_present"][:, None]
     junk = {**x, "question": tf.where(there, x["question"], 3)}
     other = {name: tf.where(weights[name] == 0, 1 - label, label) for name, label in y.items()}
@@ -227,7 +227,7 @@ def absent_parts_do_not_matter(model, x, y, weights):
 def several(**picture):
     """The answer is asked of all three inputs, the kind of picture and table alone."""
     image = replace(contracts.FEATURES["image"], **picture)
-    numbers = mk.Tabular(["age"], means=[0], deviations=[1], vocabularies=[])
+    numbers = mk.Tabular(["age"], means=[0], std=[1], vocabularies=[])
     return contracts.small_schema(
         {"image": image, "table": contracts.FEATURES["table"], "numbers": numbers},
         kind=mk.Category(["x", "y"], reads=("table", "image")),
@@ -283,7 +283,9 @@ def test_it_is_the_same_in_a_grouped_view():
     model = mk.build(schema, **SMALL)
     x = contracts.samples(schema)
     by_picture = {**x, "image": x["image"][:3], "image_index": index}
-    seen = mk.grouped(model, schema, "image")([by_picture[name] for name in schema.grouped_inputs("image")])
+    seen = mk.deduplicated_model(model, schema, "image")(
+        [by_picture[name] for name in schema.deduplicated_inputs("image")]
+    )
     plain = model({**x, "image": x["image"][index]})
     for name in schema.targets:
         np.testing.assert_allclose(seen[name], plain[name], atol=1e-6)
@@ -304,7 +306,7 @@ def test_weights_of_its_fusion_are_told_from_those_of_all():
     alone = contracts.small_schema(features, answer=mk.Category(["a", "b"]))
     more = contracts.small_schema(features, kind=mk.Category(["x", "y"], reads=("image", "table")), **alone.targets)
     source, target = mk.build(alone, **SMALL), mk.build(more, **SMALL)
-    table = mk.transplant(source, target, towers=[], body=True, schemas=(alone, more))
+    table = mk.transfer_weights(source, target, towers=[], body=True, schemas=(alone, more))
     moved = dict(zip(table["weight"], table["moved"], strict=True))
     assert (moved["concat_dense0/kernel"], moved["kind_fusion/concat_dense0/kernel"]) == (True, False)
     dense = [model.get_layer("body").get_layer("concat_dense0") for model in (source, target)]

@@ -135,7 +135,7 @@ def test_the_mask_shrinks_with_the_steps():
 def test_conv1d_halves_to_eight_steps():
     depths = {8: 1, 16: 1, 17: 2, 33: 3, 65: 4, 1000: 4}
     for steps, depth in depths.items():
-        model = tower(Series(steps, means=[0], deviations=[1]), "conv1d", width=4, name="trace")
+        model = tower(Series(steps, means=[0], std=[1]), "conv1d", width=4, name="trace")
         assert sum(isinstance(layer, keras.layers.Conv1D) for layer in model.layers) == depth, steps
 
 
@@ -163,7 +163,7 @@ def test_holes_of_a_table_are_the_mean():
 
 @pytest.mark.parametrize("columns", [{"numeric": ["a"]}, {"categorical": ["a"]}])
 def test_tables_of_one_kind(columns):
-    fitted = {"means": [1], "deviations": [2]} if "numeric" in columns else {"means": [], "deviations": []}
+    fitted = {"means": [1], "std": [2]} if "numeric" in columns else {"means": [], "std": []}
     words = [["x"]] if "categorical" in columns else []
     feature = Tabular(**columns, **fitted, vocabularies=words)
     values = contracts.outputs(tower(feature, None, width=4, name="table"), contracts.sample(feature))[0]
@@ -208,10 +208,10 @@ def test_pictures_are_scaled_inside():
 
 
 def test_spectrogram_puts_a_tone_where_it_belongs():
-    feature = Audio(rate=8000, seconds=0.5)
+    feature = Audio(sampling_rate=8000, seconds=0.5)
     model = tower(feature, "spectrogram", width=8, name="audio")
     mel = keras.Model(model.inputs, model.get_layer("audio_mel").output)
-    seconds = np.arange(feature.samples) / feature.rate
+    seconds = np.arange(feature.samples) / feature.sampling_rate
     waves = np.stack([np.sin(2 * np.pi * hertz * seconds) for hertz in (500, 1500, 3000)]).astype("float32")
     loudest = contracts.outputs(mel, waves)[0].mean(axis=2).argmax(axis=1)
     # 64 bands evenly spaced in mel (2595 log10(1 + f / 700)) from 20 Hz to 4 kHz
@@ -253,8 +253,8 @@ def test_registered_by_a_user():
             mk.towers.register("mean")(mean)
         with pytest.raises(InputError, match=r'tower: expected a name, as @register\("mine"\), received <function'):
             mk.towers.register(mean)
-        with pytest.raises(InputError, match="head 'mean': expected a Head, received <function"):
-            mk.heads.register("mean")(mean)
+        with pytest.raises(InputError, match="head 'mean': expected a Task, received <function"):
+            mk.tasks.register("mean")(mean)
         with pytest.raises(InputError, match="'image': expected 'kind', the name of a tower, among its options"):
             mk.build(contracts.small_schema(), towers={"image": {"power": 2}}, width=4)
         model = mk.build(contracts.small_schema(), towers={"image": {"kind": "mean", "power": 2}}, width=4)

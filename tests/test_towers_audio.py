@@ -10,7 +10,7 @@ from mmkeras.layers import NumberTokens
 from mmkeras.schema import Audio, Tabular
 from mmkeras.towers import tower
 
-SOUND = Audio(rate=4000, seconds=0.5)
+SOUND = Audio(sampling_rate=4000, seconds=0.5)
 
 
 def clicks(*places):
@@ -93,7 +93,7 @@ def test_numbers_and_words_as_tokens_by_hand():
         ["age", "weight"],
         ["town", "pet"],
         means=[40, 70],
-        deviations=[10, 20],
+        std=[10, 20],
         vocabularies=[["york", "hull", "leeds"], ["cat"]],
     )
     model = contracts.small_tower("feature_tokens", "table", "all", feature=feature)
@@ -129,7 +129,7 @@ def test_a_hole_takes_no_gradient_from_junk():
 
 @pytest.mark.parametrize("columns", [{"numeric": ["a", "b"]}, {"categorical": ["a", "b"]}])
 def test_feature_tokens_of_one_kind(columns):
-    fitted = {"means": [1, 0], "deviations": [2, 1]} if "numeric" in columns else {"means": [], "deviations": []}
+    fitted = {"means": [1, 0], "std": [2, 1]} if "numeric" in columns else {"means": [], "std": []}
     words = [["x"], ["y", "z"]] if "categorical" in columns else []
     feature = Tabular(**columns, **fitted, vocabularies=words)
     model = contracts.small_tower("feature_tokens", "table", "all", feature=feature)

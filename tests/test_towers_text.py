@@ -50,7 +50,7 @@ def test_bidirectional_of_odd_and_least_width():
 
 
 def test_stacked_both_ways_obeys_the_laws(tmp_path):
-    feature = Series(4, 2, means=[0, 0], deviations=[1, 1])
+    feature = Series(4, 2, means=[0, 0], std=[1, 1])
     model = contracts.small_tower("lstm", "trace", "all", feature=feature, layers=2, bidirectional=True, dropout=0.2)
     x, lengths = contracts.sample(feature)
     contracts.round_trip_is_equal(model, [x, lengths], tmp_path / "tower.keras")
@@ -117,7 +117,7 @@ def test_order_of_the_words(kind, sees):
 
 
 def test_transformer_cuts_long_inputs_into_patches():
-    long = Series(250, 2, means=[0, 0], deviations=[1, 1])
+    long = Series(250, 2, means=[0, 0], std=[1, 1])
     model = contracts.small_tower("transformer", "trace", "all", feature=long)
     assert model.get_layer("trace_patches").output.shape == (None, 63, 8)
     lengths = np.array([0, 1, 4, 5, 250], "int32")
@@ -142,7 +142,7 @@ def test_attention_of_words_does_not_hear_the_padding():
 
 def test_steps_of_a_recording_are_the_frames_of_its_spectrogram():
     """A click in the middle is heard at the step of its time."""
-    feature = Audio(rate=8000, seconds=0.5)
+    feature = Audio(sampling_rate=8000, seconds=0.5)
     model = tower(feature, {"kind": "lstm", "mels": 20, "hop": 0.01, "window": 0.02}, width=4, name="audio")
     frames = keras.Model(model.inputs, model.get_layer("audio_frames").output)
     x = np.zeros((1, feature.samples), "float32")

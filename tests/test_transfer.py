@@ -10,7 +10,7 @@ from mmkeras.schema import Category, Image, Labels, Number, Schema, Tabular, Tex
 
 ANSWER = {"answer": Category(classes=["x", "y"])}
 PICTURE = Image(8, 8, 1)
-NUMBER = Number(mean=0.0, deviation=1.0)
+NUMBER = Number(mean=0.0, std=1.0)
 
 
 def values(part):
@@ -33,7 +33,7 @@ def pair():
 def test_a_tower_moves_and_nothing_else(pair):
     source, target = pair
     before = {name: target.get_layer(name).get_weights() for name in ("words_tower", "body")}
-    table = mk.transplant(source, target, towers=["image"])
+    table = mk.transfer_weights(source, target, towers=["image"])
     assert same(source.get_layer("image_tower"), target.get_layer("image_tower"))
     for name, weights in before.items():
         assert all(map(np.array_equal, weights, target.get_layer(name).get_weights()))
@@ -48,7 +48,7 @@ def test_into_an_input_of_another_name(pair):
     source, _ = pair
     target = mk.build(Schema({"left": PICTURE, "right": PICTURE}, ANSWER), width=8)
     for name in ("left", "right"):
-        assert mk.transplant(source, target, towers={"image": name})["moved"].all()
+        assert mk.transfer_weights(source, target, towers={"image": name})["moved"].all()
         assert same(source.get_layer("image_tower"), target.get_layer(f"{name}_tower"))
 
 
@@ -57,7 +57,7 @@ def test_what_does_not_fit_stays_and_is_told(pair):
     wide = {"kind": "conv", "filters": 32, "depth": 2}
     target = mk.build(Schema({"image": PICTURE}, ANSWER), towers={"image": wide}, width=8)
     before = values(target.get_layer("image_tower"))
-    table = mk.transplant(source, target).set_index("weight")
+    table = mk.transfer_weights(source, target).set_index("weight")
     assert table.loc["conv0/kernel", "moved"]
     assert table.loc["conv1/kernel", "reason"] == "no such weight in the source"
     assert table.loc["dense/kernel", "reason"] == "of the shape (512, 8) in the source"
@@ -73,18 +73,18 @@ def test_words_move_to_their_own_rows():
     models = [mk.build(schema, towers={name: "bag"}, width=4) for schema in schemas for name in schema.inputs]
     old = models[0].get_layer("q_tower").get_layer("q_embedding").embeddings.numpy()
     fresh = models[1].get_layer("text_tower").get_layer("text_embedding").embeddings.numpy()
-    table = mk.transplant(*models, towers={"q": "text"}, schemas=schemas)
+    table = mk.transfer_weights(*models, towers={"q": "text"}, schemas=schemas)
     new = models[1].get_layer("text_tower").get_layer("text_embedding").embeddings.numpy()
     np.testing.assert_array_equal(new, [old[0], old[1], old[4], fresh[3], old[2]])  # padding, unknown, c, x, a
     assert table.set_index("weight").loc["embedding/embeddings", "reason"] == "4 of 5 rows"
     with pytest.raises(InputError, match=r"text: embedding/embeddings has a row for each word .* schemas="):
-        mk.transplant(*models, towers={"q": "text"})
+        mk.transfer_weights(*models, towers={"q": "text"})
 
 
 def test_the_body_moves_too():
     schema = Schema({"image": PICTURE}, ANSWER)
     source, target = mk.build(schema, width=8), mk.build(schema, width=8)
-    table = mk.transplant(source, target, body=True, schemas=(schema, schema))
+    table = mk.transfer_weights(source, target, body=True, schemas=(schema, schema))
     assert table["moved"].all()
     assert {"image_tower", "body"} == set(table["part"])
     assert same(source, target)
@@ -100,10 +100,10 @@ def test_heads_of_other_classes_stay():
     )
     source, target = (mk.build(schema, width=4, fusion="late") for schema in (given, taken))
     before = values(target.get_layer("body"))
-    table = mk.transplant(source, target, body=True, schemas=(given, taken)).set_index("weight")
-    heads = ("kind", "kind_token", "is_frozen_decision_of_image", "is_frozen_decision_of_kind", "is_frozen")
+    table = mk.transfer_weights(source, target, body=True, schemas=(given, taken)).set_index("weight")
+    tasks = ("kind", "kind_token", "is_frozen_decision_of_image", "is_frozen_decision_of_kind", "is_frozen")
     stayed = list(table.index[~table["moved"]])
-    assert {name.split("/")[0] for name in stayed} == set(heads)
+    assert {name.split("/")[0] for name in stayed} == set(tasks)
     assert set(table.loc[stayed, "reason"]) == {"of other classes in the source"}
     after, old = values(target.get_layer("body")), values(source.get_layer("body"))
     for name in after:
@@ -114,8 +114,8 @@ def test_heads_of_other_classes_stay():
 def test_a_body_that_has_moved_answers_the_same(fusion):
     targets = {**ANSWER, "is_frozen": Category(["x", "y"], reads="a")}
     schemas = [Schema({"a": PICTURE, "b": PICTURE}, {**targets, "more": more}) for more in (NUMBER, Number(2.0, 3.0))]
-    models = [mk.build(schema, fusion=fusion, width=4, align={"kind": "mse", "space": 3}) for schema in schemas]
-    assert mk.transplant(*models, body=True, schemas=schemas)["moved"].all()
+    models = [mk.build(schema, fusion=fusion, width=4, align={"kind": "mse", "dim": 3}) for schema in schemas]
+    assert mk.transfer_weights(*models, body=True, schemas=schemas)["moved"].all()
     x = contracts.samples(schemas[0])
     source, target = (model.predict(x, verbose=0) for model in models)
     for name in targets:
@@ -127,17 +127,17 @@ def test_a_body_takes_its_inputs_by_their_places(pair):
     models = [mk.build(schema, width=4) for schema in schemas]
     for towers in (None, {"a": "b", "b": "a"}):
         with pytest.raises(InputError, match=r"the same order, .* the source has a, b, the target b, a"):
-            mk.transplant(*models, towers, body=True, schemas=schemas)
+            mk.transfer_weights(*models, towers, body=True, schemas=schemas)
     reading = [Schema(schemas[0].inputs, {**ANSWER, "d": Category(["x", "y"], reads=name)}) for name in "ab"]
     with pytest.raises(InputError, match=r"the source has a, b, d \(of a\), the target a, b, d \(of b\)"):
-        mk.transplant(*(mk.build(schema, width=4) for schema in reading), body=True, schemas=reading)
+        mk.transfer_weights(*(mk.build(schema, width=4) for schema in reading), body=True, schemas=reading)
     with pytest.raises(InputError, match=r"expected schemas to be .* received None"):
-        mk.transplant(*models, body=True)
+        mk.transfer_weights(*models, body=True)
     with pytest.raises(InputError, match=r"expected each input of the target once, received \{'a': 'a', 'b': 'a'\}"):
-        mk.transplant(*models, {"a": "a", "b": "a"})
+        mk.transfer_weights(*models, {"a": "a", "b": "a"})
     raw = Schema(schemas[0].inputs, {"answer": Category()})
-    with pytest.raises(InputError, match=r"transplant needs a fitted schema, but .* of 'answer'"):
-        mk.transplant(*models, body=True, schemas=(raw, raw))
+    with pytest.raises(InputError, match=r"transfer_weights needs a fitted schema, but .* of 'answer'"):
+        mk.transfer_weights(*models, body=True, schemas=(raw, raw))
 
 
 def test_schemas_of_other_models():
@@ -145,7 +145,7 @@ def test_schemas_of_other_models():
     models = [mk.build(schema, width=4) for schema in schemas]
     message = r"q_tower: embedding/embeddings: expected the schemas .* have 6 and 3 rows, received some of 3 and 6"
     with pytest.raises(InputError, match=message):
-        mk.transplant(*models, schemas=schemas[::-1])
+        mk.transfer_weights(*models, schemas=schemas[::-1])
 
 
 def test_nothing_is_changed_by_a_transplant_that_fails():
@@ -153,44 +153,44 @@ def test_nothing_is_changed_by_a_transplant_that_fails():
     source, target = (mk.build(schema, width=4) for schema in schemas)
     before = values(target)
     with pytest.raises(InputError, match="q: embedding/embeddings has a row for each word"):
-        mk.transplant(source, target)
+        mk.transfer_weights(source, target)
     assert all(np.array_equal(before[name], after) for name, after in values(target).items())
 
 
 def test_an_absent_token_moves_and_stands_still_with_its_tower():
     schema = Schema({"image": Image(8, 8, 1, optional=True), "other": PICTURE}, ANSWER)
     source, target = (mk.build(schema, width=4) for _ in range(2))
-    table = mk.transplant(source, target, ["image"])
-    assert list(table["part"]) == 4 * ["image_tower"] + ["image_absent"]
+    table = mk.transfer_weights(source, target, ["image"])
+    assert list(table["part"]) == 4 * ["image_tower"] + ["image_missing"]
     assert table["moved"].all()
-    assert same(source.get_layer("image_absent"), target.get_layer("image_absent"))
+    assert same(source.get_layer("image_missing"), target.get_layer("image_missing"))
     mk.freeze(target, ["image"])
-    assert not target.get_layer("image_absent").trainable_weights
+    assert not target.get_layer("image_missing").trainable_weights
     mk.freeze(target, ["image"], frozen=False)
-    assert len(target.get_layer("image_absent").trainable_weights) == 1
-    factors = mk.rate_by_part(keras.optimizers.SGD(), target, {"image": 0.1}).factors
-    assert factors["image_absent/token"] == 0.1
+    assert len(target.get_layer("image_missing").trainable_weights) == 1
+    factors = mk.learning_rate_multipliers(keras.optimizers.SGD(), target, {"image": 0.1}).factors
+    assert factors["image_missing/token"] == 0.1
     always = mk.build(Schema({"image": PICTURE}, ANSWER), width=4)
-    row = mk.transplant(always, target, ["image"]).iloc[-1]
-    assert (row["part"], row["moved"], row["reason"]) == ("image_absent", False, "no such weight in the source")
+    row = mk.transfer_weights(always, target, ["image"]).iloc[-1]
+    assert (row["part"], row["moved"], row["reason"]) == ("image_missing", False, "no such weight in the source")
 
 
 @pytest.mark.parametrize("kind", ["mlp", "feature_tokens"])
 def test_words_of_a_table_move_to_their_own_rows(kind):
     def schema(*vocabularies, columns=("colour", "form")):
-        numbers = {"numeric": ["n"], "means": [0.0], "deviations": [1.0]}
+        numbers = {"numeric": ["n"], "means": [0.0], "std": [1.0]}
         return Schema({"table": Tabular(categorical=columns, vocabularies=vocabularies, **numbers)}, ANSWER)
 
     schemas = schema(["red", "blue"], ["round", "red"]), schema(["blue", "green"], ["red"])
     models = [mk.build(one, towers={"table": kind}, width=8) for one in schemas]
     old, fresh = map(tables, models)
-    report = mk.transplant(*models, schemas=schemas)
+    report = mk.transfer_weights(*models, schemas=schemas)
     expected = [*old[[0, 1, 3]], fresh[3], *old[[4, 5, 7]]]  # hole, unknown, blue, green; hole, unknown, red
     np.testing.assert_array_equal(tables(models[1]), expected)
     assert report["moved"].all()
     other = schema(["red"], ["round"], columns=("form", "colour"))
     with pytest.raises(InputError, match=r"expected the columns of the source in their order, .*'colour', 'form'"):
-        mk.transplant(models[0], mk.build(other, towers={"table": kind}, width=8), schemas=(schemas[0], other))
+        mk.transfer_weights(models[0], mk.build(other, towers={"table": kind}, width=8), schemas=(schemas[0], other))
 
 
 def tables(model):
@@ -206,11 +206,11 @@ def test_a_text_model_of_another_vocabulary():
     backbone = keras.Model(ids, x)
     schemas = [Schema({"q": Text(3, vocabulary=list(words))}, ANSWER) for words in ("ab", "ab", "ba")]
     models = [mk.build(one, towers={"q": mk.towers.from_model(backbone)}, width=4) for one in schemas]
-    assert mk.transplant(models[0], models[1], schemas=schemas[:2])["moved"].all()
+    assert mk.transfer_weights(models[0], models[1], schemas=schemas[:2])["moved"].all()
     with pytest.raises(InputError, match="q: expected the source's vocabulary"):
-        mk.transplant(models[0], models[2], schemas=schemas[::2])
+        mk.transfer_weights(models[0], models[2], schemas=schemas[::2])
     with pytest.raises(InputError, match="q: its model has a row for each word of a vocabulary"):
-        mk.transplant(models[0], models[1])
+        mk.transfer_weights(models[0], models[1])
 
 
 def test_word_vectors_that_are_held_still_stay_so(tmp_path):
@@ -229,7 +229,7 @@ def test_word_vectors_that_are_held_still_stay_so(tmp_path):
     for model in (held, again):
         [still] = model.get_layer("q_tower").non_trainable_weights
         np.testing.assert_array_equal(still[2:], [[1, 2], [3, 4]])
-        assert mk.transplant(model, free, schemas=(schema, schema))["moved"].all()
+        assert mk.transfer_weights(model, free, schemas=(schema, schema))["moved"].all()
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_word_vectors_that_are_held_still_stay_so(tmp_path):
 )
 def test_what_cannot_be_moved(pair, options, message):
     with pytest.raises(InputError, match=message):
-        mk.transplant(*pair, **options)
+        mk.transfer_weights(*pair, **options)
 
 
 def batch():
@@ -316,8 +316,8 @@ def test_a_loss_that_keras_cannot_make_again(pair):
 def test_heads_with_options_can_be_compiled_again(pair):
     _, model = pair
     schema = Schema({"image": PICTURE, "words": Text(3, vocabulary=["a", "b"])}, ANSWER)
-    heads = {"answer": {"kind": "softmax", "focal": 2.0, "label_smoothing": 0.1}}
-    model.compile("adam", **mk.compile_args(schema, heads))
+    tasks = {"answer": {"kind": "softmax", "focal": 2.0, "label_smoothing": 0.1}}
+    model.compile("adam", **mk.compile_args(schema, tasks))
     mk.freeze(model, ["image"])
     model.fit(batch(), shuffle=False, verbose=0)
 
@@ -334,7 +334,7 @@ def test_parts_that_cannot_be_frozen(pair, parts, message):
 def test_a_rate_for_each_part(pair):
     _, model = pair
     schema = Schema({"image": PICTURE, "words": Text(3, vocabulary=["a", "b"])}, ANSWER)
-    optimizer = mk.rate_by_part(keras.optimizers.SGD(0.5), model, {"image": 0.1, "body": 2})
+    optimizer = mk.learning_rate_multipliers(keras.optimizers.SGD(0.5), model, {"image": 0.1, "body": 2})
     model.compile(optimizer, **mk.compile_args(schema))
     before = model.get_weights()
     model.fit(batch(), shuffle=False, verbose=0)
@@ -355,7 +355,9 @@ def test_rates_stay_with_a_saved_and_a_frozen_model(pair, tmp_path):
     _, model = pair
     schema = Schema({"image": PICTURE, "words": Text(3, vocabulary=["a", "b"])}, ANSWER)
     schedule = keras.optimizers.schedules.CosineDecay(1e-3, 10)
-    model.compile(mk.rate_by_part(keras.optimizers.AdamW(schedule), model, {"image": 0.1}), **mk.compile_args(schema))
+    model.compile(
+        mk.learning_rate_multipliers(keras.optimizers.AdamW(schedule), model, {"image": 0.1}), **mk.compile_args(schema)
+    )
     factors = model.optimizer.factors
     assert set(factors.values()) == {0.1}
     assert len(factors) == 4
@@ -378,7 +380,7 @@ def test_rates_stay_with_a_saved_and_a_frozen_model(pair, tmp_path):
 )
 def test_rates_that_cannot_be(pair, optimizer, rates, message):
     with pytest.raises(InputError, match=message):
-        mk.rate_by_part(optimizer, pair[1], rates)
+        mk.learning_rate_multipliers(optimizer, pair[1], rates)
 
 
 def test_two_towers_over_one_backbone_have_one_rate():
@@ -387,8 +389,11 @@ def test_two_towers_over_one_backbone_have_one_rate():
     towers = {name: mk.towers.from_model(keras.models.clone_model(backbone), trainable=True) for name in both.inputs}
     model = mk.build(both, towers=towers, width=4)
     with pytest.raises(InputError, match=r"'stem/kernel' is the path of weights with the factors 0\.1 and 1\.0"):
-        mk.rate_by_part(keras.optimizers.SGD(), model, {"left": 0.1})
-    assert mk.rate_by_part(keras.optimizers.SGD(), model, {"left": 0.1, "right": 0.1}).factors["stem/kernel"] == 0.1
+        mk.learning_rate_multipliers(keras.optimizers.SGD(), model, {"left": 0.1})
+    assert (
+        mk.learning_rate_multipliers(keras.optimizers.SGD(), model, {"left": 0.1, "right": 0.1}).factors["stem/kernel"]
+        == 0.1
+    )
 
 
 def test_freezing_under_a_scaled_loss(pair):
@@ -407,7 +412,7 @@ def test_what_does_not_decay_stays_so(pair):
     kernel, bias = model.get_layer("image_tower").get_layer("image_dense").weights
     optimizer = keras.optimizers.AdamW(1e-3, weight_decay=0.5)
     optimizer.exclude_from_weight_decay(var_names=["bias"])
-    model.compile(mk.rate_by_part(optimizer, model, {"image": 0.1}), **mk.compile_args(schema))
+    model.compile(mk.learning_rate_multipliers(optimizer, model, {"image": 0.1}), **mk.compile_args(schema))
     for _ in range(2):
         assert [model.optimizer._use_weight_decay(weight) for weight in (kernel, bias)] == [True, False]
         mk.freeze(model, ["words"])
@@ -415,12 +420,12 @@ def test_what_does_not_decay_stays_so(pair):
 
 def test_loss_weights_are_learned_on_after_freezing():
     targets = {**ANSWER, "digit": Category(classes=list("0123"))}
-    schema, heads = (
+    schema, tasks = (
         Schema({"image": PICTURE}, targets),
         {name: {"kind": "softmax", "weight": "learned"} for name in targets},
     )
-    model = mk.build(schema, width=4, heads=heads)
-    model.compile(keras.optimizers.SGD(0.1), **mk.compile_args(schema, heads, model))
+    model = mk.build(schema, width=4, tasks=tasks)
+    model.compile(keras.optimizers.SGD(0.1), **mk.compile_args(schema, tasks, model))
     mk.freeze(model, ["image"])
     learned = [model.get_layer("body").get_layer(f"{name}_loss_weight").log_variance for name in targets]
     x, y = {"image": np.zeros((4, 8, 8, 1), np.uint8)}, {name: np.zeros(4, "int32") for name in targets}
@@ -437,13 +442,13 @@ def test_loss_weights_are_learned_on_after_freezing():
 def test_where_weights_came_from(pair, tmp_path):
     source, target = pair
     first = mk.build(Schema({"image": PICTURE}, ANSWER), width=8)
-    mk.transplant(first, source, origin="drawings")
-    mk.transplant(source, target, towers=["image"], origin="digits, 100 rows")
-    [entry] = mk.origins(target)
+    mk.transfer_weights(first, source, origin="drawings")
+    mk.transfer_weights(source, target, towers=["image"], origin="digits, 100 rows")
+    [entry] = mk.weight_history(target)
     assert entry["from"] == "digits, 100 rows"
     assert entry["weights"] == {"image_tower": "4 of 4"}
     assert [earlier["from"] for earlier in entry["before"]] == ["drawings"]
-    assert mk.origins(first) == []
+    assert mk.weight_history(first) == []
     schema = Schema({"image": PICTURE, "words": Text(3, vocabulary=["a", "b"])}, ANSWER)
     version = mk.export(target, schema, tmp_path / "model")
     card = (version / "assets.extra" / "MODEL_CARD.md").read_text()
@@ -451,13 +456,13 @@ def test_where_weights_came_from(pair, tmp_path):
 
 
 def test_a_shared_space_moves_to_where_there_are_heads_and_back():
-    inputs, align = {"left": PICTURE, "right": PICTURE}, {"kind": "contrastive", "space": 3}
+    inputs, align = {"left": PICTURE, "right": PICTURE}, {"kind": "contrastive", "dim": 3}
     alone, headed = Schema(inputs, {}), Schema(inputs, ANSWER)
     models = [mk.build(schema, width=4, align=align) for schema in (alone, headed)]
     for source, target, schemas in ((*models, (alone, headed)), (*models[::-1], (headed, alone))):
         models[0].get_layer("alignment").set_weights([w + 1 for w in models[0].get_layer("alignment").get_weights()])
         assert not same(*(model.get_layer("alignment") for model in models))
-        table = mk.transplant(source, target, body=True, schemas=schemas)
+        table = mk.transfer_weights(source, target, body=True, schemas=schemas)
         assert same(*(model.get_layer("alignment") for model in models))
         stayed = table[~table["moved"]]
         assert set(stayed["part"]) == ({"body"} if target is models[1] else set())
@@ -466,13 +471,13 @@ def test_a_shared_space_moves_to_where_there_are_heads_and_back():
     with pytest.raises(
         InputError, match=r"a body, or two with a shared space .*; the source has the parts left; right;"
     ):
-        mk.transplant(models[0], plain, body=True, schemas=(alone, headed))
+        mk.transfer_weights(models[0], plain, body=True, schemas=(alone, headed))
 
 
 def test_classes_alone_do_not_make_a_head_the_same():
     """Probabilities that exclude each other, and those that do not."""
     one, several = (Schema({"image": PICTURE}, {"y": kind(classes=["a", "b"])}) for kind in (Category, Labels))
-    table = mk.transplant(mk.build(one), mk.build(several), body=True, schemas=(one, several))
+    table = mk.transfer_weights(mk.build(one), mk.build(several), body=True, schemas=(one, several))
     assert set(table[table["weight"].str.startswith("y/")]["reason"]) == {"of other classes in the source"}
 
 
@@ -481,16 +486,18 @@ def test_parts_that_are_no_towers(pair):
         with pytest.raises(
             InputError, match=r"expected towers to be inputs, received '.*', which moves with body=True"
         ):
-            mk.transplant(*pair, towers=towers)
-    with pytest.raises(InputError, match=r"transplant: expected the source to be a keras.Model, received 'x.keras'"):
-        mk.transplant("x.keras", pair[1])
+            mk.transfer_weights(*pair, towers=towers)
+    with pytest.raises(
+        InputError, match=r"transfer_weights: expected the source to be a keras.Model, received 'x.keras'"
+    ):
+        mk.transfer_weights("x.keras", pair[1])
 
 
 def test_the_shared_space_moves_with_the_body():
     both = Schema({"left": PICTURE, "right": PICTURE}, ANSWER)
-    source, target = (mk.build(both, width=4, align={"kind": "contrastive", "space": 3}) for _ in range(2))
-    assert not mk.transplant(source, target)["part"].eq("alignment").any()
-    assert mk.transplant(source, target, body=True, schemas=(both, both))["moved"].all()
+    source, target = (mk.build(both, width=4, align={"kind": "contrastive", "dim": 3}) for _ in range(2))
+    assert not mk.transfer_weights(source, target)["part"].eq("alignment").any()
+    assert mk.transfer_weights(source, target, body=True, schemas=(both, both))["moved"].all()
     assert same(source, target)
     mk.freeze(target, ["alignment"])
     assert not target.get_layer("alignment").trainable_weights

@@ -33,7 +33,7 @@ SPACE = {
 
 
 def search(data, directory, **options):
-    given = {"space": SPACE, "tuner": "random", "trials": 3, "epochs": 2, "isolation": "none", **options}
+    given = {"dim": SPACE, "tuner": "random", "trials": 3, "epochs": 2, "isolation": "none", **options}
     return mk.tune(data, directory=directory, **given)
 
 
@@ -162,7 +162,7 @@ def test_objective(keypad_splits):
     schema = keypad_splits.schema
     assert objective_of(schema) == ("val_accuracy", "max")
     assert objective_of(schema, "val_loss") == ("val_loss", "min")
-    two = mk.Schema(schema.inputs, {"price": mk.Number(mean=0, deviation=1), **schema.targets})
+    two = mk.Schema(schema.inputs, {"price": mk.Number(mean=0, std=1), **schema.targets})
     assert objective_of(two) == ("val_price_mae", "min")
     assert objective_of(two, "val_answer_accuracy") == ("val_answer_accuracy", "max")
     with pytest.raises(InputError, match="unknown objective 'val_acuracy'; did you mean 'val_accuracy'"):

@@ -25,9 +25,9 @@ def exported(tmp_path_factory):
     schema = Schema(
         {
             "word": Text(2, vocabulary=["a", "b"]),
-            "trace": Series(4, channels=2, means=[0, 0], deviations=[1, 1]),
+            "trace": Series(4, channels=2, means=[0, 0], std=[1, 1]),
         },
-        {"answer": Category(classes=["x", "y"]), "weight": Number(unit="kg", mean=70000, deviation=10)},
+        {"answer": Category(classes=["x", "y"]), "weight": Number(unit="kg", mean=70000, std=10)},
     )
     return mk.export(mk.build(schema, width=4), schema, tmp_path_factory.mktemp("models") / "small")
 

@@ -34,7 +34,7 @@ from mmkeras.evaluation import Evaluation, check_model
 from mmkeras.model_spec import ModelSpec
 from mmkeras.records import Records
 from mmkeras.schema import Number, Schema
-from mmkeras.transfer import origins
+from mmkeras.transfer import weight_history
 
 __all__ = ["ask", "export"]
 
@@ -58,7 +58,7 @@ def export(
     - `serving_default`: each input by its name. `(n,)` string: the bytes of a picture, a WAV recording or a video (GIF,
       WebP), or the text; `Tabular`: `(n, columns)` string, the cells, numbers among them, "" for a hole; `Series`:
       `(n, steps, channels)` float32 for any number of steps, and `<name>_length` `(n,)` int32, how many are meant. An
-      optional input is absent where the string is empty, all cells are, or the length is 0. Outputs: the answers, and
+      optional input is missing where the string is empty, all cells are, or the length is 0. Outputs: the answers, and
       `status` and `<input>_status` `(n,)` int32: 0 fine, 1 unreadable, 2 empty but not optional, 3 a picture of more
       than `max_pixels` (a video of more: 1). A row's status is the highest of its inputs; if it is not 0, the row has
       the label "" and zeros, and the others are answered.
@@ -181,7 +181,7 @@ def _about(model, schema, evaluation, history):
         "labels": {n: list(target.classes) for n, target in schema.targets.items() if not isinstance(target, Number)},
         "units": {name: target.unit for name, target in schema.targets.items() if isinstance(target, Number)},
         "statuses": STATUSES,
-        "origins": origins(model),
+        "weight_history": weight_history(model),
     }
     if evaluation is not None:
         about["metrics"] = {name: _finite(value) for name, value in evaluation.metrics.items()}

@@ -21,7 +21,7 @@ def model_card(name, schema, about, spec=None, notes=""):
         _summary(about),
         notes.strip(),
         "## Inputs\n\n"
-        + _table(["input", "what is sent", "absent"], [_input(*item) for item in schema.inputs.items()]),
+        + _table(["input", "what is sent", "missing"], [_input(*item) for item in schema.inputs.items()]),
         "## Answers\n\n" + _table(["target", "answers"], [_answers(schema, name) for name in schema.targets]),
         _statuses(about),
         _metrics(about),
@@ -46,7 +46,7 @@ def _input(name, feature):
 
 WHAT = {
     Image: lambda f: f"a JPEG, PNG, GIF, BMP or WebP file; becomes {f.height} x {f.width}, {_colours(f)} ({f.fit})",
-    Audio: lambda f: f"a WAV file; becomes {f.seconds:g} s at {f.rate} Hz, mono",
+    Audio: lambda f: f"a WAV file; becomes {f.seconds:g} s at {f.sampling_rate} Hz, mono",
     Text: lambda f: f"text in UTF-8; the first {f.length} words of a vocabulary of {len(f.vocabulary):,}",
     Series: lambda f: f"numbers (steps, {f.channels}); the first {f.length} steps",
     Tabular: lambda f: "cells: " + ", ".join(f.columns),
@@ -82,7 +82,7 @@ def _metrics(about):
         for row in about["subsets"]
     ]
     return (
-        f"## Metrics\n\n{metrics}\n\nWith some of the modalities alone; the others were absent where they may be, "
+        f"## Metrics\n\n{metrics}\n\nWith some of the modalities alone; the others were missing where they may be, "
         f"and else shuffled among the rows:\n\n{_table(heads, rows)}"
     )
 
@@ -92,7 +92,7 @@ def _figure(value, digits):
 
 
 def _training(about, spec):
-    moved = [line for entry in about["origins"] for line in _origin(entry)]
+    moved = [line for entry in about["weight_history"] for line in _origin(entry)]
     lines = ["Weights it began with:\n\n" + "\n".join(moved)] if moved else []
     if spec is not None:
         lines.append(f"The specification (`mmkeras.ModelSpec`):\n\n```json\n{spec.to_json()}\n```")

@@ -41,7 +41,7 @@ def export_as(model, schema, directory, format):
     number's within 1e-4 of its deviation. In a spectrogram, bands 100 dB below a pure tone hold rounding alone; there
     both runtimes were seen to differ from Keras by up to 1.4 dB.
 
-    Every tower, fusion and head of mmkeras converts, with masks, lengths and absent inputs. Nothing else than the
+    Every tower, fusion and head of mmkeras converts, with masks, lengths and missing inputs. Nothing else than the
     runtime's own ops is used (no "select TensorFlow ops" of LiteRT). What it takes:
 
     - LiteRT: recurrent layers are unrolled, as their loops would need TensorFlow's ops. Each step of each layer costs
@@ -60,8 +60,8 @@ def export_as(model, schema, directory, format):
 
     Raises:
         InputError: an unknown format, a model that does not belong to the schema or is of mixed precision, a directory
-            that cannot be written or holds SavedModels, a package that is missing, an op that the format lacks, a model
-            that its runtime cannot load, answers that differ.
+            that cannot be written or holds SavedModels, a package that is missing, an op that the format does not have,
+            a model that its runtime cannot load, answers that differ.
     """
     if format not in FORMATS:
         raise unknown("format", format, ["saved_model", *FORMATS], where="export: ")
@@ -216,7 +216,7 @@ def _constants_stay_inside():
 
 
 def _teach_tf2onnx():
-    """Ops of TensorFlow that tf2onnx 1.17 lacks: erfc (of the exact GELU), and the parts of a Fourier transform."""
+    """Ops of TensorFlow that tf2onnx 1.17 missing: erfc (of the exact GELU), and the parts of a Fourier transform."""
     from tf2onnx import utils
     from tf2onnx.handler import tf_op
     from tf2onnx.onnx_opset.signal import RFFTOp
@@ -268,7 +268,7 @@ def _verify(kind, path, model, schema):
     for rows in (3, 1):
         received = _ask(kind, path, {name: value[:rows] for name, value in values.items()})
         for name, target in schema.targets.items():
-            answer, unit = expected[name][:rows], target.deviation if isinstance(target, Number) else 1.0
+            answer, unit = expected[name][:rows], target.std if isinstance(target, Number) else 1.0
             if name not in received or received[name].shape != answer.shape:
                 shapes = {name: value.shape for name, value in received.items()}
                 raise InputError(f"export: expected {name!r} {answer.shape} of {kind.title}, received {shapes}")
@@ -319,14 +319,14 @@ def _values(feature, rows, random):
         return np.where(np.arange(feature.length) < lengths[:, None], words, 0).astype("int32")
     if isinstance(feature, Tabular):
         there = random.integers(0, 2, (rows, len(feature.numeric)))
-        numbers = there * random.normal(feature.means, feature.deviations, there.shape)
+        numbers = there * random.normal(feature.means, feature.std, there.shape)
         codes = random.integers(0, [len(words) + 2 for words in feature.vocabularies], (rows, len(feature.categorical)))
         return np.concatenate([numbers, there, codes], axis=1).astype("float32")
     if feature.dtype == "uint8":
         return random.integers(0, 256, (rows, *feature.shape)).astype("uint8")
     values = random.uniform(-1, 1, (rows, *feature.shape))
-    if hasattr(feature, "deviations"):
-        values = values * feature.deviations + feature.means
+    if hasattr(feature, "std"):
+        values = values * feature.std + feature.means
     return values.astype("float32")
 
 

@@ -16,9 +16,9 @@ def made_up(feature):
         with tf.init_scope():  # a value, within a graph too
             return tf.io.encode_png(pixels).numpy()
     if isinstance(feature, Audio):
-        time = np.arange(feature.samples, dtype=np.float32) / feature.rate
+        time = np.arange(feature.samples, dtype=np.float32) / feature.sampling_rate
         with tf.init_scope():
-            return tf.audio.encode_wav(np.sin(2 * np.pi * 440 * time)[:, None] / 2, feature.rate).numpy()
+            return tf.audio.encode_wav(np.sin(2 * np.pi * 440 * time)[:, None] / 2, feature.sampling_rate).numpy()
     if isinstance(feature, Text):
         return " ".join(feature.vocabulary[: feature.length])
     if isinstance(feature, Series):

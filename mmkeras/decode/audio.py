@@ -47,7 +47,7 @@ def decode_audio(raw, feature, read=None):
     header = tf.strings.substr(raw, 0, 44)
     size = tf.io.decode_raw(tf.strings.substr(tf.strings.join([header, b"\0" * 44]), 40, 4), tf.int32)[0]
     usual = tf.strings.regex_full_match(header, USUAL) & (size > 0) & (size <= tf.strings.length(raw) - 44)
-    usual &= tf.strings.substr(header, 24, 4) == struct.pack("<I", feature.rate)
+    usual &= tf.strings.substr(header, 24, 4) == struct.pack("<I", feature.sampling_rate)
     return tf.cond(usual, lambda: _decode_usual(raw, size, feature), lambda: _decode_any(feature, read or wav)(raw))
 
 
@@ -66,7 +66,7 @@ def _decode_any(feature, read):
 
 def _decode(raw, feature, read):
     wave, rate = read(raw)
-    needed = tf.cast(feature.samples + 2 * ZERO_CROSSINGS, tf.int64) * tf.cast(rate, tf.int64) // feature.rate
+    needed = tf.cast(feature.samples + 2 * ZERO_CROSSINGS, tf.int64) * tf.cast(rate, tf.int64) // feature.sampling_rate
     needed += 2 * ZERO_CROSSINGS  # what the end of the window needs, of whichever rate
     if feature.trim is None and feature.fade is None:
         wave = wave[:needed]
@@ -75,7 +75,7 @@ def _decode(raw, feature, read):
         wave = _trim(wave, feature.trim)
     if feature.fade is not None:
         wave = _fade(wave, feature.fade * tf.cast(rate, tf.float32))
-    wave = resample(wave[:needed], rate, feature.rate, feature.samples)
+    wave = resample(wave[:needed], rate, feature.sampling_rate, feature.samples)
     wave = tf.debugging.check_numerics(wave, "expected samples of which sums are finite")
     wave = tf.clip_by_value(wave[: feature.samples], -1.0, 1.0)
     length = tf.size(wave)

@@ -20,25 +20,29 @@ dict of name -> `(batch, width)` instead: each head then answers from every vect
 from mmkeras.errors import InputError
 from mmkeras.fusion import attention, products, vectors
 from mmkeras.fusion.vectors import fusion_shares
-from mmkeras.registry import arguments, choose, registrar
+from mmkeras.registry import Catalogue, arguments, choose
 
 __all__ = ["FUSIONS", "fuse", "fusion_shares", "register"]
 
-FUSIONS = {
-    "concat": vectors.concat,
-    "multiply": products.multiply,
-    "weighted": vectors.weighted,
-    "gated": vectors.gated,
-    "film": vectors.film,
-    "late": vectors.late,
-    "attention": attention.attention,
-    "cross_attention": attention.cross_attention,
-    "bottleneck": attention.bottleneck,
-    "tensor": products.tensor,
-    "low_rank": products.low_rank,
-}
+FUSIONS = Catalogue(
+    "fusion",
+    {
+        "concat": vectors.concat,
+        "multiply": products.multiply,
+        "weighted": vectors.weighted,
+        "gated": vectors.gated,
+        "film": vectors.film,
+        "late": vectors.late,
+        "attention": attention.attention,
+        "cross_attention": attention.cross_attention,
+        "bottleneck": attention.bottleneck,
+        "tensor": products.tensor,
+        "low_rank": products.low_rank,
+    },
+    __name__,
+)
 
-register = registrar("fusion", FUSIONS)
+register = FUSIONS.register
 
 
 def fuse(tokens, choice, *, width, features=None):
@@ -56,7 +60,7 @@ def fuse(tokens, choice, *, width, features=None):
     Raises:
         InputError: an unknown fusion or option, an option out of its range, too few modalities.
     """
-    kind, build, options = choose("fusion", FUSIONS, choice, "")
+    kind, build, options = choose(FUSIONS, choice, "")
     given = {"width": width, "features": features or {}}
     fused = build(tokens, **arguments("fusion", kind, build, options, given, ""))
     for vector in fused.values() if isinstance(fused, dict) else [fused]:

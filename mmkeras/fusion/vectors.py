@@ -76,7 +76,8 @@ def gated(tokens, *, width, variant="sigmoid", depth=1, dropout=0.0):
       `s_i = t_i - mean(t)`, `t_i = tanh(V_i m + c_i)`. Of two modalities that is `image*exp(s) + text*exp(-s)`: what
       one gains the other loses. The tanh keeps exp within 0.13 and 7.4.
 
-    Worth it where the modality to trust changes from row to row: noise, absence, a question about one of them alone.
+    Worth it where the modality to trust changes from row to row: noise, a missing modality, a question about one of
+        them alone.
     Source: Arevalo et al., Gated Multimodal Units for Information Fusion, 2017.
 
     Args:
@@ -178,8 +179,8 @@ def late(tokens, *, width, depth=1, dropout=0.0):
     `h_i = relu(W_i m_i + b_i)` for each modality, with m_i the mean of its tokens that are there. Every head answers
     from each h_i, and its answers are averaged by learned shares, which `fusion_shares(model)` shows. It cannot
     learn interactions (a sum of two pictured digits), but where the modalities say the same thing of the same matter
-    it is hard to beat and least disturbed by one that is absent or wrong. Source: the fixed and trained combinations of
-    Kittler et al., On Combining Classifiers, 1998.
+    it is hard to beat and least disturbed by one that is missing or wrong. Source: the fixed and trained combinations
+    of Kittler et al., On Combining Classifiers, 1998.
 
     Args:
         tokens: dict of name -> `Tokens`.

@@ -31,7 +31,7 @@ from mmkeras.layers.mixing import LearnedTokens, WeightedMean
 from mmkeras.layers.sequences import encode, placed, recurrent
 from mmkeras.layers.spec_augment import SpecAugment
 from mmkeras.layers.tokens import (
-    AbsentToken,
+    MissingToken,
     Tokens,
     check_counts,
     check_switches,
@@ -43,7 +43,6 @@ from mmkeras.layers.tokens import (
 )
 
 __all__ = [
-    "AbsentToken",
     "Adversarial",
     "Alignment",
     "Contrastive",
@@ -52,6 +51,7 @@ __all__ = [
     "LearnedTokens",
     "LossWeight",
     "MeanSquared",
+    "MissingToken",
     "NumberTokens",
     "SharedPrivate",
     "SigLIP",

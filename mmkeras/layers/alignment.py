@@ -1,8 +1,8 @@
 """Losses that bring the vectors of several modalities into one space, as layers that pass the vectors on.
 
-Each is called as `layer(vectors, present)`: a list of `(batch, space)`, one for each modality, and a list of `(batch,)`
+Each is called as `layer(vectors, present)`: a list of `(batch, dim)`, one for each modality, and a list of `(batch,)`
 bool, whether the row has it. The loss joins the model's own, as `weight` times its mean over the rows that have what is
-compared; a row in which a modality is absent changes nothing there. Between more than two modalities it is the mean
+compared; a row in which a modality is missing changes nothing there. Between more than two modalities it is the mean
 over all pairs.
 """
 
@@ -33,7 +33,7 @@ class Alignment(keras.layers.Layer):
         self.weight = weight
 
     def call(self, vectors, present):
-        """Lists of `(batch, space)` and `(batch,)` bool -> the vectors as they are."""
+        """Lists of `(batch, dim)` and `(batch,)` bool -> the vectors as they are."""
         self.add_loss(self.weight * self.loss(vectors, [ops.cast(there, "float32") for there in present]))
         return vectors
 
@@ -278,7 +278,7 @@ class SharedPrivate(Alignment):
 class UnitLength(keras.layers.Layer):
     """Vectors `(batch, width)` at unit length, float32; zeros stay zeros.
 
-    Of zeros, which a tower gives for an absent modality, Keras' UnitNormalization has the gradient NaN on JAX.
+    Of zeros, which a tower gives for a missing modality, Keras' UnitNormalization has the gradient NaN on JAX.
     """
 
     def __init__(self, **kwargs):

@@ -9,7 +9,7 @@ class LossWeight(keras.layers.Layer):
 
     The answers `(batch, ...)` pass as they are. The model's loss is the sum over such targets of `exp(-s) L + s / 2`,
     with a learned s, the logarithm of the task's variance, which is 0 at first; of squared deviations half of L. The
-    loss itself, `mmkeras.heads.losses.WeightedLoss`, is made by `mk.compile_args`.
+    loss itself, `mmkeras.tasks.losses.WeightedLoss`, is made by `mk.compile_args`.
 
     A loaded compiled model goes on with the weights as they were learned; compile it anew to go on learning them.
     """

@@ -71,8 +71,8 @@ def check_tokens(tokens, name):
 
 
 @keras.saving.register_keras_serializable(package="mmkeras")
-class AbsentToken(keras.layers.Layer):
-    """Puts a learned absent token in the place of an absent modality.
+class MissingToken(keras.layers.Layer):
+    """Puts a learned missing token in the place of a missing modality.
 
     Called as `layer(values, mask, present)`, by position: values `(batch, tokens, width)`, mask `(batch, tokens)` bool
     or None, present `(batch,)` bool. Where present is False, the learned token `(width,)` is the row's first token,
@@ -81,7 +81,7 @@ class AbsentToken(keras.layers.Layer):
 
     Gives what a tower gives: values, or `[values, mask]`. Without a mask one token needs none; several get one.
 
-    In training a share of the rows is treated as absent although the modality is there (modality dropout, as ModDrop:
+    In training a share of the rows is treated as missing although the modality is there (modality dropout, as ModDrop:
     Neverova et al., 2015): the model learns to do without it.
 
     Args:
@@ -95,7 +95,7 @@ class AbsentToken(keras.layers.Layer):
     def __init__(self, rate=0.0, seed=None, **kwargs):
         super().__init__(**kwargs)
         if isinstance(rate, bool) or not isinstance(rate, Real) or not 0 <= rate < 1:
-            raise InputError(f"AbsentToken: expected rate to be from 0 to below 1, received {rate!r}")
+            raise InputError(f"MissingToken: expected rate to be from 0 to below 1, received {rate!r}")
         self.rate, self.seed = float(rate), seed
         self.seed_generator = keras.random.SeedGenerator(seed) if rate else None
         self.supports_masking = True  # Keras' implicit masks may come in; `compute_mask` lets none out

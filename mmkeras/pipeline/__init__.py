@@ -47,7 +47,7 @@ def batches(
     class_weight=None,
     group_by=None,
     mix=None,
-    worker=None,
+    shard=None,
     seed=0,
 ):
     """A tf.data pipeline of batches for `fit`, `evaluate` and `predict`.
@@ -65,22 +65,23 @@ def batches(
             that every class weighs alike and the mean is 1. `Labels` and `Number` are left as they are by "balanced"
             and refused in the dict.
         group_by: name of an input with `shared=True`: batches of rows that share its values, each of which stands in a
-            batch once, for the model of `mk.grouped`. Its rows come in a random order of the values in training.
+            batch once, for the model of `mk.deduplicated_model`. Its rows come in a random order of the values in
+            training.
         mix: in training only, dict of one column of the table -> {value: share}, as `{"source": {"digits": 1,
             "questions": 3}}` for records of `mk.combine`: each batch, the last one too, holds `batch_size` rows, of
             each value in these proportions (in whole rows, by the largest remainder). The rows of each value come in a
             random order of their own, which begins again, anew, when they run out; an epoch ends when every row has
             been seen at least once. Keras divides a loss by all rows of the batch: a target that only some sources have
             weighs as much as these have shares.
-        worker: with `Shards`, (number of this worker from 0, number of workers): it reads its share of the files.
+        shard: with `Shards`, (number of this worker from 0, number of workers): it reads its share of the files.
         seed: of shuffling and augmentation; the same seed gives the same batches.
 
     Returns:
         `tf.data.Dataset` of `(inputs, target)`: inputs a dict of name -> `(batch, ...)` as `schema.model_inputs` says
-        (zeros where an optional input is absent); the target one tensor, or a dict if the schema has several. If a
+        (zeros where an optional input is missing); the target one tensor, or a dict if the schema has several. If a
         target is optional or class weights are asked for, of `(inputs, target, weights)`: weights like the target,
-        `(batch,)` float32 for every one, 0 where it is absent. With `group_by` inputs are a tuple in the order of
-        `schema.grouped_inputs`. Its cardinality is known.
+        `(batch,)` float32 for every one, 0 where it is missing. With `group_by` inputs are a tuple in the order of
+        `schema.deduplicated_inputs`. Its cardinality is known.
 
     Raises:
         InputError: a file that cannot be decoded or a label that is no class, with table, row and column; augmentation
@@ -104,10 +105,10 @@ def batches(
     if isinstance(records, Shards):
         if group_by is not None:
             raise InputError("batches: group_by needs Records: a shard holds every row with values of its own")
-        data = serialised(records, batch_size, training, worker, seed)
+        data = serialised(records, batch_size, training, shard, seed)
         return _batched(data, parser(records, training, targets, class_weight), records.schema, augment, seed)
-    if worker is not None:
-        raise InputError("batches: expected worker with Shards only; take a share of Records by records.take(...)")
+    if shard is not None:
+        raise InputError("batches: expected shard with Shards only; take a share of Records by records.take(...)")
     records = readable(records, targets)
     if training and not len(records):
         raise InputError(f"batches: expected at least one row of {records.name} to train on, received none")

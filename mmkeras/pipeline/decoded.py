@@ -26,7 +26,7 @@ class Column:
 
     Attributes:
         values: `(distinct, ...)`, tf.Tensor in main memory whatever the model runs on, or np.memmap. Of an optional
-            input the last one is all zeros and stands for an absent value. Recordings are int16 where that is exact.
+            input the last one is all zeros and stands for a missing value. Recordings are int16 where that is exact.
         index: `(rows,)`.
         length: `(distinct,)` int32, or None: how many samples, steps or frames of each value are not padding.
     """

@@ -33,7 +33,7 @@ def gatherer(records, training, group_by=None):
             given[name] = decoded[name].gather(numbers)
             if name in length:
                 given[f"{name}_length"] = tf.gather(length[name], numbers)
-        order = records.schema.model_inputs if group_by is None else records.schema.grouped_inputs(group_by)
+        order = records.schema.model_inputs if group_by is None else records.schema.deduplicated_inputs(group_by)
         return finish(given, records.schema, order, draw if training else None)
 
     return gather

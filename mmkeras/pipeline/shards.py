@@ -249,17 +249,17 @@ def read_shards(folder, *, check=False):
     return Shards(schema, str(folder), index["files"], index["counts"])
 
 
-def serialised(shards, batch_size, training, worker, seed):
+def serialised(shards, batch_size, training, shard, seed):
     """Batches of serialised rows: `(batch,)` string.
 
     Args:
         shards: `Shards`.
         batch_size: rows in a batch.
         training: shuffle: the files, and the rows of several files read by turns.
-        worker: (number of this worker from 0, number of workers): it reads its share of the files; None: all.
+        shard: (number of this worker from 0, number of workers): it reads its share of the files; None: all.
         seed: of shuffling.
     """
-    names = list(shards.files)[slice(*_share(shards, worker))]
+    names = list(shards.files)[slice(*_share(shards, shard))]
     rows = sum(shards.files[name]["rows"] for name in names)
     files = tf.data.Dataset.from_tensor_slices([os.path.join(shards.folder, name) for name in names])
     if training:
@@ -272,14 +272,14 @@ def serialised(shards, batch_size, training, worker, seed):
     return data.batch(batch_size).apply(tf.data.experimental.assert_cardinality(-(-rows // batch_size)))
 
 
-def _share(shards, worker):
-    if worker is None:
+def _share(shards, shard):
+    if shard is None:
         return None, None, 1
-    number, count = worker
+    number, count = shard
     if not 0 <= number < count <= len(shards.files):
         raise InputError(
-            f"batches: expected worker to be (number, workers), number from 0, at most {len(shards.files)} workers for "
-            f"as many shards, received {worker!r}"
+            f"batches: expected shard to be (number, workers), number from 0, at most {len(shards.files)} workers for "
+            f"as many shards, received {shard!r}"
         )
     return number, None, count
 

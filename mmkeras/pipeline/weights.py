@@ -13,7 +13,7 @@ def labels(records):
     """Every target of `readable(records, targets=True)` as numbers: dict of name -> array.
 
     `(rows,)` int32 class numbers for `Category`, `(rows, classes)` float32 ones and zeros for `Labels`, `(rows,)`
-    float32 in the unit for `Number`; where an optional target is absent a valid value, to which `row_weights` gives 0.
+    float32 in the unit for `Number`; where an optional target is missing a valid value, to which `row_weights` gives 0.
     """
     return {name: target.encode(records.values(name))[0] for name, target in records.schema.targets.items()}
 

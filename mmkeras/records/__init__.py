@@ -26,7 +26,7 @@ class Records:
         frame: DataFrame with the table's own columns; its index is the row's number in the table, from 0; of several
             tables (`combine`) it is the pair of the table's name and that number.
         name: the table's name in messages.
-        on_bad: "raise", "drop" or "absent": what is done about a bad cell, here and when files are decoded.
+        on_bad: "raise", "drop" or "missing": what is done about a bad cell, here and when files are decoded.
         bad_limit: largest share of rows that may hold bad cells.
         memory: GiB of decoded values that are kept in main memory, in the whole process; the rest lies in `cache`.
         cache: folder for temporary files; None: the system's.
@@ -165,7 +165,7 @@ class Records:
 
 
 def read(
-    source, schema, *, targets=True, lacks=(), on_bad="raise", bad_limit=0.1, check="paths", memory=4.0, cache=None
+    source, schema, *, targets=True, missing=(), on_bad="raise", bad_limit=0.1, check="paths", memory=4.0, cache=None
 ):
     """Read and check a table of samples.
 
@@ -175,12 +175,12 @@ def read(
             the working directory), absolute, or URLs of any scheme that `tf.io.gfile` reads.
         schema: `Schema`, fitted or not.
         targets: False for a table without the targets' columns, to predict on.
-        lacks: names of the inputs and targets, all with `optional=True`, that this table has no columns for: absent in
-            every row. A column that is missing otherwise is an error.
+        missing: names of the inputs and targets, all with `optional=True`, that this table has no columns for: missing
+            in every row. A column that is missing otherwise is an error.
         on_bad: what is done about a bad cell (empty, no such file, a file that cannot be decoded, a label that is no
-            class), now or when files are decoded. "raise": an error. "drop": its row is left out. "absent": an optional
-            input or target counts as absent, the row of any other is left out. The latter two warn, and every such
-            cell stands in `records.ledger`.
+            class), now or when files are decoded. "raise": an error. "drop": its row is left out. "missing": an
+            optional input or target counts as missing, the row of any other is left out. The latter two warn, and every
+            such cell stands in `records.ledger`.
         bad_limit: largest share of the rows that may hold bad cells, 0 to 1; beyond it, an error after all.
         check: "paths": whether the files are there; "decode": also whether they can be decoded, which takes a pass over
             all of them, with a progress bar.
@@ -192,7 +192,7 @@ def read(
 
     Raises:
         InputError: with table, row and column: no such column, an empty cell, a file that is not there; a name in
-            `lacks` that is no part of the schema, has to be there, or has a column in the table.
+            `missing` that is no part of the schema, has to be there, or has a column in the table.
 
     >>> import pandas as pd
     >>> from mmkeras.schema import Category, Text
@@ -210,8 +210,8 @@ def read(
             raise InputError(f"read: expected {option} to be from 0 to {most}, received {value!r}")
     frame, name, folder = load(source)
     wanted = schema.parts if targets else schema.inputs
-    empty = _lacking(schema, frame, lacks, name)
-    columns = list(dict.fromkeys(column for part in wanted if part not in lacks for column in schema.columns(part)))
+    empty = _lacking(schema, frame, missing, name)
+    columns = list(dict.fromkeys(column for part in wanted if part not in missing for column in schema.columns(part)))
     for column in columns:
         if column not in frame.columns:
             raise unknown("column", column, frame.columns, where=f"{name}: ")
@@ -225,19 +225,19 @@ def read(
     return records
 
 
-def _lacking(schema, frame, lacks, name):
-    """The columns of the parts that the table lacks."""
-    if isinstance(lacks, str) or not isinstance(lacks, Collection):
-        raise InputError(f"read: expected lacks to be a list of names, received {lacks!r}")
-    for part in lacks:
+def _lacking(schema, frame, missing, name):
+    """The columns of the parts that the table does not have."""
+    if isinstance(missing, str) or not isinstance(missing, Collection):
+        raise InputError(f"read: expected missing to be a list of names, received {missing!r}")
+    for part in missing:
         if part not in schema.parts:
-            raise unknown("input or target", part, schema.parts, where="read: lacks: ")
+            raise unknown("input or target", part, schema.parts, where="read: missing: ")
         if not schema.parts[part].optional:
-            raise InputError(f"read: lacks: expected inputs and targets with optional=True, received {part!r}")
+            raise InputError(f"read: missing: expected inputs and targets with optional=True, received {part!r}")
         for column in schema.columns(part):
             if column in frame.columns:
-                raise InputError(f"read: lacks: {part!r}: expected {name} to be without the column {column!r}")
-    return [column for part in lacks for column in schema.columns(part)]
+                raise InputError(f"read: missing: {part!r}: expected {name} to be without the column {column!r}")
+    return [column for part in missing for column in schema.columns(part)]
 
 
 STEPS_MEMORY = 2**26  # bytes of decoded series that a schema is fitted on, of at most 1,000 files

@@ -95,7 +95,7 @@ def undecodable(records, name):
 
 
 def unreadable(records, name, distinct, number, status):
-    """`Bad` for each of the rows whose value was not decoded, and is not merely absent.
+    """`Bad` for each of the rows whose value was not decoded, and is not merely missing.
 
     Args:
         records: `Records`.

@@ -15,9 +15,9 @@ ALIKE = ("on_bad", "bad_limit", "memory", "cache")  # options of `read` that all
 def combine(records, column="source"):
     """The rows of several tables that were read with one schema, one table below the other.
 
-    A table that has no columns for some of the schema's optional inputs and targets is read with `lacks`: so tasks that
-    need only some of the modalities stand in one table. What the schema still has to learn it learns from the training
-    rows of all tables.
+    A table that has no columns for some of the schema's optional inputs and targets is read with `missing`: so tasks
+    that need only some of the modalities stand in one table. What the schema still has to learn it learns from the
+    training rows of all tables.
 
     Args:
         records: dict of name -> `Records`; the names stand in messages, as `digits row 17`.
@@ -36,7 +36,7 @@ def combine(records, column="source"):
     >>> from mmkeras.schema import Category, Schema, Text
     >>> schema = Schema({"review": Text(8, optional=True)}, {"liked": Category(["no", "yes"])})
     >>> good = read(pd.DataFrame({"review": ["fine", "bad"], "liked": ["yes", "no"]}), schema)
-    >>> bare = read(pd.DataFrame({"liked": ["no"]}), schema, lacks=["review"])
+    >>> bare = read(pd.DataFrame({"liked": ["no"]}), schema, missing=["review"])
     >>> records = combine({"reviews": good, "votes": bare})
     >>> records.frame["source"].tolist(), records.where(2, "liked")
     (['reviews', 'reviews', 'votes'], "votes row 0: 'liked'")

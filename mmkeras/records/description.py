@@ -26,7 +26,7 @@ class Description:
     Attributes:
         name: the table's name.
         schema: the `Schema`.
-        overview: DataFrame with a row for each input and target: kind, column, rows, absent (empty cells), distinct
+        overview: DataFrame with a row for each input and target: kind, column, rows, missing (empty cells), distinct
             values, and of them how many were looked at.
         tables: dict of input or target -> DataFrame. A category: label, rows, share, most frequent first. Text: a row
             for each text: words and, with a fitted schema, how many of them are outside its vocabulary. Image: a row
@@ -50,7 +50,7 @@ class Description:
             part, row = self.schema.parts[name], self.overview.loc[name]
             said = _KINDS[row.kind][1](part, table, row)
             if part.optional:
-                said.append(f"optional: absent in {row.absent / max(rows, 1):.1%} of the rows")
+                said.append(f"optional: missing in {row.missing / max(rows, 1):.1%} of the rows")
             lines += ["", *(f"{'' if number else name:{width}}  {line}" for number, line in enumerate(said))]
         return "\n".join(line.rstrip() for line in lines)
 
@@ -115,7 +115,7 @@ def describe(records, *, limit=1000):
             distinct = len(distinct)
         column = columns[0] + f", ... ({len(columns)})" * (len(columns) > 1)
         overview[name] = (kind, column, len(values), len(values) - len(present), distinct, looked_at)
-    columns = ["kind", "column", "rows", "absent", "distinct", "looked_at"]
+    columns = ["kind", "column", "rows", "missing", "distinct", "looked_at"]
     overview = pd.DataFrame.from_dict(overview, orient="index", columns=columns)
     return Description(records.name, records.schema, overview, tables)
 

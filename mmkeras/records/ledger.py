@@ -11,7 +11,7 @@ import pandas as pd
 from mmkeras.errors import InputError
 from mmkeras.schema import Tabular
 
-ACTIONS = ("raise", "drop", "absent")
+ACTIONS = ("raise", "drop", "missing")
 
 
 class Bad(NamedTuple):
@@ -53,7 +53,7 @@ def settle(records, bad):
         bad: list of `Bad`.
 
     Returns:
-        The records without the rows of these cells, or, with `on_bad="absent"`, with empty cells in optional parts.
+        The records without the rows of these cells, or, with `on_bad="missing"`, with empty cells in optional parts.
 
     Raises:
         InputError: names the first one with `on_bad="raise"`, or if more of the rows are bad than `bad_limit` allows.
@@ -71,7 +71,7 @@ def settle(records, bad):
             f"{records.name}: {len(rows)} of {len(records)} rows are bad, more than bad_limit={records.bad_limit} "
             f"allows; the first: {first}"
         )
-    holes = [records.on_bad == "absent" and _may_be_empty(records, cell) for cell in bad]
+    holes = [records.on_bad == "missing" and _may_be_empty(records, cell) for cell in bad]
     records = _with_holes(records, [cell for cell, hole in zip(bad, holes, strict=True) if hole])
     return _without_rows(records, [cell for cell, hole in zip(bad, holes, strict=True) if not hole])
 
@@ -90,7 +90,7 @@ def _with_holes(records, bad):
         for column in records.schema.columns(cell.name) if cell.column is None else [cell.column]:
             frame.iat[cell.position, frame.columns.get_loc(column)] = ""
     warnings.warn(
-        f"{records.name}: {len(bad)} values count as absent ({_summary(bad)}); see records.ledger", stacklevel=5
+        f"{records.name}: {len(bad)} values count as missing ({_summary(bad)}); see records.ledger", stacklevel=5
     )
     return replace(records, frame=frame)
 

@@ -56,16 +56,16 @@ def load(source):
 
 
 def cells(column):
-    """A column of any type as str; absent values are ""."""
+    """A column of any type as str; missing values are ""."""
     if isinstance(column.dtype, pd.StringDtype):
         return column.fillna("")
-    absent = column.isna().to_numpy()
+    missing = column.isna().to_numpy()
     values = column.to_numpy(dtype=object)
-    if absent.any():
-        values = np.where(absent, "", values)
+    if missing.any():
+        values = np.where(missing, "", values)
     if pd.api.types.infer_dtype(values, skipna=False) != "string":
         # whole numbers that a hole has turned into floats are whole numbers
-        whole = pd.api.types.is_float_dtype(column) and all(map(float.is_integer, column[~absent].astype(float)))
+        whole = pd.api.types.is_float_dtype(column) and all(map(float.is_integer, column[~missing].astype(float)))
         values = np.array([_text(cell, whole) for cell in values], dtype=object)
     return pd.Series(values, column.index, dtype=object, name=column.name)
 
@@ -126,7 +126,7 @@ def _read_delimited(file, name, delimiters):
     # the one that makes the most columns; csv.Sniffer takes a single comma before any number of semicolons
     delimiter, header = max(headers.items(), key=lambda item: len(item[1]))
     _check_distinct(header, name)
-    # every cell is a str, and only an empty one is absent: "none", "NA" and "007" are labels like any other
+    # every cell is a str, and only an empty one is missing: "none", "NA" and "007" are labels like any other
     # bytes that are no UTF-8 are kept as they are, for the checks to name their row
     text = {"encoding": "utf-8-sig", "encoding_errors": "surrogateescape"}
     frame = pd.read_csv(file, sep=delimiter, dtype=object, keep_default_na=False, **text)

@@ -14,12 +14,12 @@ from mmkeras.pipeline import readable
 from mmkeras.records import Records, read
 from mmkeras.retrieval import figures, measures
 from mmkeras.retrieval.items import Items, embed, find_items, shares
-from mmkeras.retrieval.matching import mismatched
+from mmkeras.retrieval.matching import negative_pairs
 from mmkeras.retrieval.neighbours import NEIGHBOURS
 from mmkeras.retrieval.space_map import draw_map
 from mmkeras.schema import Schema
 
-__all__ = ["Retrieval", "mismatched", "retrieve"]
+__all__ = ["Retrieval", "negative_pairs", "retrieve"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -27,12 +27,12 @@ class Retrieval:
     """Records in a shared space, ready to be searched.
 
     An item is a distinct value of an input: a picture, a sentence. However many rows have it, it is embedded once and
-    found once. Its row is the first that has it; rows in which an optional input is absent have no item of it.
+    found once. Its row is the first that has it; rows in which an optional input is missing have no item of it.
 
     Attributes:
         records: `Records`, the rows that can be read.
         items: dict of input name -> `Items`: which item each row has, and the first row of each item.
-        vectors: dict of input name -> `(items, space)` float32, of unit length.
+        vectors: dict of input name -> `(items, dim)` float32, of unit length.
         encoders: dict of input name -> `keras.Model`.
     """
 
@@ -232,7 +232,7 @@ def retrieve(model, records, inputs=None, *, batch_size=256, neighbours="exact")
 
     Args:
         model: `keras.Model` of `mk.build(..., align=...)`; or a dict of input name -> `keras.Model`, encoders of one's
-            own of that input (`<name>` and, if it is padded, `<name>_length`) that give `(batch, space)`.
+            own of that input (`<name>` and, if it is padded, `<name>_length`) that give `(batch, dim)`.
         records: `Records` with a fitted schema.
         inputs: list of the inputs wanted; None: all that the model has.
         batch_size: values at a time.

@@ -120,7 +120,7 @@ def _drawable(items, wanted):
     values = np.stack([np.asarray(column.values[number]) for number in numbers])
     if isinstance(feature, Audio):
         waves = values / 2.0**15 if values.dtype == np.int16 else values
-        values, lengths = _spectrograms(waves[:, : feature.samples], column.length[numbers], feature.rate)
+        values, lengths = _spectrograms(waves[:, : feature.samples], column.length[numbers], feature.sampling_rate)
     elif column.length is None:
         return dict(zip(wanted, values, strict=True))
     else:

@@ -14,7 +14,7 @@ from mmkeras.pipeline.gather import gatherer
 from mmkeras.records import Records
 from mmkeras.records.manifest import cells
 from mmkeras.schema import Labels
-from mmkeras.targets import natural
+from mmkeras.targets.base import natural
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ class Items:
     Attributes:
         records: `Records` all of whose rows are readable.
         name: of the input.
-        of_row: `(rows,)` int, which item each row has, -1 where the input is absent.
+        of_row: `(rows,)` int, which item each row has, -1 where the input is missing.
         first: `(items,)` int, position of the first row of each item.
     """
 
@@ -60,7 +60,7 @@ class Items:
                 raise InputError(f"{where}expected rows of {self.records.name}, received {row!r}")
         items = self.of_row[[index.get_loc(row) for row in rows]]
         if (items < 0).any():
-            raise InputError(f"{where}row {rows[int(np.argmin(items))]!r}: {self.name!r} is absent")
+            raise InputError(f"{where}row {rows[int(np.argmin(items))]!r}: {self.name!r} is missing")
         return items
 
 
@@ -75,7 +75,7 @@ def find_items(records, name):
 
 
 def embed(items, encoder, batch_size):
-    """The vectors of items, `(items, space)` float32 of unit length.
+    """The vectors of items, `(items, dim)` float32 of unit length.
 
     Args:
         items: `Items`.
@@ -107,7 +107,7 @@ def embed(items, encoder, batch_size):
     vectors = np.asarray(encoder.predict(rows.map(plain(batch)).prefetch(2), verbose=0), np.float32)
     if vectors.ndim != 2:
         raise InputError(
-            f"{where}expected vectors (batch, space), received (batch, {', '.join(map(str, vectors.shape[1:]))})"
+            f"{where}expected vectors (batch, dim), received (batch, {', '.join(map(str, vectors.shape[1:]))})"
         )
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     bad = np.flatnonzero(~np.isfinite(length) | (length == 0))

@@ -16,7 +16,7 @@ from mmkeras.schema import Category, Labels, Schema
 DRAWS = 20  # times that a partner is drawn before all rows are gone through
 
 
-def mismatched(records, name, target="match", *, differing=None, copies=1, seed=0):
+def negative_pairs(records, name, target="match", *, differing=None, copies=1, seed=0):
     """Rows that match and rows that do not, to learn which is which (as image-text matching in ALBEF: Li et al., 2021).
 
     Every row stands as it is, with "yes" in the column of a new target, and `copies` times with "no" and the value of
@@ -26,7 +26,7 @@ def mismatched(records, name, target="match", *, differing=None, copies=1, seed=
 
     Args:
         records: `Records`, its schema fitted or not.
-        name: of the input that is exchanged. Rows in which it is absent are left out.
+        name: of the input that is exchanged. Rows in which it is missing are left out.
         target: name of the new target and its column.
         differing: name of a target or column of which the other row must have another value (of `Labels`, none in
             common), for where rows match that do not stand together (any recording of a seven belongs to any picture of
@@ -36,7 +36,7 @@ def mismatched(records, name, target="match", *, differing=None, copies=1, seed=
 
     Returns:
         `Records`, the rows of "yes" before those of "no". The schema has the inputs and the one target
-        `Category(classes=["no", "yes"])`. The index of the frame is a pair, the table's name (with ", mismatched"
+        `Category(classes=["no", "yes"])`. The index of the frame is a pair, the table's name (with ", negative_pairs"
         behind it for "no") and the row's number there, and so is the "row" of the ledger, which begins as that of the
         records.
 
@@ -47,11 +47,11 @@ def mismatched(records, name, target="match", *, differing=None, copies=1, seed=
     >>> from mmkeras.records import read
     >>> from mmkeras.schema import Text
     >>> table = pd.DataFrame({"de": ["rot", "blau"], "en": ["red", "blue"]})
-    >>> mismatched(read(table, Schema({"de": Text(1), "en": Text(1)}, {})), "en").frame
+    >>> negative_pairs(read(table, Schema({"de": Text(1), "en": Text(1)}, {})), "en").frame
                                de    en match
     DataFrame             0   rot   red   yes
                           1  blau  blue   yes
-    DataFrame, mismatched 0   rot  blue    no
+    DataFrame, negative_pairs 0   rot  blue    no
                           1  blau   red    no
     """
     _check(records, name, target, copies, seed)
@@ -64,7 +64,7 @@ def mismatched(records, name, target="match", *, differing=None, copies=1, seed=
     parts, random = [_named(frame, records.name, "").assign(**{target: "yes"})], np.random.default_rng(seed)
     for copy in range(copies):
         partner = _partners(records, name, value, beside, kinds, random)
-        wrong = _named(frame, records.name, ", mismatched" + (f" {copy + 1}" if copies > 1 else ""))
+        wrong = _named(frame, records.name, ", negative_pairs" + (f" {copy + 1}" if copies > 1 else ""))
         wrong[columns] = frame[columns].to_numpy()[partner]
         parts.append(wrong.assign(**{target: "no"}))
     ledger = Ledger()
@@ -76,18 +76,20 @@ def mismatched(records, name, target="match", *, differing=None, copies=1, seed=
 
 def _check(records, name, target, copies, seed):
     if not isinstance(records, Records):
-        raise InputError(f"mismatched: expected Records (from mk.read), received {type(records).__name__}")
+        raise InputError(f"negative_pairs: expected Records (from mk.read), received {type(records).__name__}")
     if name not in records.schema.inputs:
-        raise unknown("input", name, records.schema.inputs, where="mismatched: ")
+        raise unknown("input", name, records.schema.inputs, where="negative_pairs: ")
     if len(records.schema.inputs) < 2:
-        raise InputError(f"mismatched: expected at least two inputs, received {name!r} alone")
+        raise InputError(f"negative_pairs: expected at least two inputs, received {name!r} alone")
     if target in records.frame.columns:
         raise InputError(
-            f"mismatched: {records.name} has a column {target!r} already; expected another name for target"
+            f"negative_pairs: {records.name} has a column {target!r} already; expected another name for target"
         )
     for option, number, least in (("copies", copies, 1), ("seed", seed, 0)):
         if isinstance(number, bool) or not isinstance(number, Integral) or number < least:
-            raise InputError(f"mismatched: expected {option} to be a whole number from {least} on, received {number!r}")
+            raise InputError(
+                f"negative_pairs: expected {option} to be a whole number from {least} on, received {number!r}"
+            )
 
 
 def _numbers(frame):
@@ -99,8 +101,8 @@ def _kinds(records, differing):
     """`(rows, values)` sparse, 1 where a row has a value of a target or column; every row has one."""
     target = records.schema.targets.get(differing)
     if isinstance(target, Labels) and not target.fitted:
-        records.schema.require_fitted(f"mismatched: differing={differing!r}")
-    kinds = values_of(records, differing, "mismatched: differing: ")[0]
+        records.schema.require_fitted(f"negative_pairs: differing={differing!r}")
+    kinds = values_of(records, differing, "negative_pairs: differing: ")[0]
     empty = np.flatnonzero(kinds.sum(axis=1) == 0)
     if len(empty):
         column = differing if target is None else records.schema.column(differing)

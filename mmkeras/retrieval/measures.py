@@ -11,7 +11,7 @@ def per_query(queries, items, asked, given, ks, *, own=False):
     """The scores of every query for which an item is right.
 
     Args:
-        queries, items: `(queries, space)` and `(items, space)` float32, of unit length.
+        queries, items: `(queries, space)` and `(items, dim)` float32, of unit length.
         asked, given: `(queries, values)` and `(items, values)` sparse; an item is right where both have a value.
         ks: list of int.
         own: whether queries and items are the same; each leaves itself out then.

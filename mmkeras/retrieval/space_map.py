@@ -22,7 +22,7 @@ def draw_map(items, places, vectors, color, method, seed):
     Args:
         items: dict of input name -> `Items`.
         places: dict of input name -> `(n,)` int, which items are drawn.
-        vectors: dict of input name -> `(n, space)`, their vectors.
+        vectors: dict of input name -> `(n, dim)`, their vectors.
         color, method, seed: as there.
 
     Returns:

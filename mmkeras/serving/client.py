@@ -38,7 +38,7 @@ class Client:
 
     Values, by what the input is:
 
-    - any: None, NaN or "" is an absent one; `bytes` are sent as they are; of a `pathlib.Path` the file is sent.
+    - any: None, NaN or "" is a missing one; `bytes` are sent as they are; of a `pathlib.Path` the file is sent.
     - picture: also a PIL image or a uint8 array `(height, width)` or `(height, width, 1 | 3 | 4)`, both sent as PNG;
       a PIL image is turned as its EXIF orientation says.
     - recording: also `(rate, samples)`, an array `(samples,)` or `(samples, channels)` of float in [-1, 1] or int16;

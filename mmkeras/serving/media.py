@@ -18,7 +18,7 @@ _ORIENTATION = 0x0112  # EXIF's number of the tag
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 
 
-def absent(value):
+def missing(value):
     """Whether a value stands for nothing: None, NaN, pandas' NA or NaT."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
@@ -43,12 +43,12 @@ def as_sent(value, kind=None, rotate=False):
         rotate: whether a JPEG is turned upright.
 
     Returns:
-        str for a text, else bytes; "" for an absent value.
+        str for a text, else bytes; "" for a missing value.
 
     Raises:
         InputError: a value of another type, a file that cannot be read, a missing package.
     """
-    if absent(value):
+    if missing(value):
         return ""
     if isinstance(value, str) and (kind in (None, "Text") or not value):
         return as_text(value)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mmkeras.errors import InputError, unknown
-from mmkeras.serving.media import absent, as_sent, as_text
+from mmkeras.serving.media import as_sent, as_text, missing
 
 KINDS = ("Image", "Audio", "Text", "Series", "Tabular", "Video")
 
@@ -81,7 +81,7 @@ def as_columns(values, inputs, schema):
     if missing and (table or strict):
         raise InputError(
             f"missing {', '.join(map(repr, missing))}; expected {', '.join(sorted(inputs))}; received "
-            f"{', '.join(map(str, table)) or 'nothing'} (None stands for an absent value)"
+            f"{', '.join(map(str, table)) or 'nothing'} (None stands for a missing value)"
         )
     return columns
 
@@ -129,9 +129,9 @@ def _as_table(values):
 
 def _frame_column(column):
     values = column.tolist()
-    floats = [value for value in values if not absent(value)]
+    floats = [value for value in values if not missing(value)]
     if column.dtype.kind == "f" and all(map(float.is_integer, floats)):  # a hole turns whole numbers into floats
-        return [None if absent(value) else int(value) for value in values]
+        return [None if missing(value) else int(value) for value in values]
     return values
 
 
@@ -202,7 +202,7 @@ def _cells(name, values, rows, part, shape):
     names = _table_columns(name, {name: part}) if part else None
 
     def row_of(value):
-        if absent(value):
+        if missing(value):
             return [""] * (shape[1] or 1)
         if isinstance(value, Mapping) and names:
             wrong = [column for column in value if column not in names]
@@ -217,7 +217,7 @@ def _cells(name, values, rows, part, shape):
 
 
 def _cell(cell):
-    if absent(cell):
+    if missing(cell):
         return ""
     if isinstance(cell, bytes):
         return cell
@@ -239,7 +239,7 @@ def _padded(name, values, rows, part, shape, dtype):
 
 
 def _trace(value, channels, longest, dtype):
-    if absent(value) or (isinstance(value, str) and not value):
+    if missing(value) or (isinstance(value, str) and not value):
         return np.zeros((0, channels or 1), dtype)
     if isinstance(value, str | os.PathLike):
         value = _load(Path(value))

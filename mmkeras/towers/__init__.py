@@ -26,38 +26,42 @@ from keras import ops
 
 from mmkeras.errors import InputError
 from mmkeras.layers import Tokens, hide_padding
-from mmkeras.registry import arguments, choose, registrar
+from mmkeras.registry import Catalogue, arguments, choose
 from mmkeras.schema import Audio, Image, Series, Tabular, Text, Video
 from mmkeras.towers import audio, image, sequence, tabular, text, video
 from mmkeras.towers.pretrained import from_model
 
 __all__ = ["DEFAULTS", "TOWERS", "from_model", "reads", "register", "require_reads", "tower"]
 
-TOWERS = {
-    "conv": image.conv,
-    "residual": image.residual,
-    "mobile": image.mobile,
-    "vit": image.vit,
-    "bag": text.bag,
-    "lstm": sequence.lstm,
-    "gru": sequence.gru,
-    "conv1d": sequence.conv1d,
-    "transformer": sequence.transformer,
-    "spectrogram": audio.spectrogram,
-    "spectrogram_lstm": audio.spectrogram_lstm,
-    "spectrogram_transformer": audio.spectrogram_transformer,
-    "waveform": audio.waveform,
-    "mlp": tabular.mlp,
-    "feature_tokens": tabular.feature_tokens,
-    "frames": video.frames,
-}
+TOWERS = Catalogue(
+    "tower",
+    {
+        "conv": image.conv,
+        "residual": image.residual,
+        "mobile": image.mobile,
+        "vit": image.vit,
+        "bag": text.bag,
+        "lstm": sequence.lstm,
+        "gru": sequence.gru,
+        "conv1d": sequence.conv1d,
+        "transformer": sequence.transformer,
+        "spectrogram": audio.spectrogram,
+        "spectrogram_lstm": audio.spectrogram_lstm,
+        "spectrogram_transformer": audio.spectrogram_transformer,
+        "waveform": audio.waveform,
+        "mlp": tabular.mlp,
+        "feature_tokens": tabular.feature_tokens,
+        "frames": video.frames,
+    },
+    __name__,
+)
 # By benchmarks/RESULTS.md: "conv" is within a point of "residual" on digits, two points below it on photographs, at
 # two fifths of its cost; "conv1d" is the best on long texts, where "lstm" is far behind, and level with the best on
 # traces; "spectrogram" is level with the best. As the question's tower (validation rows of keypad and qa.csv, one seed)
 # "conv1d" comes to the same as "lstm", .982 and .985 against .983 and .983, at about four fifths of the model's cost.
 DEFAULTS = {Image: "conv", Text: "conv1d", Audio: "spectrogram", Series: "conv1d", Tabular: "mlp", Video: "frames"}
 
-register = registrar("tower", TOWERS)
+register = TOWERS.register
 
 
 def reads(part):
@@ -105,7 +109,7 @@ def tower(feature, choice, *, width, name):
         InputError: an unknown tower or option, an input that the tower cannot read.
     """
     where = f"{name!r}: "
-    kind, build, options = choose("tower", TOWERS, choice or DEFAULTS[type(feature)], where)
+    kind, build, options = choose(TOWERS, choice or DEFAULTS[type(feature)], where)
     width = check_width(options.pop("width", width), f"{where}tower {kind!r}")
     x = keras.Input(feature.shape, dtype=feature.dtype, name=name)
     inputs, mask = x, None

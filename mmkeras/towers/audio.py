@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import keras
 from keras import ops
 
+from mmkeras.checks import is_number
 from mmkeras.errors import InputError, unknown
 from mmkeras.layers import (
     SpecAugment,
@@ -17,7 +18,6 @@ from mmkeras.layers import (
     placed,
     recurrent,
 )
-from mmkeras.registry import is_number
 from mmkeras.schema import Audio
 
 
@@ -48,7 +48,7 @@ def log_mel(x, feature, name, *, mels=64, window=0.032, hop=0.016, spec_augment=
     mel = keras.layers.MelSpectrogram(
         fft_length=length,
         sequence_stride=_samples(hop, feature, "hop", name),
-        sampling_rate=feature.rate,
+        sampling_rate=feature.sampling_rate,
         num_mel_bins=mels,
         top_db=1000.0,  # Keras cuts this far below the loudest of the whole batch: rows would hear each other
         dtype="float32",
@@ -61,12 +61,12 @@ def log_mel(x, feature, name, *, mels=64, window=0.032, hop=0.016, spec_augment=
 
 def _samples(seconds, feature, option, name):
     """Number of samples of an option in seconds."""
-    if not is_number(seconds, least=1 / feature.rate):
+    if not is_number(seconds, least=1 / feature.sampling_rate):
         raise InputError(
-            f"{name!r}: expected {option} to be seconds from {1 / feature.rate:.2g}, a sample at {feature.rate} Hz, "
-            f"received {seconds!r}"
+            f"{name!r}: expected {option} to be seconds from {1 / feature.sampling_rate:.2g}, a sample at "
+            f"{feature.sampling_rate} Hz, received {seconds!r}"
         )
-    return round(feature.rate * seconds)
+    return round(feature.sampling_rate * seconds)
 
 
 def _picture(mel, name):

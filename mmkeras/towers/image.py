@@ -5,9 +5,9 @@ from pathlib import Path
 
 import keras
 
+from mmkeras.checks import is_number
 from mmkeras.errors import InputError, unknown
 from mmkeras.layers import SinePositions, check_counts, check_tokens, conv_blocks, encode, grid_tokens, halvings
-from mmkeras.registry import is_number
 from mmkeras.schema import Image
 from mmkeras.towers.pretrained import as_picture, read_with
 
@@ -109,7 +109,7 @@ def mobile(
 
     The network halves a picture five times, so of one of 32 x 32 a single place is left: `min_side` keeps more. It has
     batch normalisation: at inference rows do not see each other, but in training they do, and for an input with
-    optional=True the placeholders of absent pictures are among them; 'conv', 'residual' and 'vit' have none, and with
+    optional=True the placeholders of missing pictures are among them; 'conv', 'residual' and 'vit' have none, and with
     trainable=False it rests.
 
     Args:

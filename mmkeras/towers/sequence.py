@@ -72,7 +72,7 @@ def standardised(x, feature, mask, name):
         mask: `(batch, steps)`, bool; None: every step is there.
         name: of the input.
     """
-    means, variances = list(feature.means), np.square(feature.deviations).tolist()
+    means, variances = list(feature.means), np.square(feature.std).tolist()
     normalise = keras.layers.Normalization(mean=means, variance=variances, dtype="float32", name=f"{name}_standardised")
     return hide_padding(Tokens(normalise(x), mask)).values
 

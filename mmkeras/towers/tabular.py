@@ -78,7 +78,7 @@ def _numbers(x, feature, name):
         return []
     normalise = keras.layers.Normalization(
         mean=list(feature.means),
-        variance=np.square(feature.deviations).tolist(),
+        variance=np.square(feature.std).tolist(),
         dtype="float32",
         name=f"{name}_standardised",
     )

@@ -71,7 +71,7 @@ def _each_frame(x, choice, feature, width, name):
 
     where = f"{name!r}: "
     picture = Image(*feature.shape[1:])
-    kind, build, options = choose("tower", TOWERS, choice, where)
+    kind, build, options = choose(TOWERS, choice, where)
     require_reads(build, picture, kind, where)
     if "tokens" in inspect.signature(build).parameters:
         options = {"tokens": "one", **options}

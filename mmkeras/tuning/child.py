@@ -13,11 +13,10 @@ from pathlib import Path
 
 import cloudpickle
 
-from mmkeras import fusion, heads, towers
 from mmkeras.pipeline import Shards, read_decoded, readable, write_decoded
+from mmkeras.registry import registered, restore
 from mmkeras.tuning.trial import LOG, OUTCOME, Outcome, Request, run, whole, write_json
 
-TABLES = {"towers": towers.TOWERS, "fusions": fusion.FUSIONS, "heads": heads.HEADS}
 JOB, REQUEST = "job.pkl", "request.json"
 
 
@@ -35,21 +34,13 @@ def write_job(data, folder):
         if not isinstance(records, Shards):
             (folder / split).mkdir()
             write_decoded(records, folder / split)
-    parts = {role: {name: part for name, part in table.items() if _own(part)} for role, table in TABLES.items()}
-    (folder / JOB).write_bytes(cloudpickle.dumps({"data": data, "parts": parts}))
-
-
-def _own(part):
-    """Whether a part is the user's."""
-    return not getattr(part, "output", part).__module__.startswith("mmkeras.")
+    (folder / JOB).write_bytes(cloudpickle.dumps({"data": data, "parts": registered()}))
 
 
 def read_job(folder):
     """The data that `write_job` wrote; parts that are not known yet are registered."""
     content = cloudpickle.loads((folder / JOB).read_bytes())
-    for role, parts in content["parts"].items():
-        for name, part in parts.items():
-            TABLES[role].setdefault(name, part)
+    restore(content["parts"])
     for split, records in content["data"].items():
         if not isinstance(records, Shards):
             read_decoded(records, folder / split)

@@ -50,7 +50,7 @@ def alone(request, schema, name):
     spec = replace(
         spec,
         towers={key: tower for key, tower in spec.towers.items() if key == name},
-        heads={key: head for key, head in spec.heads.items() if key in targets},
+        tasks={key: task for key, task in spec.tasks.items() if key in targets},
         fusion={"kind": "concat", **options},
         modality_dropout=dropped,
     )

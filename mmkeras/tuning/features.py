@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from mmkeras.cached_features import behind, tower_features
+from mmkeras.cached_features import extract_features, features_model
 from mmkeras.errors import InputError
 from mmkeras.model import build
 from mmkeras.model_spec import ModelSpec
@@ -24,7 +24,7 @@ class Features:
         schema: `Schema`.
         spec: `ModelSpec` of the towers.
         model: `keras.Model` whose towers were run.
-        rows: dict of split -> `(x, y, weights)` of `tower_features`.
+        rows: dict of split -> `(x, y, weights)` of `extract_features`.
     """
 
     schema: object
@@ -60,7 +60,7 @@ def features_of(data, spec, model, class_weight=None):
         raise InputError(f"features: expected a spec with a tower for every input, received none for {missing[0]!r}")
     weights = {"train": class_weight, "val": None}
     rows = {
-        split: tower_features(model, data[split], list(schema.inputs), class_weight=weight)
+        split: extract_features(model, data[split], list(schema.inputs), class_weight=weight)
         for split, weight in weights.items()
     }
     return Features(schema, spec, model, rows)
@@ -70,7 +70,7 @@ def on_features(features, request, watch):
     """Train what follows the towers of the request's spec; `trial.run` calls it."""
     model = watch.keep(_with_weights(features, request))
     tensors, truth, weights = features.rows["train"]
-    head, rows = behind(model, features.schema, list(features.schema.inputs)), len(next(iter(tensors.values())))
+    head, rows = features_model(model, features.schema, list(features.schema.inputs)), len(next(iter(tensors.values())))
     # its steps are short: several in one call spare a quarter of the time of a concat fusion
     compile_for(head, features.schema, request.spec, request.training, rows, steps_per_execution=16)
     head.fit(

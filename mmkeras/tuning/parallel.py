@@ -65,11 +65,11 @@ def _draw_axis(axes, x, values, wide):
     better = (
         np.linspace(0.5, -0.5, len(values)) if len(values) > 1 else np.zeros(1)
     )  # lines at a value lie side by side
-    absent = np.isnan(heights)
-    heights = np.where(absent, NOT_USED, heights) + better * np.where(
-        absent, 0.05, min(0.5 / len(ticks), 0.16, 0.008 * len(values)) * even
+    missing = np.isnan(heights)
+    heights = np.where(missing, NOT_USED, heights) + better * np.where(
+        missing, 0.05, min(0.5 / len(ticks), 0.16, 0.008 * len(values)) * even
     )
-    if absent.any():
+    if missing.any():
         ticks = ticks | {NOT_USED: "not used"}
     axes.plot([x, x], [0, 1], color=GREY, linewidth=1, zorder=2)
     step = -(-len(ticks) // 14)

@@ -5,11 +5,11 @@ from numbers import Real
 
 from mmkeras.errors import InputError, unknown
 from mmkeras.fusion import FUSIONS
-from mmkeras.heads import compile_args
 from mmkeras.model import by_target
 from mmkeras.model_spec import ModelSpec
 from mmkeras.registry import own_options
 from mmkeras.schema import Audio, Image, Number, Series, Tabular, Text, Video
+from mmkeras.tasks import compile_args
 from mmkeras.towers import DEFAULTS, TOWERS
 
 # What each modality's tower is chosen from; others by name in `space`.

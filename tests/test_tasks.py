@@ -7,13 +7,13 @@ import pytest
 
 import mmkeras as mk
 from mmkeras.errors import InputError
-from mmkeras.heads import HEADS, R2, AbsoluteError, Crossentropy, SquaredDeviations
 from mmkeras.schema import Category, Labels, Number
+from mmkeras.tasks import R2, TASKS, AbsoluteError, Crossentropy, StandardizedSquaredError
 
 TARGETS = contracts.TARGETS
 TARGET, LABELS, NUMBER = contracts.EVERY_TARGET
 X = np.random.default_rng(0).normal(size=(6, contracts.WIDTH)).astype("float32")
-every_head = pytest.mark.parametrize("kind", sorted(HEADS))
+every_head = pytest.mark.parametrize("kind", sorted(TASKS))
 
 
 @every_head
@@ -120,7 +120,7 @@ def test_number_by_hand():
 
 def test_r2_where_numbers_are_large_or_there_is_nothing_to_explain():
     truth = np.array([1e6, 1e6 + 1, 1e6 + 2], "float32")
-    r2 = R2(mean=1e6 + 1, deviation=0.8)
+    r2 = R2(mean=1e6 + 1, std=0.8)
     r2.update_state(truth, truth[::-1].copy())
     assert float(r2.result()) == pytest.approx(-3, abs=1e-3)  # 1 - 8 / 2
     for rows, weights in ((truth[:2], [0.0, 0.0]), (truth[:1], None)):
@@ -134,7 +134,7 @@ def test_an_untrained_number_is_about_the_mean():
     assert answers.shape == (6,)
     assert np.abs(answers - 1000).max() < 200
     dense = contracts.head_model("linear", NUMBER)
-    standard = keras.Model(dense.inputs[0], dense.get_layer("answer_deviations").output)
+    standard = keras.Model(dense.inputs[0], dense.get_layer("answer_standardized").output)
     (deviations,), (answers,) = contracts.outputs(standard, X), contracts.outputs(dense, X)
     np.testing.assert_allclose(answers, deviations[:, 0] * 20 + 1000, rtol=1e-6)
 
@@ -150,7 +150,7 @@ def test_a_compiled_number_model_comes_back_whole(tmp_path):
     assert set(before) == {"loss", "mae", "r2"}
 
 
-@pytest.mark.parametrize("part", [SquaredDeviations(3.0), Crossentropy(0.1, 2.0), AbsoluteError(), R2(1.0, 2.0)])
+@pytest.mark.parametrize("part", [StandardizedSquaredError(3.0), Crossentropy(0.1, 2.0), AbsoluteError(), R2(1.0, 2.0)])
 def test_configs_come_back(part):
     again = type(part).from_config(part.get_config())
     assert again.get_config() == part.get_config()
@@ -207,12 +207,12 @@ def loss_of(choice, truth, prediction, target=TARGET):
 
 def test_weights_of_losses():
     schema = contracts.small_schema(answer=TARGET, colour=Category(classes=["red", "blue"]), size=NUMBER)
-    heads = {"colour": {"kind": "softmax", "weight": 0.5}}
-    weights = mk.compile_args(schema, heads)["loss_weights"]
+    tasks = {"colour": {"kind": "softmax", "weight": 0.5}}
+    weights = mk.compile_args(schema, tasks)["loss_weights"]
     assert weights == {"answer": 1, "colour": 0.5, "size": 1}
     assert "loss_weights" not in mk.compile_args(schema)
-    model = mk.build(schema, heads=heads, width=8)
-    model.compile("sgd", **mk.compile_args(schema, heads))
+    model = mk.build(schema, tasks=tasks, width=8)
+    model.compile("sgd", **mk.compile_args(schema, tasks))
     truth = {"answer": np.zeros(5), "colour": np.ones(5), "size": np.full(5, 1010.0)}
     found = model.evaluate(contracts.samples(schema), truth, return_dict=True, verbose=0)
     expected = found["answer_loss"] + 0.5 * found["colour_loss"] + found["size_loss"]
@@ -229,14 +229,14 @@ def test_weights_of_losses():
 def test_weights_learned_by_uncertainty(tmp_path):
     """Kendall et al.: the sum of exp(-s) L + s / 2, half of L for a number; s falls where a task is certain."""
     schema = contracts.small_schema({"question": contracts.FEATURES["question"]}, answer=TARGET, size=NUMBER)
-    heads = {"answer": {"kind": "softmax", "weight": "learned"}, "size": {"kind": "linear", "weight": "learned"}}
-    model = mk.build(schema, heads=heads, width=8)
+    tasks = {"answer": {"kind": "softmax", "weight": "learned"}, "size": {"kind": "linear", "weight": "learned"}}
+    model = mk.build(schema, tasks=tasks, width=8)
     assert [layer.name for layer in model.get_layer("body").layers if "loss_weight" in layer.name] == [
         "answer_loss_weight",
         "size_loss_weight",
     ]
     plain = mk.compile_args(schema)
-    arguments = mk.compile_args(schema, heads, model)
+    arguments = mk.compile_args(schema, tasks, model)
     assert "loss_weights" not in arguments
     model.compile(keras.optimizers.SGD(0.5), **arguments)
     x = contracts.samples(schema)
@@ -261,11 +261,11 @@ def test_weights_learned_by_uncertainty(tmp_path):
 
 def test_a_weight_to_be_learned_needs_its_model():
     schema = contracts.small_schema({"question": contracts.FEATURES["question"]})
-    heads = {"answer": {"kind": "softmax", "weight": "learned"}}
+    tasks = {"answer": {"kind": "softmax", "weight": "learned"}}
     with pytest.raises(InputError, match=r"'answer' has weight='learned', so expected model= .*, received none"):
-        mk.compile_args(schema, heads)
+        mk.compile_args(schema, tasks)
     with pytest.raises(InputError, match="received one without the layer 'answer_loss_weight'"):
-        mk.compile_args(schema, heads, mk.build(schema, width=8))
+        mk.compile_args(schema, tasks, mk.build(schema, width=8))
     with pytest.raises(InputError, match="compile_args: unknown target 'anwser'; did you mean 'answer'"):
         mk.compile_args(schema, {"anwser": "softmax"})
     with pytest.raises(InputError, match=r"compile_args needs a fitted schema, but .* 'answer' are not known yet"):
@@ -274,14 +274,14 @@ def test_a_weight_to_be_learned_needs_its_model():
 
 def test_a_head_itself():
     """Not only by its name; a function is none."""
-    model = contracts.head_model({"kind": HEADS["softmax"], "dropout": 0.5}, TARGET)
+    model = contracts.head_model({"kind": TASKS["softmax"], "dropout": 0.5}, TARGET)
     assert model.get_layer("answer_dropout").rate == 0.5
-    with pytest.raises(InputError, match="'answer': unknown head <function"):
+    with pytest.raises(InputError, match="'answer': unknown task <function"):
         contracts.head_model(contracts.head_model, TARGET)
 
 
 def test_a_head_of_ones_own_with_another_number_of_answers():
-    seven = replace(HEADS["softmax"], output=lambda x, *, target, name: keras.layers.Dense(7, name=name)(x))
+    seven = replace(TASKS["softmax"], output=lambda x, *, target, name: keras.layers.Dense(7, name=name)(x))
     with pytest.raises(InputError, match=r"'answer': expected its head to answer \(batch, 3\), received \(None, 7\)"):
         contracts.head_model(seven, TARGET)
 
@@ -295,10 +295,10 @@ def test_compile_args_of_several_targets():
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        ("sofmax", "'answer': unknown head 'sofmax'; did you mean 'softmax'"),
-        ("linear", r"'answer': expected a head for Category \(softmax\), received 'linear', which is for Number"),
-        ({"kind": "softmax", "dropot": 0.1}, "unknown option of head 'softmax': 'dropot'; did you mean 'dropout'"),
-        ({"kind": "softmax", "wieght": 1}, "unknown option of head 'softmax': 'wieght'; did you mean 'weight'"),
+        ("sofmax", "'answer': unknown task 'sofmax'; did you mean 'softmax'"),
+        ("linear", r"'answer': expected a task for Category \(softmax\), received 'linear', which is for Number"),
+        ({"kind": "softmax", "dropot": 0.1}, "unknown option of task 'softmax': 'dropot'; did you mean 'dropout'"),
+        ({"kind": "softmax", "wieght": 1}, "unknown option of task 'softmax': 'wieght'; did you mean 'weight'"),
         ({"kind": "softmax", "weight": 0}, "'answer': expected weight to be a number above 0 or 'learned', received 0"),
         ({"kind": "softmax", "focal": -1}, "'answer': expected focal to be a number from 0, received -1"),
         ({"kind": "softmax", "label_smoothing": 1}, "expected label_smoothing to be from 0 to below 1, received 1"),

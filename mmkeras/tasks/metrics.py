@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from mmkeras.heads.losses import pair, saved
+from mmkeras.tasks.losses import pair, saved
 
 
 @saved
@@ -27,21 +27,22 @@ class AbsoluteError(keras.metrics.Mean):
 class R2(keras.metrics.R2Score):
     """Coefficient of determination of `(batch,)` each: 1 all is explained, 0 no better than the mean of these rows.
 
-    Reckoned in deviations from the mean, where float32 loses nothing to large numbers (years, prices), and 0 where
+    Reckoned in standard deviations from the mean, where float32 loses nothing to large numbers (years, prices), and 0
+    where
     there is nothing to explain: no row, or equal ones.
 
     Args:
-        mean, deviation: of the training rows, in the unit.
+        mean, std: of the training rows, in the unit.
         name, dtype: as in `keras.metrics.Metric`.
     """
 
-    def __init__(self, mean=0.0, deviation=1.0, name="r2", dtype=None):
+    def __init__(self, mean=0.0, std=1.0, name="r2", dtype=None):
         super().__init__(name=name, dtype=dtype)
-        self.mean, self.deviation = mean, deviation
+        self.mean, self.std = mean, std
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         """`(batch,)` and `(batch,)`, in the unit; weights `(batch,)`."""
-        columns = [(y[:, None] - self.mean) / self.deviation for y in pair(y_true, y_pred, self.dtype)]
+        columns = [(y[:, None] - self.mean) / self.std for y in pair(y_true, y_pred, self.dtype)]
         return super().update_state(*columns, sample_weight=sample_weight)
 
     def result(self):
@@ -51,4 +52,4 @@ class R2(keras.metrics.R2Score):
 
     def get_config(self):
         """The metric's arguments."""
-        return {"name": self.name, "dtype": self.dtype, "mean": self.mean, "deviation": self.deviation}
+        return {"name": self.name, "dtype": self.dtype, "mean": self.mean, "std": self.std}

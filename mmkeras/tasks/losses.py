@@ -1,6 +1,6 @@
 """The losses of heads that Keras does not have in this form.
 
-A compiled model that holds one is no longer made of stock Keras alone: `import mmkeras.heads` before
+A compiled model that holds one is no longer made of stock Keras alone: `import mmkeras.tasks` before
 `keras.models.load_model`, or load with `compile=False`.
 """
 
@@ -18,28 +18,28 @@ def pair(y_true, y_pred, dtype):
 
 
 @saved
-class SquaredDeviations(keras.losses.Loss):
-    """Squared error of a number in deviations: `((truth - answer) / deviation)^2`, of `(batch,)` each.
+class StandardizedSquaredError(keras.losses.Loss):
+    """Squared error of a number in standard deviations: `((truth - answer) / std)^2`, of `(batch,)` each.
 
     About 1 for a model that answers the mean of all rows, whatever the unit, so that heads weigh alike.
 
     Args:
-        deviation: of the training rows, in the unit.
+        std: of the training rows, in the unit.
         reduction, name, dtype: as in `keras.losses.Loss`.
     """
 
-    def __init__(self, deviation, reduction="sum_over_batch_size", name="squared_deviations", dtype=None):
+    def __init__(self, std, reduction="sum_over_batch_size", name="standardized_squared_error", dtype=None):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.deviation = deviation
+        self.std = std
 
     def call(self, y_true, y_pred):
         """`(batch,)` and `(batch,)`, in the unit -> `(batch,)`."""
         truth, answer = pair(y_true, y_pred, self.dtype)
-        return ops.square((truth - answer) / self.deviation)
+        return ops.square((truth - answer) / self.std)
 
     def get_config(self):
         """The loss's arguments."""
-        return {**super().get_config(), "deviation": self.deviation}
+        return {**super().get_config(), "std": self.std}
 
 
 @saved

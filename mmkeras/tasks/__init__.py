@@ -1,6 +1,6 @@
 """Heads: the fused vector in, one named output out, with the loss and the metrics that belong to it.
 
-Every metric gives the rows the weights that they have in the loss, so an absent target counts in neither.
+Every metric gives the rows the weights that they have in the loss, so a missing target counts in neither.
 """
 
 from collections.abc import Callable
@@ -8,16 +8,17 @@ from dataclasses import dataclass
 
 import keras
 
+from mmkeras.checks import is_number
 from mmkeras.errors import InputError, unknown
-from mmkeras.heads.losses import Crossentropy, SquaredDeviations, WeightedLoss
-from mmkeras.heads.metrics import R2, AbsoluteError
 from mmkeras.layers import LossWeight, WeightedMean
-from mmkeras.registry import check_share, choose, is_number, own_options, registrar
+from mmkeras.registry import Catalogue, check_option, choose, own_options
 from mmkeras.schema import Category, Labels, Number
+from mmkeras.tasks.losses import Crossentropy, StandardizedSquaredError, WeightedLoss
+from mmkeras.tasks.metrics import R2, AbsoluteError
 
 
 @dataclass(frozen=True)
-class Head:
+class Task:
     """What a target needs.
 
     Attributes:
@@ -63,8 +64,8 @@ def sigmoid_output(x, *, target, name, dropout=0.0):
 def linear_output(x, *, target, name, dropout=0.0):
     """A number in the target's unit: `(batch,)`, float32.
 
-    A dense layer answers in deviations from the mean, the last layer turns that into the unit; so an untrained model
-    answers about the mean, whatever the unit.
+    A dense layer answers in standard deviations from the mean, the last layer turns that into the unit; so an untrained
+    model answers about the mean, whatever the unit.
 
     Args:
         x: `(batch, width)`.
@@ -72,9 +73,9 @@ def linear_output(x, *, target, name, dropout=0.0):
         name: of the target.
         dropout: share of the values dropped in training before the dense layer.
     """
-    x = keras.layers.Dense(1, dtype="float32", name=f"{name}_deviations")(_dropped(x, dropout, name))
+    x = keras.layers.Dense(1, dtype="float32", name=f"{name}_standardized")(_dropped(x, dropout, name))
     x = keras.layers.Reshape((), dtype="float32", name=f"{name}_flat")(x)
-    return keras.layers.Rescaling(target.deviation, target.mean, dtype="float32", name=name)(x)
+    return keras.layers.Rescaling(target.std, target.mean, dtype="float32", name=name)(x)
 
 
 def _dropped(x, dropout, name):
@@ -111,8 +112,8 @@ def sigmoid_loss(target, *, label_smoothing=0.0, focal=0.0):
 
 
 def linear_loss(target):
-    """Squared error in deviations."""
-    return SquaredDeviations(target.deviation)
+    """Squared error in standard deviations."""
+    return StandardizedSquaredError(target.std)
 
 
 def _labels_metrics(target):
@@ -122,28 +123,34 @@ def _labels_metrics(target):
     ]
 
 
-SOFTMAX = Head(
+SOFTMAX = Task(
     output=softmax_output,
     loss=softmax_loss,
     metrics=lambda target: [keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
 )
-SIGMOID = Head(
+SIGMOID = Task(
     output=sigmoid_output,
     loss=sigmoid_loss,
     metrics=_labels_metrics,
     kinds=(Labels,),
 )
-LINEAR = Head(
+LINEAR = Task(
     output=linear_output,
     loss=linear_loss,
-    metrics=lambda target: [AbsoluteError(), R2(target.mean, target.deviation)],
+    metrics=lambda target: [AbsoluteError(), R2(target.mean, target.std)],
     kinds=(Number,),
 )
 
-HEADS = {"softmax": SOFTMAX, "sigmoid": SIGMOID, "linear": LINEAR}
+TASKS = Catalogue(
+    "task",
+    {"softmax": SOFTMAX, "sigmoid": SIGMOID, "linear": LINEAR},
+    __name__,
+    lambda part: isinstance(part, Task),
+    "a Task",
+)
 DEFAULTS = {Category: "softmax", Labels: "sigmoid", Number: "linear"}
 
-register = registrar("head", HEADS)
+register = TASKS.register
 
 
 @dataclass(frozen=True)
@@ -151,13 +158,13 @@ class Choice:
     """The head that was chosen for one target.
 
     Attributes:
-        part: the `Head`.
+        part: the `Task`.
         output: options of its output.
         loss: options of its loss.
         weight: of its loss beside those of other targets: a number above 0, or "learned".
     """
 
-    part: Head
+    part: Task
     output: dict
     loss: dict
     weight: float | str
@@ -165,12 +172,12 @@ class Choice:
 
 def _choose(target, choice, name):
     where = f"{name!r}: "
-    kind, part, options = choose("head", HEADS, choice or DEFAULTS[type(target)], where)
+    kind, part, options = choose(TASKS, choice or DEFAULTS[type(target)], where)
     if not isinstance(target, part.kinds):
         serves = ", ".join(serving.__name__ for serving in part.kinds)
-        fitting = ", ".join(sorted(other for other, head in HEADS.items() if isinstance(target, head.kinds)))
+        fitting = ", ".join(sorted(other for other, head in TASKS.items() if isinstance(target, head.kinds)))
         raise InputError(
-            f"{where}expected a head for {type(target).__name__} ({fitting}), received {kind!r}, which is for {serves}"
+            f"{where}expected a task for {type(target).__name__} ({fitting}), received {kind!r}, which is for {serves}"
         )
     weight = options.pop("weight", 1.0)
     if weight != "learned" and not is_number(weight, least=0, above=True):
@@ -178,10 +185,10 @@ def _choose(target, choice, name):
     own, of_loss = own_options(part.output, ("target", "name")), own_options(part.loss, ())
     for option, value in options.items():
         if option not in (*own, *of_loss):
-            raise unknown(f"option of head {kind!r}:", option, [*own, *of_loss, "weight"], where)
+            raise unknown(f"option of task {kind!r}:", option, [*own, *of_loss, "weight"], where)
         if option == "focal" and not is_number(value, least=0):
             raise InputError(f"{where}expected focal to be a number from 0, received {value!r}")
-        check_share(option, value, where)
+        check_option(option, value, where)
     taken = [{option: options[option] for option in known if option in options} for known in (own, of_loss)]
     return Choice(part, *taken, weight if weight == "learned" else float(weight))
 
@@ -224,7 +231,7 @@ def loss_weight_name(target):
     return f"{target}_loss_weight"
 
 
-def compile_args(schema, heads=None, model=None):
+def compile_args(schema, tasks=None, model=None):
     """Keyword arguments for `model.compile`: loss, loss weight and weighted metrics of every head.
 
     - `Category`: crossentropy; "accuracy".
@@ -232,15 +239,15 @@ def compile_args(schema, heads=None, model=None):
       threshold 0.5, in which a rare label counts as much as a frequent one and "none" everywhere earns nothing; "auc",
       the mean over the classes of the area under the ROC curve, which needs no threshold. A class that no row has
       counts as 0 in both.
-    - `Number`: squared error in deviations; "mae", the mean absolute error in the unit; "r2", the share of the variance
-      that is explained.
+    - `Number`: squared error in standard deviations; "mae", the mean absolute error in the unit; "r2", the share of the
+      variance that is explained.
 
     A target's first metric is the one to judge by. A head's option "weight" is the weight of its loss beside those of
     other targets; "learned": by the uncertainty of each task (Kendall et al., 2018), see `mmkeras.layers.LossWeight`.
 
     Args:
         schema: fitted `Schema`.
-        heads: dict of target -> head, as in `ModelSpec`, where it is not the default.
+        tasks: dict of target -> task, as in `ModelSpec`, where it is not the default.
         model: `keras.Model` that `build` made with these heads; needed where a weight is "learned".
 
     Returns:
@@ -248,24 +255,24 @@ def compile_args(schema, heads=None, model=None):
         is not 1; for several targets each is a dict by target.
 
     Raises:
-        InputError: targets that are not fitted; an unknown head or option; a weight to be learned without a model that
+        InputError: targets that are not fitted; an unknown task or option; a weight to be learned without a model that
             learns it.
 
     >>> from mmkeras.schema import Schema, Text
-    >>> schema = Schema({"review": Text(8, vocabulary=["good"])}, {"price": Number(mean=20, deviation=5, unit="EUR")})
+    >>> schema = Schema({"review": Text(8, vocabulary=["good"])}, {"price": Number(mean=20, std=5, unit="EUR")})
     >>> [metric.name for metric in compile_args(schema)["weighted_metrics"]]
     ['mae', 'r2']
     """
     if not schema.targets:
         raise InputError("compile_args: expected targets in the schema, received none: compile without a loss")
-    for name in heads or {}:
+    for name in tasks or {}:
         if name not in schema.targets:
             raise unknown("target", name, schema.targets, where="compile_args: ")
     if set(schema.unfitted) & set(schema.targets):
         schema.require_fitted("compile_args")
     loss, metrics, weights = {}, {}, {}
     for name, target in schema.targets.items():
-        chosen = _choose(target, (heads or {}).get(name), name)
+        chosen = _choose(target, (tasks or {}).get(name), name)
         loss[name], metrics[name] = chosen.part.loss(target, **chosen.loss), chosen.part.metrics(target)
         weights[name] = chosen.weight
         if chosen.weight == "learned":

@@ -1,0 +1,85 @@
+"""What is asked of arguments: whole numbers, numbers, shares, switches and choices, each refused in the same words.
+
+Every check takes the value, its name and `where`, the beginning of the message ("batches: ", "'image': "), and gives
+the value back as a plain Python one.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Collection, Iterable
+from numbers import Integral, Real
+from typing import Any
+
+from mmkeras.errors import InputError, shown, unknown
+
+
+def is_whole(value: object, least: int = 1) -> bool:
+    """Whether it is a whole number, no bool, from `least`."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
+
+
+def is_number(value: object, least: float = -math.inf, above: bool = False, most: float = math.inf) -> bool:
+    """Whether it is a finite number, no bool, from `least` (or above it) to `most`."""
+    if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
+        return False
+    return (value > least if above else value >= least) and value <= most
+
+
+def check_whole(value: Any, name: str, where: str = "", *, least: int = 1) -> int:
+    """A whole number from `least`.
+
+    >>> check_whole(0, "epochs", "fit: ")
+    Traceback (most recent call last):
+    mmkeras.errors.InputError: fit: expected epochs to be a whole number above 0, received 0
+    """
+    if not is_whole(value, least):
+        expected = "above 0" if least == 1 else f"from {least}"
+        raise InputError(f"{where}expected {name} to be a whole number {expected}, received {shown(value)}")
+    return int(value)
+
+
+def check_number(
+    value: Any, name: str, where: str = "", *, least: float = -math.inf, above: bool = False, most: float = math.inf
+) -> float:
+    """A finite number from `least` (or above it) to `most`."""
+    if not is_number(value, least, above, most):
+        low = "" if least == -math.inf else f" above {least:g}" if above else f" from {least:g}"
+        high = (
+            "" if most == math.inf else f"{' and' if above else ''} {'at most' if above or not low else 'to'} {most:g}"
+        )
+        raise InputError(f"{where}expected {name} to be a number{low}{high}, received {shown(value)}")
+    return float(value)
+
+
+def check_share(value: Any, name: str, where: str = "") -> float:
+    """A share from 0 to below 1, as a dropout is."""
+    if not is_number(value, 0) or value >= 1:
+        raise InputError(f"{where}expected {name} to be from 0 to below 1, received {shown(value)}")
+    return float(value)
+
+
+def check_switch(value: Any, name: str, where: str = "") -> bool:
+    """True or False."""
+    if not isinstance(value, bool):
+        raise InputError(f"{where}expected {name} to be True or False, received {shown(value)}")
+    return value
+
+
+def check_choice(value: Any, name: str, known: Collection[Any], where: str = "") -> Any:
+    """One of the known values."""
+    if not isinstance(value, str | int | float | None) or value not in known:
+        raise unknown(f"value of {name}", value, known, where)
+    return value
+
+
+def as_words(kind: str, field: str, values: Iterable[object] | None) -> tuple[str, ...] | None:
+    """A given list of words or labels as a tuple of distinct strings, or None."""
+    if values is None:
+        return None
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise InputError(f"{kind}: expected {field} to be a list of strings, received {shown(values)}")
+    words = tuple(str(value) for value in values)
+    if len(set(words)) != len(words):
+        twice = [word for word, count in Counter(words).items() if count > 1]
+        raise InputError(f"{kind}: expected distinct {field}, received {twice[0]!r} more than once")
+    return words

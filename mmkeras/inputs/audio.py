@@ -1,0 +1,62 @@
+"""Recordings."""
+
+from dataclasses import KW_ONLY, dataclass
+
+from mmkeras.errors import InputError
+from mmkeras.inputs.base import Input, check_positive, check_switches
+
+
+@dataclass(frozen=True)
+class Audio(Input):
+    """A recording from a WAV (PCM or float), FLAC, OGG or MP3 file, cut or filled with silence to one duration.
+
+    The model receives `(batch, samples)`, float32 in [-1, 1]; several channels are averaged.
+
+    Args:
+        sampling_rate: samples a second, hertz; a file of another rate is resampled.
+        seconds: duration.
+        longest: seconds kept of a longer file, of which training takes `seconds` from another place in every epoch;
+            None: the beginning always, as evaluation and the served model do.
+        trim: silence before the first and after the last sample louder than this (0 to 1) is cut off; None: kept.
+        fade: seconds of linear fading in and out, after trimming.
+        shared: many rows name one recording: `batches(..., group_by=...)` then gives each distinct one once.
+        optional: whether cells may be empty.
+        column: the table's column that names the file; None: the input's own name.
+    """
+
+    sampling_rate: int
+    seconds: float
+    _: KW_ONLY
+    longest: float | None = None
+    trim: float | None = None
+    fade: float | None = None
+    shared: bool = False
+    optional: bool = False
+    column: str | None = None
+    dtype = "float32"
+    wire = "bytes"
+    files = True
+
+    def __post_init__(self):
+        check_positive(self, int, "sampling_rate")
+        check_positive(self, float, "seconds")
+        check_positive(self, float, *(name for name in ("longest", "trim", "fade") if getattr(self, name) is not None))
+        check_switches(self, "shared", "optional")
+        if self.samples < 1:
+            raise InputError(f"Audio: {self.seconds} s at {self.sampling_rate} Hz is less than one sample")
+        if self.longest is not None and self.longest < self.seconds:
+            raise InputError(
+                f"Audio: expected longest to be at least seconds={self.seconds:g}, received {self.longest:g}"
+            )
+        if self.trim is not None and self.trim >= 1:
+            raise InputError(f"Audio: expected trim to be below 1, received {self.trim:g}")
+
+    @property
+    def samples(self) -> int:
+        """Number of samples."""
+        return round(self.sampling_rate * self.seconds)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """`(samples,)`."""
+        return (self.samples,)

@@ -1,0 +1,66 @@
+"""Traces of sensors."""
+
+from dataclasses import KW_ONLY, dataclass, replace
+
+import numpy as np
+
+from mmkeras.errors import InputError
+from mmkeras.inputs.base import Input, check_numbers, check_positive, check_switches
+
+
+@dataclass(frozen=True)
+class Series(Input):
+    """A trace of one or more sensors over time, from a .npy file or a CSV file of numbers, one row a step.
+
+    The model receives `(batch, length, channels)`, float32 in the sensors' units, and `<name>_length` `(batch,)` int32:
+    how many steps there are; behind them are zeros. What is longer is cut at its end.
+
+    Args:
+        length: number of steps kept.
+        channels: values at each step.
+        means, std: mean and standard deviation of each channel, with which towers standardise; None: taken from (at
+            most 1,000 files of) the training rows.
+        shared: many rows name one trace: `batches(..., group_by=...)` then gives each distinct one once.
+        optional: whether cells may be empty.
+        column: the table's column that names the file; None: the input's own name.
+    """
+
+    length: int
+    channels: int = 1
+    means: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    _: KW_ONLY
+    shared: bool = False
+    optional: bool = False
+    column: str | None = None
+    dtype = "float32"
+    wire = "numbers"
+    files = True
+    padded = True
+
+    def __post_init__(self):
+        check_positive(self, int, "length", "channels")
+        check_switches(self, "shared", "optional")
+        check_numbers(self, "means", self.channels)
+        check_numbers(self, "std", self.channels, above=True)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """`(length, channels)`."""
+        return (self.length, self.channels)
+
+    @property
+    def fitted(self) -> bool:
+        """Whether means and standard deviations are known."""
+        return self.means is not None and self.std is not None
+
+    def fit(self, steps: np.ndarray) -> "Series":
+        """A copy with the means and standard deviations of `steps` `(any, channels)` that were not given."""
+        if not len(steps):
+            raise InputError("Series: expected at least one step to fit on, found none")
+        means, std = steps.mean(axis=0, dtype="float64"), steps.std(axis=0, dtype="float64")
+        return replace(
+            self,
+            means=self.means or tuple(means.tolist()),
+            std=self.std or tuple((std + (std == 0)).tolist()),
+        )

@@ -1,0 +1,62 @@
+"""Sentences."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import KW_ONLY, dataclass, replace
+
+from mmkeras.checks import as_words
+from mmkeras.errors import InputError
+from mmkeras.inputs.base import Input, check_positive, check_switches, most_frequent
+
+
+@dataclass(frozen=True)
+class Text(Input):
+    """A sentence, as numbers of words: lower case, without punctuation, cut or padded at its end to one length.
+
+    The model receives `(batch, length)`, int32: 0 padding, 1 a word outside the vocabulary, from 2 on the vocabulary.
+
+    Args:
+        length: number of words kept.
+        vocabulary: the words in the order of their numbers; None: taken from the training rows, most frequent first.
+        limit: most words that fitting takes.
+        optional: whether cells may be empty.
+        column: the table's column; None: the input's own name.
+    """
+
+    length: int
+    vocabulary: tuple[str, ...] | None = None
+    limit: int = 20_000
+    _: KW_ONLY
+    optional: bool = False
+    column: str | None = None
+    dtype = "int32"
+    wire = "text"
+
+    def __post_init__(self):
+        check_positive(self, int, "length", "limit")
+        check_switches(self, "optional")
+        words = as_words("Text", "vocabulary", self.vocabulary)
+        if words is not None and not words:
+            raise InputError("Text: expected at least one word in vocabulary, received none")
+        for word in words or ():
+            if not word or word.split() != [word] or word == "[UNK]":
+                raise InputError(f"Text: expected words without spaces in vocabulary, received {word!r}")
+        object.__setattr__(self, "vocabulary", words)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """`(length,)`."""
+        return (self.length,)
+
+    @property
+    def tokens(self) -> int:
+        """Number of different token ids, padding and the unknown word among them."""
+        return len(self.vocabulary) + 2
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the vocabulary is known."""
+        return self.vocabulary is not None
+
+    def fit(self, words: Iterable[str] | Mapping[str, int]) -> "Text":
+        """A copy whose vocabulary is the most frequent of `words`: str with repetitions, or a dict of their counts."""
+        return replace(self, vocabulary=most_frequent(words, self.limit))

@@ -1,0 +1,48 @@
+"""Short videos."""
+
+from dataclasses import KW_ONLY, dataclass
+
+from mmkeras.inputs.base import Input, check_picture, check_positive
+
+
+@dataclass(frozen=True)
+class Video(Input):
+    """A short video from a GIF, an animated WebP, a folder of pictures, a .npy file or (with PyAV) an MP4 file.
+
+    The model receives `(batch, frames, height, width, channels)`, uint8, and `<name>_length` `(batch,)` int32: how many
+    frames there are; behind them are zeros. Of a video with more frames as many are taken at even distances.
+
+    Args:
+        frames: most frames kept.
+        height, width: size of a frame in pixels.
+        channels: 1 (grey) or 3 (red, green, blue).
+        fit: how frames of another shape become that size, as in `Image`.
+        max_pixels: a file with more in all its frames together is refused before it is decoded.
+        shared: many rows name one video: `batches(..., group_by=...)` then gives each distinct one once.
+        optional: whether cells may be empty.
+        column: the table's column that names the file or folder; None: the input's own name.
+    """
+
+    frames: int
+    height: int
+    width: int
+    channels: int = 3
+    _: KW_ONLY
+    fit: str = "stretch"
+    max_pixels: int = 300_000_000
+    shared: bool = False
+    optional: bool = False
+    column: str | None = None
+    dtype = "uint8"
+    wire = "bytes"
+    files = True
+    padded = True
+
+    def __post_init__(self):
+        check_positive(self, int, "frames")
+        check_picture(self)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """`(frames, height, width, channels)`."""
+        return (self.frames, self.height, self.width, self.channels)

@@ -1,0 +1,106 @@
+"""What every kind of target says of itself. A kind is a frozen dataclass in a file of its own."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from mmkeras.checks import check_switch
+from mmkeras.errors import InputError, shown
+
+
+class Target:
+    """Base of all kinds of target.
+
+    A new kind is a frozen dataclass that derives from it, registered by `@mk.targets.register("Grade")`, with a task
+    that serves it: `@mk.tasks.register("grade")` of a `mmkeras.tasks.Task`.
+
+    Attributes:
+        dtype: of the truth that Keras receives.
+        files: whether the table's cells are paths of files, which a codec decodes (`mk.decode.register`).
+        column, optional, reads: see the kinds.
+    """
+
+    dtype: ClassVar[str] = "float32"
+    files: ClassVar[bool] = False
+    optional = False
+    column = None
+    reads = None
+
+    @property
+    def truth(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        """What the pipeline makes of the cells: dict of suffix -> (shape without the batch, dtype).
+
+        The suffix "" is what Keras receives as y. Others, as "_length", are there for a task's own inputs.
+        """
+        return {"": ((), self.dtype)}
+
+    @property
+    def fitted(self) -> bool:
+        """Whether all that has to be learned from the training rows is known."""
+        return True
+
+    @property
+    def expected(self) -> str:
+        """What a cell has to hold, for messages."""
+        return f"a {type(self).__name__}"
+
+    def fit(self, cells: Iterable[Any]) -> "Target":
+        """A copy fitted on the cells of the training rows (empty ones are skipped)."""
+        return self
+
+    def encode(self, cells: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """The truths of cells `(rows, ...)`, and `(rows,)` bool, whether each cell could be read."""
+        raise NotImplementedError(f"{type(self).__name__} has to encode its cells")
+
+    def table_columns(self, name: str) -> tuple[str, ...]:
+        """The table's columns that hold the target of this name."""
+        return (self.column or name,)
+
+    def check_options(self) -> None:
+        """Raise an `InputError` unless `optional` is True or False, and `reads` a name, several (a tuple) or None."""
+        kind, names = type(self).__name__, self.reads
+        if isinstance(names, list):
+            names = tuple(names)
+            object.__setattr__(self, "reads", names)
+        right = names is None or isinstance(names, str)
+        if isinstance(names, tuple):
+            right = all(isinstance(name, str) for name in names) and len(names) == len(set(names)) > 1
+        if not right:
+            raise InputError(
+                f"{kind}: expected reads to be the name of an input, or distinct names of several, received "
+                f"{shown(names)}"
+            )
+        check_switch(self.optional, "optional", f"{kind}: ")
+
+    def check_output(self, output: Any) -> np.ndarray:
+        """The outputs of a model as an array, if they have the shape `(batch, *answer_shape)`."""
+        kind = type(self).__name__
+        if not self.fitted:
+            raise InputError(f"{kind}.decode: expected classes that are known, received a target that is not fitted")
+        output = np.asarray(output)
+        if output.shape[1:] != self.answer_shape or not output.ndim:
+            expected = ", ".join(["batch", *map(str, self.answer_shape)])
+            raise InputError(f"{kind}.decode: expected shape ({expected}), received {output.shape}")
+        return output
+
+
+def inputs_read(target: Target) -> tuple[str, ...]:
+    """The names of the inputs that a target's head reads alone; empty if it reads the fused vector."""
+    return (target.reads,) if isinstance(target.reads, str) else target.reads or ()
+
+
+def natural(label: str) -> tuple[bool, float, str]:
+    """Sort key: numbers by value, before words by spelling."""
+    try:
+        number = float(label)
+    except ValueError:
+        number = math.nan
+    return (math.isnan(number), 0.0 if math.isnan(number) else number, label)
+
+
+def listed(classes: Sequence[str]) -> str:
+    """The first classes, for messages."""
+    what = "class" if len(classes) == 1 else f"{len(classes)} classes"
+    return f"the {what} {', '.join(classes[:8])}{', ...' if len(classes) > 8 else ''}"
