@@ -33,7 +33,7 @@ SPACE = {
 
 
 def search(data, directory, **options):
-    given = {"dim": SPACE, "tuner": "random", "trials": 3, "epochs": 2, "isolation": "none", **options}
+    given = {"space": SPACE, "tuner": "random", "trials": 3, "epochs": 2, "isolation": "none", **options}
     return mk.tune(data, directory=directory, **given)
 
 
