@@ -1,4 +1,4 @@
-from . import alignment, datasets, decode, fusion, layers, serving, tasks, towers
+from . import alignment, datasets, decode, fusion, inputs, layers, serving, targets, tasks, towers
 from .alignment import encoder
 from .bundle import export
 from .cached_features import extract_features, features_model
@@ -61,6 +61,7 @@ __all__ = [
     "fusion",
     "fusion_shares",
     "hypermodel",
+    "inputs",
     "layers",
     "learning_rate_multipliers",
     "missing_modality_curve",
@@ -71,6 +72,7 @@ __all__ = [
     "read_word_vectors",
     "retrieve",
     "serving",
+    "targets",
     "tasks",
     "towers",
     "transfer_weights",

@@ -145,6 +145,14 @@ class Schema:
                 "records.fit().schema, or give them by hand"
             )
 
+    def by_target(self, values):
+        """Values of all targets as a dict by target, also where Keras has one value alone, as there is one target."""
+        return values if len(self.targets) > 1 else dict.fromkeys(self.targets, values)
+
+    def fold(self, values):
+        """The contrary of `by_target`: a dict by target as Keras wants it, of one target its value alone."""
+        return values if len(self.targets) > 1 else next(iter(values.values()), None)
+
     def fit(self, values):
         """A copy in which every part not yet fitted is fitted on `values[name]`, which its own `fit` documents."""
         new = {}

@@ -119,7 +119,7 @@ PUBLIC = """
     export datasets decode InputError WordVectors read_word_vectors tune hypermodel TuningResult
     verify Verification serving transfer_weights freeze weight_history learning_rate_multipliers
     distiller alignment encoder combine retrieve Retrieval negative_pairs
-    features_model extract_features
+    features_model extract_features inputs targets
 """
 
 

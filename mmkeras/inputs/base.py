@@ -26,6 +26,8 @@ class Input:
         padded: whether values differ in length along their first axis: the model then receives `<name>_length`, too.
         wire: how a client sends one value to the served model. "bytes": a string, the bytes of a file; "text": a
             string; "cells": several strings; "numbers": an array, of any length along its first axis if padded.
+        holes: whether single cells of a row may be empty although the input itself is there.
+        zero_is_padding: whether the value 0 along the first axis is padding, as among token ids.
         fitted: whether all that has to be learned from the training rows is known.
         shared, optional, column: see the kinds; a kind has them as fields where they can be chosen.
     """
@@ -34,6 +36,8 @@ class Input:
     files: ClassVar[bool] = False
     padded: ClassVar[bool] = False
     wire: ClassVar[str] = "bytes"
+    holes: ClassVar[bool] = False
+    zero_is_padding: ClassVar[bool] = False
     shared = False
     optional = False
     column = None

@@ -39,6 +39,7 @@ class Tabular(Input):
     optional: bool = False
     dtype = "float32"
     wire = "cells"
+    holes = True
 
     def __post_init__(self):
         for name in ("numeric", "categorical"):

@@ -30,6 +30,7 @@ class Text(Input):
     column: str | None = None
     dtype = "int32"
     wire = "text"
+    zero_is_padding = True
 
     def __post_init__(self):
         check_positive(self, int, "length", "limit")

@@ -31,6 +31,7 @@ from mmkeras.layers.mixing import LearnedTokens, WeightedMean
 from mmkeras.layers.sequences import encode, placed, recurrent
 from mmkeras.layers.spec_augment import SpecAugment
 from mmkeras.layers.tokens import (
+    Fused,
     MissingToken,
     Tokens,
     check_counts,
@@ -48,6 +49,7 @@ __all__ = [
     "Contrastive",
     "Divergence",
     "Frozen",
+    "Fused",
     "LearnedTokens",
     "LossWeight",
     "MeanSquared",

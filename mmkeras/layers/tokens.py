@@ -21,6 +21,24 @@ class Tokens(NamedTuple):
     mask: Any = None
 
 
+class Fused(NamedTuple):
+    """What a fusion has made of the tokens of all modalities, for the tasks to read.
+
+    Attributes:
+        vector: `(batch, width)`, float; None of a fusion of decisions.
+        tokens: `Tokens` `(batch, tokens, width)`, before they were pooled to the vector.
+        grids: dict of input -> tuple of feature maps `(batch, rows, columns, channels)`, the finest first, of towers
+            of pictures; those that a task asks for.
+        decisions: of a fusion of decisions ("late") dict of modality -> vector `(batch, width)`, each of which a task
+            reads by itself; else None.
+    """
+
+    vector: Any
+    tokens: Any = None
+    grids: Any = None
+    decisions: Any = None
+
+
 def hide_padding(tokens):
     """The tokens with zeros behind the mask, so that neither junk nor NaN there reaches a fusion."""
     if tokens.mask is None:

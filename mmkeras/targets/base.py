@@ -18,12 +18,14 @@ class Target:
 
     Attributes:
         dtype: of the truth that Keras receives.
+        class_weights: whether a truth is the number of one of `classes`, each of which can have a weight.
         files: whether the table's cells are paths of files, which a codec decodes (`mk.decode.register`).
         column, optional, reads: see the kinds.
     """
 
     dtype: ClassVar[str] = "float32"
     files: ClassVar[bool] = False
+    class_weights: ClassVar[bool] = False
     optional = False
     column = None
     reads = None

@@ -31,6 +31,7 @@ class Category(Target):
     optional: bool = False
     reads: str | tuple[str, ...] | None = None
     dtype = "int32"
+    class_weights = True
 
     def __post_init__(self):
         self.check_options()
