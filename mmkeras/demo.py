@@ -10,6 +10,7 @@ from mmkeras.bundle import ask, export
 from mmkeras.datasets import keypad, keypad_ceilings
 from mmkeras.errors import InputError
 from mmkeras.evaluation import evaluate
+from mmkeras.files import write_whole
 from mmkeras.model_spec import ModelSpec
 from mmkeras.records import read
 from mmkeras.schema import Audio, Category, Image, Schema, Text
@@ -84,7 +85,7 @@ def demo(out=".", fusion="concat", epochs=16, seed=0):
         "sample": {name: rows[0][name] for name in SCHEMA.inputs},
         "seconds": round(time.monotonic() - began, 1),
     }
-    (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    write_whole(out / "summary.json", json.dumps(summary, indent=1) + "\n")
     print(
         f"\nTest accuracy {summary['test_accuracy']:.4f} after {summary['seconds']:.0f} s.\n"
         f"  the data        {manifest}\n"

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from mmkeras.errors import InputError, unknown
+from mmkeras.files import write_whole
 from mmkeras.inputs import INPUTS, Audio, Image, Input, Series, Tabular, Text, Video
 from mmkeras.targets import TARGETS, Category, Labels, Number, Target, inputs_read
 
@@ -204,8 +205,11 @@ class Schema:
         return cls(_parts(options["inputs"], INPUTS), _parts(options["targets"], TARGETS))
 
     def save(self, path):
-        """Write the schema as JSON to `path`."""
-        Path(path).write_text(self.to_json() + "\n", encoding="utf-8")
+        """Write the schema as JSON to `path`, whole or not at all. Raises `InputError` if it cannot be written."""
+        try:
+            write_whole(path, self.to_json() + "\n")
+        except OSError as error:
+            raise InputError(f"Schema: cannot write {str(path)!r}: {error.strerror}") from error
 
     @classmethod
     def load(cls, path):

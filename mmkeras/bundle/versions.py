@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 from mmkeras.errors import InputError
+from mmkeras.files import rename_whole
 
 
 def write_version(directory, write):
@@ -42,7 +43,7 @@ def _publish(unfinished, directory):
     while True:
         version += 1
         try:
-            return unfinished.rename(directory / str(version))
+            return rename_whole(unfinished, directory / str(version))
         except OSError:
             if not (directory / str(version)).exists():
                 raise

@@ -1,12 +1,13 @@
 """How the sets write their files, so that nobody takes half of a set for the whole."""
 
 import csv
+import io
 import json
 import numbers
-import os
 from pathlib import Path
 
 from mmkeras.errors import InputError
+from mmkeras.files import write_whole
 
 
 def write_once(directory, settings, names, write):
@@ -26,10 +27,10 @@ def write_once(directory, settings, names, write):
         elif present:
             raise InputError(f"{directory}: expected no {present[0]} or one beside {label.name}; this is not ours")
         directory.mkdir(parents=True, exist_ok=True)
-        write_text(label, json.dumps({**settings, "complete": False}) + "\n")
+        write_whole(label, json.dumps({**settings, "complete": False}) + "\n")
         manifest.unlink(missing_ok=True)
         write(directory)
-        write_text(label, json.dumps({**settings, "complete": True}) + "\n")
+        write_whole(label, json.dumps({**settings, "complete": True}) + "\n")
     except OSError as error:
         raise InputError(f"cannot write {error.filename or directory}: {error.strerror or error}") from error
     return manifest
@@ -37,17 +38,9 @@ def write_once(directory, settings, names, write):
 
 def write_table(path, columns, rows):
     """Write a CSV file whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([columns, *rows])
-    os.replace(part, path)
-
-
-def write_text(path, text):
-    """Write a text file whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    write_whole(path, text.getvalue())
 
 
 def _label(path, name):

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from mmkeras.errors import InputError
+from mmkeras.files import write_whole
 
 # The newest tag that public Dockerfiles name in 2026, none of 2.21 among them. A server somewhat older than the
 # TensorFlow that exported reads its SavedModels as long as they use no op that it lacks; its log says so if they do.
@@ -254,12 +255,8 @@ def _write(out, files):
         for name, text in files.items():
             path = out / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            # written beside and renamed: a server that reads models.config every minute never sees half of it
-            unfinished = path.with_name(f".{path.name}.unfinished")
-            unfinished.write_text(text, encoding="utf-8")
-            unfinished.chmod(0o755 if name.endswith(".sh") else 0o644)
-            os.replace(unfinished, path)
-            paths.append(path)
+            # whole: a server reads models.config every minute
+            paths.append(write_whole(path, text, mode=0o755 if name.endswith(".sh") else 0o644))
     except OSError as error:
         raise InputError(f"serve_config: cannot write to {str(out)!r}: {error.strerror}") from error
     return paths

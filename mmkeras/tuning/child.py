@@ -13,9 +13,10 @@ from pathlib import Path
 
 import cloudpickle
 
+from mmkeras.files import write_json
 from mmkeras.pipeline import Shards, read_decoded, readable, write_decoded
 from mmkeras.registry import registered, restore
-from mmkeras.tuning.trial import LOG, OUTCOME, Outcome, Request, run, whole, write_json
+from mmkeras.tuning.trial import LOG, OUTCOME, Outcome, Request, run, whole
 
 JOB, REQUEST = "job.pkl", "request.json"
 

@@ -11,7 +11,7 @@ from keras_tuner import oracles
 from keras_tuner.engine.trial import Trial
 from sklearn.exceptions import ConvergenceWarning
 
-from mmkeras.tuning.trial import write_json
+from mmkeras.files import write_json
 
 
 class _Durable:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from mmkeras.errors import InputError
+from mmkeras.files import write_whole
 from mmkeras.tuning.places import is_number
 
 REPORT, PICTURE = "report.md", "overview.png"
@@ -45,7 +46,7 @@ def write(result, folder=None):
     if failed:
         table = pd.DataFrame({"trials": failed.values(), "reason": failed.keys()})
         sections += ["## Failures", markdown(table)]
-    (folder / REPORT).write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+    write_whole(folder / REPORT, "\n\n".join(sections) + "\n")
     return folder
 
 
@@ -73,8 +74,8 @@ def _picture(figure, path, title):
 def _best(result, folder):
     """Write the best trial's files; the sections about it."""
     spec, training = result.best.to_json(), json.dumps(asdict(result.training), indent=2)
-    (folder / "best.json").write_text(spec, encoding="utf-8")
-    (folder / "training.json").write_text(training, encoding="utf-8")
+    write_whole(folder / "best.json", spec)
+    write_whole(folder / "training.json", training)
     return [
         "## The best trials",
         markdown(best_rows(result.completed)),

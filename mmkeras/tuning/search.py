@@ -12,6 +12,7 @@ import keras
 import keras_tuner
 
 from mmkeras.errors import InputError, unknown
+from mmkeras.files import write_json
 from mmkeras.model import build
 from mmkeras.training import Training
 from mmkeras.tuning.child import run_in_child, write_job
@@ -22,7 +23,7 @@ from mmkeras.tuning.model import SpecModel, require_splits
 from mmkeras.tuning.oracle import oracle_of
 from mmkeras.tuning.result import TuningResult
 from mmkeras.tuning.space import objective_of, space_of, towers_of
-from mmkeras.tuning.trial import WEIGHTS, Request, run, whole, write_json
+from mmkeras.tuning.trial import WEIGHTS, Request, run, whole
 from mmkeras.tuning.tuner import Search, role
 
 TUNERS, ISOLATIONS = ("bayesian", "random", "hyperband"), ("process", "none")

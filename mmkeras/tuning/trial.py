@@ -1,7 +1,6 @@
 """One trial: a spec, trained and scored; what came of it is a small JSON file beside its weights."""
 
 import json
-import os
 import time
 import traceback
 from dataclasses import asdict, dataclass, field, replace
@@ -11,6 +10,7 @@ import keras
 import numpy as np
 
 from mmkeras.errors import InputError
+from mmkeras.files import write_json
 from mmkeras.model_spec import ModelSpec
 from mmkeras.pipeline import batches
 from mmkeras.schema import Schema, inputs_read
@@ -102,13 +102,6 @@ class Outcome:
     def finished(self):
         """Whether the trial came to an end, good or bad."""
         return self.status in ("COMPLETED", "FAILED")
-
-
-def write_json(path, content):
-    """Write JSON in the place of what is there, whole or not at all: a killed process leaves the old file."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(json.dumps(content), encoding="utf-8")
-    part.replace(path)
 
 
 class TrialFailed(Exception):

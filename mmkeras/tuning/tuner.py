@@ -8,8 +8,9 @@ from pathlib import Path
 
 import keras_tuner
 
+from mmkeras.files import write_json
 from mmkeras.tuning.model import Space
-from mmkeras.tuning.trial import WEIGHTS, Outcome, Request, write_json
+from mmkeras.tuning.trial import WEIGHTS, Outcome, Request
 
 
 def role():
