@@ -1,16 +1,50 @@
 """What is asked of arguments: whole numbers, numbers, shares, switches and choices, each refused in the same words.
 
-Every check takes the value, its name and `where`, the beginning of the message ("batches: ", "'image': "), and gives
+`checked_keywords` decorates what has keyword arguments: a misspelt one is refused with the nearest name. Every check takes the value, its name and `where`, the beginning of the message ("batches: ", "'image': "), and gives
 the value back as a plain Python one.
 """
 
+import functools
+import inspect
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeVar
 
 from mmkeras.errors import InputError, shown, unknown
+
+Part = TypeVar("Part", bound=Callable[..., Any])
+
+
+def checked_keywords(part: Part) -> Part:
+    """Decorator of a function or a class (a dataclass too): a keyword argument that it does not have is refused.
+
+    >>> @checked_keywords
+    ... def fit(rows, *, epochs=1):
+    ...     return epochs
+    >>> fit(8, epoch=3)
+    Traceback (most recent call last):
+    mmkeras.errors.InputError: fit: unknown argument 'epoch'; did you mean 'epochs'? Known: epochs, rows
+    """
+    if not isinstance(part, type):
+        return _checked(part, part.__name__)
+    part.__init__ = _checked(part.__init__, part.__name__)  # type: ignore[misc]
+    return part
+
+
+def _checked(function: Any, name: str) -> Any:
+    parameters = [one for one in inspect.signature(function).parameters.values() if one.name != "self"]
+    known = [one.name for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
+
+    @functools.wraps(function)
+    def checked(*values: Any, **options: Any) -> Any:
+        for option in options:
+            if option not in known:
+                raise unknown("argument", option, known, f"{name}: ")
+        return function(*values, **options)
+
+    return checked
 
 
 def is_whole(value: object, least: int = 1) -> bool:
