@@ -1,7 +1,8 @@
 """What is asked of arguments: whole numbers, numbers, shares, switches and choices, each refused in the same words.
 
-`checked_keywords` decorates what has keyword arguments: a misspelt one is refused with the nearest name. Every check takes the value, its name and `where`, the beginning of the message ("batches: ", "'image': "), and gives
-the value back as a plain Python one.
+`checked_keywords` decorates what has keyword arguments: a misspelt one is refused with the nearest name. Every check
+takes the value, its name and `where`, the beginning of the message ("batches: ", "'image': "), and gives the value back
+as a plain Python one.
 """
 
 import functools
