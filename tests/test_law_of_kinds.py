@@ -1,4 +1,4 @@
-"""The law of kinds, read from the source: who acts by kind of input or target has one object a kind, and no branches."""
+"""The law of kinds, read from the source: a room that acts by kind has one object a kind, and no branches."""
 
 import ast
 from pathlib import Path

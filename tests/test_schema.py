@@ -257,3 +257,17 @@ def test_targets_that_read_one_input():
         Schema(inputs, {"digit": Category(reads="image")})
     with pytest.raises(InputError, match=r"Number: expected reads to be the name of an input, .*received 3"):
         Number(reads=3)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Image(8, 8, optinal=True), "Image: unknown argument 'optinal'; did you mean 'optional'"),
+        (lambda: Audio(rate=8000, seconds=1), "Audio: unknown argument 'rate'; Known: "),
+        (lambda: Text(8, vocabluary=["a"]), "Text: unknown argument 'vocabluary'; did you mean 'vocabulary'"),
+        (lambda: Category(clases=["a", "b"]), "Category: unknown argument 'clases'; did you mean 'classes'"),
+    ],
+)
+def test_a_misspelt_field_is_refused_with_the_nearest(make, message):
+    with pytest.raises(InputError, match=message):
+        make()

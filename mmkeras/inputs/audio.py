@@ -2,10 +2,12 @@
 
 from dataclasses import KW_ONLY, dataclass
 
+from mmkeras.checks import checked_keywords
 from mmkeras.errors import InputError
 from mmkeras.inputs.base import Input, check_positive, check_switches
 
 
+@checked_keywords
 @dataclass(frozen=True)
 class Audio(Input):
     """A recording from a WAV (PCM or float), FLAC, OGG or MP3 file, cut or filled with silence to one duration.

@@ -2,9 +2,11 @@
 
 from dataclasses import KW_ONLY, dataclass
 
+from mmkeras.checks import checked_keywords
 from mmkeras.inputs.base import Input, check_picture
 
 
+@checked_keywords
 @dataclass(frozen=True)
 class Image(Input):
     """A picture from a JPEG, PNG, GIF, BMP or WebP file, brought to one size.

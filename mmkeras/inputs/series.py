@@ -4,10 +4,12 @@ from dataclasses import KW_ONLY, dataclass, replace
 
 import numpy as np
 
+from mmkeras.checks import checked_keywords
 from mmkeras.errors import InputError
 from mmkeras.inputs.base import Input, check_numbers, check_positive, check_switches
 
 
+@checked_keywords
 @dataclass(frozen=True)
 class Series(Input):
     """A trace of one or more sensors over time, from a .npy file or a CSV file of numbers, one row a step.

@@ -5,11 +5,12 @@ from dataclasses import KW_ONLY, dataclass, replace
 
 import numpy as np
 
-from mmkeras.checks import as_words
+from mmkeras.checks import as_words, checked_keywords
 from mmkeras.errors import InputError
 from mmkeras.inputs.base import Input, check_numbers, check_positive, check_switches, most_frequent
 
 
+@checked_keywords
 @dataclass(frozen=True)
 class Tabular(Input):
     """Several columns of numbers and of words from a fixed list, as one input.

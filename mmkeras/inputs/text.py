@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, replace
 
-from mmkeras.checks import as_words
+from mmkeras.checks import as_words, checked_keywords
 from mmkeras.errors import InputError
 from mmkeras.inputs.base import Input, check_positive, check_switches, most_frequent
 
 
+@checked_keywords
 @dataclass(frozen=True)
 class Text(Input):
     """A sentence, as numbers of words: lower case, without punctuation, cut or padded at its end to one length.

@@ -2,9 +2,11 @@
 
 from dataclasses import KW_ONLY, dataclass
 
+from mmkeras.checks import checked_keywords
 from mmkeras.inputs.base import Input, check_picture, check_positive
 
 
+@checked_keywords
 @dataclass(frozen=True)
 class Video(Input):
     """A short video from a GIF, an animated WebP, a folder of pictures, a .npy file or (with PyAV) an MP4 file.

@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mmkeras.checks import as_words
+from mmkeras.checks import as_words, checked_keywords
 from mmkeras.errors import InputError
 from mmkeras.targets.base import Target, listed, natural
 
 
+@checked_keywords
 @dataclass(frozen=True)
 class Labels(Target):
     """A target that is any number of several classes at once, as the tags of a picture (multi-label).

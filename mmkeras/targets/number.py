@@ -6,12 +6,14 @@ from numbers import Real
 
 import numpy as np
 
+from mmkeras.checks import checked_keywords
 from mmkeras.errors import InputError
 from mmkeras.targets.base import Target
 
 MAX, TINY = float(np.finfo(np.float32).max), float(np.finfo(np.float32).tiny)
 
 
+@checked_keywords
 @dataclass(frozen=True)
 class Number(Target):
     """A target that is a number in the user's own unit (regression).
