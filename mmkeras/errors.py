@@ -1,6 +1,11 @@
-"""The one kind of error that bad input raises, how it shows what was received, and the sentence for an unknown name."""
+"""The one kind of error that bad input raises, how it shows what was received, the sentence for an unknown name.
+
+And `warn`, which warns at the user's own line.
+"""
 
 import difflib
+import sys
+import warnings
 from collections.abc import Iterable
 
 LONGEST = 80  # characters of a value in a message
@@ -36,3 +41,11 @@ def unknown(kind: str, name: object, known: Iterable[object], where: str = "") -
     close = nearest(name, known)
     hint = f"did you mean {close!r}? " if close else ""
     return InputError(f"{where}unknown {kind} {shown(name)}; {hint}Known: {', '.join(known) or 'none'}")
+
+
+def warn(message: str) -> None:
+    """A `UserWarning` at the line that called the package, however deep in it this is found."""
+    level, frame = 1, sys._getframe()
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "mmkeras":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, stacklevel=level)

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from mmkeras.errors import InputError
+from mmkeras.errors import InputError, warn
 from mmkeras.pipeline.decoded import columns, readable, stored
 from mmkeras.pipeline.gather import finish
 from mmkeras.pipeline.weights import class_counts, class_weights, labels, there, weighs
@@ -116,7 +116,7 @@ def _write(records, folder, shards, seed, made_of):
     for path in done:
         _notes(path).unlink()
     if left_out := len(records) - sum(file["rows"] for file in done.values()):
-        warnings.warn(f"{records.name}: {left_out} of {len(records)} rows left out; see records.ledger", stacklevel=4)
+        warn(f"{records.name}: {left_out} of {len(records)} rows left out; see records.ledger")
 
 
 def _check_share(records, left_out):

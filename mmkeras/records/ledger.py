@@ -1,6 +1,5 @@
 """Bad cells: what is done about them, and the account of it."""
 
-import warnings
 from collections import Counter
 from dataclasses import replace
 from typing import NamedTuple
@@ -8,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from mmkeras.errors import InputError
+from mmkeras.errors import InputError, warn
 from mmkeras.schema import Tabular
 
 ACTIONS = ("raise", "drop", "missing")
@@ -89,9 +88,7 @@ def _with_holes(records, bad):
     for cell in bad:
         for column in records.schema.columns(cell.name) if cell.column is None else [cell.column]:
             frame.iat[cell.position, frame.columns.get_loc(column)] = ""
-    warnings.warn(
-        f"{records.name}: {len(bad)} values count as missing ({_summary(bad)}); see records.ledger", stacklevel=5
-    )
+    warn(f"{records.name}: {len(bad)} values count as missing ({_summary(bad)}); see records.ledger")
     return replace(records, frame=frame)
 
 
@@ -99,10 +96,7 @@ def _without_rows(records, bad):
     rows = {cell.position for cell in bad}
     if not rows:
         return records
-    warnings.warn(
-        f"{records.name}: {len(rows)} of {len(records)} rows left out ({_summary(bad)}); see records.ledger",
-        stacklevel=5,
-    )
+    warn(f"{records.name}: {len(rows)} of {len(records)} rows left out ({_summary(bad)}); see records.ledger")
     kept = np.ones(len(records), bool)
     kept[list(rows)] = False
     return records.take(kept)
