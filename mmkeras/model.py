@@ -9,10 +9,10 @@ from mmkeras.alignment import aligner
 from mmkeras.checks import check_share
 from mmkeras.errors import InputError, unknown
 from mmkeras.fusion import fuse
-from mmkeras.layers import MissingToken, Tokens, hide_padding, input_like, masked_mean, one_token
+from mmkeras.layers import MissingToken, Tokens, hide_padding, input_like, masked_mean
 from mmkeras.model_spec import ModelSpec
-from mmkeras.schema import Number, Schema
-from mmkeras.tasks import answer
+from mmkeras.schema import Schema
+from mmkeras.tasks import output, token
 from mmkeras.towers import tower
 
 FUSED = "fused"  # the layer in "body" that gives the fused vector
@@ -317,17 +317,18 @@ def _body(schema, spec, tokens):
     outputs, given = {}, dict(inputs)
     for name, target in schema.targets.items():
         if isinstance(target.reads, str):
-            outputs[name] = answer(masked_mean(inputs[target.reads]), target, spec.tasks.get(name), name=name)
-            given[name] = _answer_token(outputs[name], target, spec.width, name)
+            outputs[name] = output(masked_mean(inputs[target.reads]), target, spec.tasks.get(name), name=name)
+            joins = token(outputs[name], target, spec.tasks.get(name), width=spec.width, name=name)
+            given |= {} if joins is None else {name: joins}
         elif target.reads is not None:  # what it answers joins nothing: the fusion of all has the same tokens
             own = {key: part for key, part in inputs.items() if key in target.reads}
-            outputs[name] = answer(_own_fusion(schema, spec, own, name), target, spec.tasks.get(name), name=name)
+            outputs[name] = output(_own_fusion(schema, spec, own, name), target, spec.tasks.get(name), name=name)
     fused = _fused(schema, spec, given)
     if not isinstance(fused, dict):
         fused = keras.layers.Identity(name=FUSED)(fused)
     for name, target in schema.targets.items():
         if target.reads is None:
-            outputs[name] = answer(fused, target, spec.tasks.get(name), name=name)
+            outputs[name] = output(fused, target, spec.tasks.get(name), name=name)
     return keras.Model(_flat(inputs), _one_or_all({name: outputs[name] for name in schema.targets}), name="body")
 
 
@@ -353,11 +354,3 @@ def _of_width(tokens, width, name):
         return tokens
     project = keras.layers.Dense(width, name=f"{name}_to_width")
     return hide_padding(Tokens(project(tokens.values), tokens.mask))
-
-
-def _answer_token(answers, target, width, name):
-    """What a head has answered, probabilities or deviations from the mean, as one token."""
-    if isinstance(target, Number):
-        answers = keras.layers.Reshape((1,), dtype="float32", name=f"{name}_column")(answers)
-        answers = (answers - target.mean) / target.std
-    return one_token(keras.layers.Dense(width, name=f"{name}_token")(answers))

@@ -9,9 +9,9 @@ import pytest
 from keras import ops
 
 from mmkeras.fusion import fuse
-from mmkeras.layers import Tokens
+from mmkeras.layers import Fused, Tokens
 from mmkeras.schema import Audio, Category, Image, Labels, Number, Schema, Series, Tabular, Text, Video
-from mmkeras.tasks import TASKS, compile_args, head
+from mmkeras.tasks import TASKS, compile_args, output
 from mmkeras.towers import DEFAULTS, TOWERS, reads, tower
 
 WIDTH = 8
@@ -30,7 +30,7 @@ EVERY_TARGET = (
     Labels(classes=["a", "b", "c"]),
     Number(mean=1000, std=20, unit="g"),
 )
-TARGETS = {kind: next(t for t in EVERY_TARGET if isinstance(t, TASKS[kind].kinds)) for kind in TASKS}
+TARGETS = {kind: next(t for t in EVERY_TARGET if isinstance(t, TASKS[kind].serves)) for kind in TASKS}
 READS = [
     (kind, name)
     for kind, part in TOWERS.items()
@@ -195,7 +195,7 @@ def fusion_model(choice, tokens, width=WIDTH):
 
 def head_model(choice, target, width=WIDTH):
     x = keras.Input((width,), name="vector")
-    return keras.Model([x], head(x, target, choice, name="answer"))
+    return keras.Model([x], output(Fused(x), target, choice, name="answer"))
 
 
 def loss_of(target, truth, prediction):

@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "word_vectors": "checks errors schema",
     "towers": "checks errors layers registry schema word_vectors",
     "fusion": "checks errors layers registry schema",
-    "tasks": "checks errors layers registry schema",
+    "tasks": "checks errors layers registry schema targets",
     "alignment": "checks errors layers registry",
     "model_spec": "checks errors towers",
     "model": "alignment checks errors fusion tasks layers model_spec registry schema towers",

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import contracts
 import keras
 import numpy as np
@@ -280,10 +278,21 @@ def test_a_head_itself():
         contracts.head_model(contracts.head_model, TARGET)
 
 
-def test_a_head_of_ones_own_with_another_number_of_answers():
-    seven = replace(TASKS["softmax"], output=lambda x, *, target, name: keras.layers.Dense(7, name=name)(x))
-    with pytest.raises(InputError, match=r"'answer': expected its head to answer \(batch, 3\), received \(None, 7\)"):
-        contracts.head_model(seven, TARGET)
+def test_a_task_of_ones_own_with_an_output_of_another_shape():
+    class Seven(mk.tasks.Softmax):
+        def output(self, fused, target, *, name):
+            return keras.layers.Dense(7, name=name)(fused.vector)
+
+    with pytest.raises(InputError, match=r"'answer': expected its task to give \(batch, 3\), received \(None, 7\)"):
+        contracts.head_model(Seven(), TARGET)
+
+
+def test_a_task_that_reads_what_the_fusion_does_not_give():
+    class OfTokens(mk.tasks.Softmax):
+        reads = "tokens"
+
+    with pytest.raises(InputError, match=r"'answer': task 'OfTokens\(\)' reads tokens of the fusion, which gives none"):
+        contracts.head_model(OfTokens(), TARGET)
 
 
 def test_compile_args_of_several_targets():

@@ -30,6 +30,7 @@ from mmkeras.layers.loss_weight import LossWeight
 from mmkeras.layers.mixing import LearnedTokens, WeightedMean
 from mmkeras.layers.sequences import encode, placed, recurrent
 from mmkeras.layers.spec_augment import SpecAugment
+from mmkeras.layers.task_name import TaskName
 from mmkeras.layers.tokens import (
     Fused,
     MissingToken,
@@ -59,6 +60,7 @@ __all__ = [
     "SigLIP",
     "SinePositions",
     "SpecAugment",
+    "TaskName",
     "Tokens",
     "UnitLength",
     "WeightedMean",

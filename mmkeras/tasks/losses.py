@@ -1,8 +1,10 @@
-"""The losses of heads that Keras does not have in this form.
+"""The losses of tasks that Keras does not have in this form.
 
 A compiled model that holds one is no longer made of stock Keras alone: `import mmkeras.tasks` before
 `keras.models.load_model`, or load with `compile=False`.
 """
+
+from typing import Any
 
 import keras
 from keras import ops
@@ -12,32 +14,38 @@ from mmkeras.errors import InputError
 saved = keras.saving.register_keras_serializable(package="mmkeras")
 
 
-def pair(y_true, y_pred, dtype):
-    """Truth and answer as `(batch,)` each: (batch, 1) less (batch,) would be every truth less every answer."""
+def pair(y_true: Any, y_pred: Any, dtype: str) -> list[Any]:
+    """Truth and output as `(batch,)` each: (batch, 1) less (batch,) would be every truth less every output."""
     return [ops.reshape(ops.convert_to_tensor(y, dtype=dtype), (-1,)) for y in (y_true, y_pred)]
 
 
 @saved
 class StandardizedSquaredError(keras.losses.Loss):
-    """Squared error of a number in standard deviations: `((truth - answer) / std)^2`, of `(batch,)` each.
+    """Squared error of a number in standard deviations: `((truth - output) / std)^2`, of `(batch,)` each.
 
-    About 1 for a model that answers the mean of all rows, whatever the unit, so that heads weigh alike.
+    About 1 for a model that predicts the mean of all rows, whatever the unit, so that tasks weigh alike.
 
     Args:
         std: of the training rows, in the unit.
         reduction, name, dtype: as in `keras.losses.Loss`.
     """
 
-    def __init__(self, std, reduction="sum_over_batch_size", name="standardized_squared_error", dtype=None):
+    def __init__(
+        self,
+        std: float,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "standardized_squared_error",
+        dtype: Any = None,
+    ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.std = std
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Any, y_pred: Any) -> Any:
         """`(batch,)` and `(batch,)`, in the unit -> `(batch,)`."""
-        truth, answer = pair(y_true, y_pred, self.dtype)
-        return ops.square((truth - answer) / self.std)
+        truth, output = pair(y_true, y_pred, self.dtype)
+        return ops.square((truth - output) / self.std)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The loss's arguments."""
         return {**super().get_config(), "std": self.std}
 
@@ -51,17 +59,22 @@ class Crossentropy(keras.losses.Loss):
 
     Args:
         label_smoothing: 0 to below 1.
-        focal: exponent, 0 or more: how much less a row counts that is answered well already.
+        focal: exponent, 0 or more: how much less a row counts that is predicted well already.
         reduction, name, dtype: as in `keras.losses.Loss`.
     """
 
     def __init__(
-        self, label_smoothing=0.0, focal=0.0, reduction="sum_over_batch_size", name="crossentropy", dtype=None
+        self,
+        label_smoothing: float = 0.0,
+        focal: float = 0.0,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "crossentropy",
+        dtype: Any = None,
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.label_smoothing, self.focal = label_smoothing, focal
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Any, y_pred: Any) -> Any:
         """`(batch,)` and `(batch, classes)` -> `(batch,)`; NaN where the truth is the number of no class."""
         classes = y_pred.shape[-1]
         if len(y_true.shape) > 1 and y_true.shape[-1] != 1:
@@ -73,7 +86,7 @@ class Crossentropy(keras.losses.Loss):
         options = {"alpha": 1.0, "gamma": self.focal, "label_smoothing": self.label_smoothing}
         return keras.losses.categorical_focal_crossentropy(one_hot, y_pred, **options)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The loss's arguments."""
         return {**super().get_config(), "label_smoothing": self.label_smoothing, "focal": self.focal}
 
@@ -95,13 +108,13 @@ class WeightedLoss(keras.losses.Loss):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.loss, self.log_variance, self.half = loss, log_variance, half
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Any, y_pred: Any) -> Any:
         """As the loss's own `call`, times `exp(-s)`, plus `s / 2`."""
         s = ops.convert_to_tensor(self.log_variance, "float32")
         weight = ops.exp(-s)
         return self.loss.call(y_true, y_pred) * (weight / 2 if self.half else weight) + s / 2
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The loss's arguments, s as a number."""
         own = {
             "loss": keras.saving.serialize_keras_object(self.loss),
@@ -111,6 +124,6 @@ class WeightedLoss(keras.losses.Loss):
         return {**super().get_config(), **own}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "WeightedLoss":
         """The loss of `get_config`."""
         return cls(**{**config, "loss": keras.saving.deserialize_keras_object(config["loss"])})

@@ -1,26 +1,50 @@
-"""The metrics of heads that Keras does not have in this form."""
+"""The metrics of tasks that Keras does not have in this form, and which way a metric is better."""
+
+from typing import Any
 
 import keras
 from keras import ops
 
+from mmkeras.errors import InputError, shown
 from mmkeras.tasks.losses import pair, saved
+
+KERAS = {"up": "max", "down": "min"}  # what Keras' own metrics say
+
+
+def direction(metric: keras.metrics.Metric) -> str:
+    """Which way a metric is better, "max" or "min": its attribute `direction`, or what a metric of Keras says.
+
+    Raises:
+        InputError: a metric that does not say so; set `metric.direction`.
+
+    >>> direction(keras.metrics.MeanAbsoluteError()), direction(keras.metrics.AUC())
+    ('min', 'max')
+    """
+    found = getattr(metric, "direction", None) or KERAS.get(getattr(metric, "_direction", None))
+    if found not in ("max", "min"):
+        raise InputError(
+            f"metric {metric.name!r}: expected its attribute direction to be 'max' or 'min', received {shown(found)}"
+        )
+    return found
 
 
 @saved
 class AbsoluteError(keras.metrics.Mean):
-    """Weighted mean of `|truth - answer|`, of `(batch,)` each, in the unit.
+    """Weighted mean of `|truth - output|`, of `(batch,)` each, in the unit.
 
     Keras' own `MeanAbsoluteError` averages over the last axis first, which here is the rows: it would ignore weights.
     """
 
-    def __init__(self, name="mae", dtype=None):
-        super().__init__(name=name, dtype=dtype)
-        self._direction = "down"  # for tuners
+    direction = "min"
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def __init__(self, name: str = "mae", dtype: Any = None):
+        super().__init__(name=name, dtype=dtype)
+        self._direction = "down"  # for KerasTuner
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """`(batch,)` and `(batch,)`, in the unit; weights `(batch,)`."""
-        truth, answer = pair(y_true, y_pred, self.dtype)
-        return super().update_state(ops.abs(truth - answer), sample_weight=sample_weight)
+        truth, output = pair(y_true, y_pred, self.dtype)
+        super().update_state(ops.abs(truth - output), sample_weight=sample_weight)
 
 
 @saved
@@ -28,28 +52,29 @@ class R2(keras.metrics.R2Score):
     """Coefficient of determination of `(batch,)` each: 1 all is explained, 0 no better than the mean of these rows.
 
     Reckoned in standard deviations from the mean, where float32 loses nothing to large numbers (years, prices), and 0
-    where
-    there is nothing to explain: no row, or equal ones.
+    where there is nothing to explain: no row, or equal ones.
 
     Args:
         mean, std: of the training rows, in the unit.
         name, dtype: as in `keras.metrics.Metric`.
     """
 
-    def __init__(self, mean=0.0, std=1.0, name="r2", dtype=None):
+    direction = "max"
+
+    def __init__(self, mean: float = 0.0, std: float = 1.0, name: str = "r2", dtype: Any = None):
         super().__init__(name=name, dtype=dtype)
         self.mean, self.std = mean, std
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """`(batch,)` and `(batch,)`, in the unit; weights `(batch,)`."""
         columns = [(y[:, None] - self.mean) / self.std for y in pair(y_true, y_pred, self.dtype)]
-        return super().update_state(*columns, sample_weight=sample_weight)
+        super().update_state(*columns, sample_weight=sample_weight)
 
-    def result(self):
+    def result(self) -> Any:
         """The score, a scalar."""
         score = super().result()
         return ops.where(ops.isnan(score), ops.zeros_like(score), score)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The metric's arguments."""
         return {"name": self.name, "dtype": self.dtype, "mean": self.mean, "std": self.std}

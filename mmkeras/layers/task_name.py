@@ -1,0 +1,26 @@
+"""Which task a model has for a target, kept in the model itself."""
+
+from typing import Any
+
+import keras
+
+
+@keras.saving.register_keras_serializable(package="mmkeras")
+class TaskName(keras.layers.Identity):
+    """Passes an output `(batch, ...)` as it is, and says by which task it was made.
+
+    A model keeps it when it is saved, so that `evaluate`, `predict` and `export` ask the same task. A target whose
+    default task made its output has none.
+
+    Args:
+        task: name of the task in the catalogue `mk.tasks`.
+        part: the task itself, where it was given in the place of its name; it is not saved.
+    """
+
+    def __init__(self, task: str, part: Any = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.task, self.part = task, part
+
+    def get_config(self) -> dict[str, Any]:
+        """The layer's arguments."""
+        return {**super().get_config(), "task": self.task}

@@ -1,0 +1,222 @@
+"""What every task says: how a target is predicted, learned, judged, decoded, served, drawn and described."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from mmkeras.layers import Fused, Tokens, one_token
+from mmkeras.targets import Target
+
+
+class Words(NamedTuple):
+    """What the numbers of a part of an answer mean.
+
+    Attributes:
+        words: a whole number is a place among them; True or False of each says whether it is meant.
+        separator: joins the words that are meant, where the answer is one string.
+    """
+
+    words: tuple[str, ...]
+    separator: str = "|"
+
+
+class Served(NamedTuple):
+    """How TensorFlow Serving's Classify or Regress API gives an answer.
+
+    Attributes:
+        api: "classify" or "regress".
+        outputs: dict of the name of an output there -> part of the answer: "classes" (words) and "scores"
+            `(rows, k)`, or "outputs" `(rows,)`.
+    """
+
+    api: str
+    outputs: dict[str, str]
+
+
+class Task:
+    """Base of all tasks.
+
+    A task of one's own derives from it, or from one of ours, and has to have `serves`, `output`, `loss` and `metrics`;
+    all else has a default. It is registered by `@mk.tasks.register("grade")`. The options of `output` and `loss` are
+    their keyword arguments behind `*`; `ModelSpec.tasks` gives them beside the task's name.
+
+    Attributes:
+        serves: the kinds of target.
+        reads: what of the fusion it reads: "vector", "tokens" or "grid".
+        squared: whether the loss is a squared error, of which a learned loss weight takes half, as the paper does.
+    """
+
+    serves: ClassVar[tuple[type[Target], ...]] = ()
+    reads: ClassVar[str] = "vector"
+    squared: ClassVar[bool] = False
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+    def model_inputs(self, target: Target) -> dict[str, tuple[tuple[int, ...], str]]:
+        """The model's side inputs that the output needs: dict of suffix -> (shape without the batch, dtype)."""
+        return {}
+
+    def output(self, fused: Fused, target: Target, *, name: str) -> Any:
+        """The output `(batch, *output_shape)`. Its last layer bears the name and is float32.
+
+        Args:
+            fused: `Fused`; of a task that reads "vector" its `vector` `(batch, width)`.
+            target: fitted.
+            name: of the target.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has to give an output")
+
+    def output_shape(self, target: Target) -> tuple[int, ...]:
+        """Of the output, without the batch; where not said otherwise that of the truth."""
+        return target.truth[""][0]
+
+    def loss(self, target: Target) -> keras.losses.Loss:
+        """The loss of truth and output."""
+        raise NotImplementedError(f"{type(self).__name__} has to give a loss")
+
+    def metrics(self, target: Target) -> list[keras.metrics.Metric]:
+        """New metrics of truth and output, the one to judge by first; see `mmkeras.tasks.direction`."""
+        raise NotImplementedError(f"{type(self).__name__} has to give metrics")
+
+    def answer(self, outputs: Any, target: Target) -> dict[str, Any]:
+        """What the outputs mean: the one decoding, of `predict`, `evaluate` and every exported format.
+
+        Args:
+            outputs: `(batch, *output_shape)`.
+            target: fitted.
+
+        Returns:
+            dict of part -> tensor `(batch, ...)`, by operations of `keras.ops` that look at each row by itself; the
+            part that says it in one value comes first. Words are numbers here: see `words`.
+        """
+        return {"value": outputs}
+
+    def words(self, target: Target) -> dict[str, Words]:
+        """Of each part of the answer that stands for words: which ones."""
+        return {}
+
+    def unit(self, target: Target) -> str | None:
+        """The unit of the answer; None if it has none."""
+        return None
+
+    def scale(self, target: Target) -> float:
+        """The size of a difference of outputs that matters, such as the standard deviation of numbers."""
+        return 1.0
+
+    def columns(self, answers: Mapping[str, np.ndarray], target: Target) -> dict[str, np.ndarray]:
+        """The columns of `predict`: dict of what is put behind the target's name -> `(rows,)`.
+
+        Args:
+            answers: dict of part -> array `(rows, ...)`, words in place of their numbers.
+            target: fitted.
+        """
+        first = next(iter(answers))
+        return {"" if part == first else part: _column(values) for part, values in answers.items()}
+
+    def scores(self, truth: np.ndarray, answers: Mapping[str, np.ndarray], target: Target) -> dict[str, float]:
+        """Scores of decoded answers, beside the metrics of outputs: dict of name -> value.
+
+        Args:
+            truth: `(rows, ...)`, of the rows that have the target.
+            answers: dict of part -> array `(rows, ...)` of the same rows, as `answer` gives them.
+            target: fitted.
+        """
+        return {}
+
+    def token(self, outputs: Any, target: Target, width: int, *, name: str) -> Tokens | None:
+        """How the output of a target that reads one input joins the fusion of all; None: not at all.
+
+        Args:
+            outputs: `(batch, *output_shape)`.
+            target: fitted.
+            width: of the tokens.
+            name: of the target, with which the names of the layers begin.
+        """
+        if len(outputs.shape) != 2:
+            return None
+        return one_token(keras.layers.Dense(width, name=f"{name}_token")(outputs))
+
+    def distance(self, target: Target, teacher: Any, student: Any, temperature: float) -> Any:
+        """How far a student's outputs are from a teacher's; a scalar: the mean of the squared differences by `scale`.
+
+        Args:
+            target: fitted.
+            teacher, student: outputs `(batch, *output_shape)`.
+            temperature: above 0, to soften probabilities by.
+        """
+        return ops.mean(ops.square((teacher - student) / self.scale(target)))
+
+    def served(self, target: Target) -> Served | None:
+        """How TensorFlow Serving's Classify or Regress API gives the answer; None: by neither."""
+        return None
+
+    def card(self, target: Target) -> dict[str, str]:
+        """What the model card says of the answer: dict of part -> what it is, "" for nothing more than its name."""
+        return dict.fromkeys(self.parts(target), "")
+
+    def limits(self, target: Target) -> list[str]:
+        """Sentences of the model card about what the model cannot do, which begin in lower case."""
+        return []
+
+    def draw(self, axes: Any, truth: Any, answers: Mapping[str, Any]) -> None:
+        """Write truth and answer of one row over a matplotlib axes; green if they are equal, else red.
+
+        Args:
+            axes: of matplotlib.
+            truth: of the row, as a word or number; None: unknown.
+            answers: dict of part -> value of the row, words in place of their numbers.
+        """
+        given = next(iter(answers.values()))
+        right = truth is None or truth == given
+        told = f"{given}" if right else f"{given} (true: {truth})"
+        axes.set_title(told, color="black" if truth is None else "tab:green" if right else "tab:red")
+
+    def parts(self, target: Target) -> dict[str, keras.KerasTensor]:
+        """Names, shapes and dtypes of the parts of the answer."""
+        outputs = keras.KerasTensor((None, *self.output_shape(target)), dtype="float32")
+        return self.answer(outputs, target)
+
+
+def dropped(x: Any, dropout: float, name: str) -> Any:
+    """What a task reads, with a share of the values dropped in training; the layer is named after the target."""
+    return keras.layers.Dropout(dropout, name=f"{name}_dropout")(x) if dropout else x
+
+
+def in_words(answers: Mapping[str, np.ndarray], words: Mapping[str, Words]) -> dict[str, np.ndarray]:
+    """The parts of an answer with words in place of their numbers.
+
+    Args:
+        answers: dict of part -> array `(rows, ...)`.
+        words: `Task.words`.
+
+    Returns:
+        dict of part -> array; of words an array of str; of what is meant of each, `(rows, words)` bool, an array
+        `(rows,)` of tuples of str.
+
+    >>> in_words({"label": np.array([1, 0])}, {"label": Words(("no", "yes"))})["label"].tolist()
+    ['yes', 'no']
+    """
+    return {part: _in_words(values, words[part].words) if part in words else values for part, values in answers.items()}
+
+
+def _in_words(values, words):
+    if values.dtype != bool:
+        return np.asarray(words, dtype=object)[values]
+    found = np.empty(len(values), dtype=object)
+    for row, meant in enumerate(values):
+        found[row] = tuple(word for word, is_meant in zip(words, meant, strict=True) if is_meant)
+    return found
+
+
+def _column(values):
+    """An array `(rows, ...)` as one column: of several axes an array of each row."""
+    if values.ndim == 1:
+        return values
+    column = np.empty(len(values), dtype=object)
+    for row, value in enumerate(values):
+        column[row] = value
+    return column

@@ -1,0 +1,201 @@
+"""The catalogue of tasks, which task a target has, and its output in a model."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from mmkeras.checks import check_number, is_number
+from mmkeras.errors import InputError, unknown
+from mmkeras.layers import Fused, LossWeight, TaskName, Tokens, WeightedMean
+from mmkeras.registry import Catalogue, check_option, choose, own_options
+from mmkeras.schema import Schema
+from mmkeras.targets import Target
+from mmkeras.tasks.base import Task
+from mmkeras.tasks.linear import Linear
+from mmkeras.tasks.sigmoid import Sigmoid
+from mmkeras.tasks.softmax import Softmax
+
+TASKS = Catalogue(
+    "task",
+    {"softmax": Softmax(), "sigmoid": Sigmoid(), "linear": Linear()},
+    "mmkeras.tasks",
+    lambda part: isinstance(part, Task),
+    "a Task",
+)
+READS = {"vector": "vector", "tokens": "tokens", "grid": "grids"}  # what a task reads: the field of Fused
+
+
+def register(name: str) -> Callable[[Any], Any]:
+    """Decorator that adds a task, a class that derives from `Task` or an object of one: `@mk.tasks.register("grade")`.
+
+    The default task of a kind of target is the first in the catalogue that serves it.
+    """
+    add = TASKS.register(name)
+
+    def register_task(task):
+        add(task() if isinstance(task, type) and issubclass(task, Task) else task)
+        return task
+
+    return register_task
+
+
+def default_of(target: Target) -> str:
+    """Name of the default task of a target: the first that serves its kind, or the nearest base class of it."""
+    kind = type(target)
+    for base in kind.__mro__:
+        for name, task in TASKS.items():
+            if base in task.serves:
+                return name
+    known = ", ".join(sorted({one.__name__ for task in TASKS.values() for one in task.serves}))
+    raise InputError(
+        f"unknown kind {kind.__name__!r}: no task is known for it; expected one of {known}, or your own: "
+        '@mmkeras.tasks.register("name")'
+    )
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The task that was chosen for one target.
+
+    Attributes:
+        name: of the task.
+        part: the `Task`.
+        output: options of its output.
+        loss: options of its loss.
+        weight: of its loss beside those of other targets: a number above 0, or "learned".
+    """
+
+    name: str
+    part: Task
+    output: dict[str, Any]
+    loss: dict[str, Any]
+    weight: float | str
+
+
+def options_of(task: Task) -> tuple[list[str], list[str]]:
+    """Names of the options of a task's output and of its loss."""
+    return own_options(task.output, ("target", "name")), own_options(task.loss, ())
+
+
+def choose_task(target: Target, choice: Any, name: str) -> Choice:
+    """The task that `choice` (a name, a dict of "kind" and options, or None) names for a target.
+
+    Raises:
+        InputError: an unknown task or option, a task of another kind of target, an option out of its range.
+    """
+    where = f"{name!r}: "
+    kind, part, options = choose(TASKS, choice or default_of(target), where)
+    if not isinstance(target, part.serves):
+        serves = ", ".join(serving.__name__ for serving in part.serves)
+        fitting = ", ".join(sorted(other for other, task in TASKS.items() if isinstance(target, task.serves)))
+        raise InputError(
+            f"{where}expected a task for {type(target).__name__} ({fitting}), received {kind!r}, which is for {serves}"
+        )
+    weight = options.pop("weight", 1.0)
+    if weight != "learned" and not is_number(weight, least=0, above=True):
+        raise InputError(f"{where}expected weight to be a number above 0 or 'learned', received {weight!r}")
+    own, of_loss = options_of(part)
+    for option, value in options.items():
+        if option not in (*own, *of_loss):
+            raise unknown(f"option of task {kind!r}:", option, [*own, *of_loss, "weight"], where)
+        if option == "focal":
+            check_number(value, option, where, least=0)
+        check_option(option, value, where)
+    taken = [{option: options[option] for option in known if option in options} for known in (own, of_loss)]
+    return Choice(kind, part, *taken, weight if weight == "learned" else float(weight))
+
+
+def output(fused: Fused, target: Target, choice: Any, *, name: str) -> Any:
+    """The output of one target, named after it.
+
+    Args:
+        fused: what the fusion made of the modalities. Of a fusion of decisions a task that reads vectors gives an
+            output for each modality, and these are averaged with learned weights.
+        target: the schema's entry, fitted.
+        choice: of the task: a name, a dict of "kind" and options, or None for the default.
+        name: of the target.
+
+    Returns:
+        `(batch, ...)` float32, of the shape that the task says.
+    """
+    if isinstance(fused, dict):
+        fused = Fused(None, decisions=fused)
+    elif not isinstance(fused, Fused):
+        fused = Fused(fused)
+    chosen = choose_task(target, choice, name)
+    if chosen.part.reads == "vector" and fused.decisions is not None:
+        names = {modality: f"{name}_decision_of_{modality}" for modality in fused.decisions}
+        outputs = [_checked(chosen, Fused(fused.decisions[one]), target, own) for one, own in names.items()]
+        y = WeightedMean(list(names), dtype="float32", name=name)(outputs)
+    else:
+        y = _checked(chosen, fused, target, name)
+    if chosen.part is not TASKS[default_of(target)] or chosen.name in TASKS.own:
+        y = TaskName(chosen.name, chosen.part, dtype="float32", name=task_name(name))(y)
+    if chosen.weight == "learned":
+        y = LossWeight(dtype="float32", name=loss_weight_name(name))(y)
+    return y
+
+
+def _checked(chosen, fused, target, name):
+    """The task's output, if the fusion gives what it reads and the output has the shape that it says."""
+    if getattr(fused, READS[chosen.part.reads]) is None:
+        raise InputError(
+            f"{name!r}: task {chosen.name!r} reads {chosen.part.reads} of the fusion, which gives none: choose another "
+            "fusion"
+        )
+    y = chosen.part.output(fused, target, name=name, **chosen.output)
+    if tuple(y.shape[1:]) != chosen.part.output_shape(target):
+        shape = shape_of(chosen.part.output_shape(target))
+        raise InputError(f"{name!r}: expected its task to give {shape}, received {tuple(y.shape)}")
+    return y
+
+
+def shape_of(shape: tuple[int, ...]) -> str:
+    """A shape without the batch, for messages."""
+    return f"({', '.join(['batch', *map(str, shape)])})"
+
+
+def token(outputs: Any, target: Target, choice: Any, *, width: int, name: str) -> Tokens | None:
+    """How the output of a target that reads one input joins the fusion of all; None: not at all."""
+    return choose_task(target, choice, name).part.token(outputs, target, width, name=name)
+
+
+def loss_weight_name(target: str) -> str:
+    """Name of the layer in "body" that learns how much the target's loss weighs."""
+    return f"{target}_loss_weight"
+
+
+def task_name(target: str) -> str:
+    """Name of the layer in "body" that says which task the target has, if that is not its default."""
+    return f"{target}_task_name"
+
+
+def tasks_of(model: keras.Model, schema: Schema) -> dict[str, Task]:
+    """The task of every target of a model: those of which `build` made it, else the default ones.
+
+    Raises:
+        InputError: a model that was saved with a task that is not registered in this process.
+    """
+    named = {layer.name: layer for layer in _layers(model) if isinstance(layer, TaskName)}
+    return {name: _task_of(named.get(task_name(name)), target, name) for name, target in schema.targets.items()}
+
+
+def _task_of(layer, target, name):
+    if layer is None:
+        return TASKS[default_of(target)]
+    found = layer.part or TASKS.get(layer.task)
+    if found is None:
+        raise InputError(
+            f"{name!r}: the model was built with the task {layer.task!r}, which is not registered here: "
+            f"@mmkeras.tasks.register({layer.task!r})"
+        )
+    return found
+
+
+def _layers(model: keras.Model) -> Iterator[keras.Layer]:
+    """All layers of a model and of the models within it."""
+    for layer in getattr(model, "layers", ()):
+        yield layer
+        yield from _layers(layer)

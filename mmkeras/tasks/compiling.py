@@ -1,0 +1,88 @@
+"""Loss, loss weight and metrics of every target, for `model.compile`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from mmkeras.errors import InputError, unknown
+from mmkeras.schema import Schema
+from mmkeras.tasks.choosing import choose_task, loss_weight_name, tasks_of
+from mmkeras.tasks.losses import WeightedLoss
+
+
+def compile_args(
+    schema: Schema, tasks: Mapping[str, Any] | None = None, model: keras.Model | None = None
+) -> dict[str, Any]:
+    """Keyword arguments for `model.compile`: loss, loss weight and weighted metrics of every target.
+
+    - `Category`: crossentropy; "accuracy".
+    - `Labels`: binary crossentropy, the mean over the classes; "f1", the mean over the classes of the F1 score at the
+      threshold 0.5, in which a rare label counts as much as a frequent one and "none" everywhere earns nothing; "auc",
+      the mean over the classes of the area under the ROC curve, which needs no threshold. A class that no row has
+      counts as 0 in both.
+    - `Number`: squared error in standard deviations; "mae", the mean absolute error in the unit; "r2", the share of the
+      variance that is explained.
+
+    A target's first metric is the one to judge by. A task's option "weight" is the weight of its loss beside those of
+    other targets; "learned": by the uncertainty of each task (Kendall et al., 2018), see `mmkeras.layers.LossWeight`.
+
+    Args:
+        schema: fitted `Schema`.
+        tasks: dict of target -> task, as in `ModelSpec`, where it is not the default.
+        model: `keras.Model` that `build` made with these tasks; needed where a weight is "learned". A target that
+            `tasks` leaves out has the model's task.
+
+    Returns:
+        dict of "loss" and "weighted_metrics" (metrics that honour sample weights), and of "loss_weights" where a weight
+        is not 1; for several targets each is a dict by target.
+
+    Raises:
+        InputError: targets that are not fitted; an unknown task or option; a weight to be learned without a model that
+            learns it.
+
+    >>> from mmkeras.schema import Number, Schema, Text
+    >>> schema = Schema({"review": Text(8, vocabulary=["good"])}, {"price": Number(mean=20, std=5, unit="EUR")})
+    >>> [metric.name for metric in compile_args(schema)["weighted_metrics"]]
+    ['mae', 'r2']
+    """
+    if not schema.targets:
+        raise InputError("compile_args: expected targets in the schema, received none: compile without a loss")
+    for name in tasks or {}:
+        if name not in schema.targets:
+            raise unknown("target", name, schema.targets, where="compile_args: ")
+    if set(schema.unfitted) & set(schema.targets):
+        schema.require_fitted("compile_args")
+    choices = {**({} if model is None else tasks_of(model, schema)), **(tasks or {})}
+    loss, metrics, weights = {}, {}, {}
+    for name, target in schema.targets.items():
+        chosen = choose_task(target, choices.get(name), name)
+        loss[name], metrics[name] = chosen.part.loss(target, **chosen.loss), chosen.part.metrics(target)
+        weights[name] = chosen.weight
+        if chosen.weight == "learned":
+            learned = _log_variance(model, name)
+            loss[name], weights[name] = WeightedLoss(loss[name], learned, chosen.part.squared), 1.0
+    found = {"loss": schema.fold(loss), "weighted_metrics": schema.fold(metrics)}
+    if set(weights.values()) != {1.0}:
+        found["loss_weights"] = schema.fold(weights)
+    return found
+
+
+def learn_loss_weights(model: keras.Model) -> None:
+    """Have a model that was compiled from its config learn its loss weights again: there they are numbers."""
+    losses = model.loss if isinstance(model.loss, dict) else dict.fromkeys(model.output_names, model.loss)
+    for name, loss in losses.items():
+        if isinstance(loss, WeightedLoss):
+            loss.log_variance = _log_variance(model, name)
+
+
+def _log_variance(model, name):
+    """What the model's layer `LossWeight` of a target learns."""
+    layers = {} if model is None else {layer.name: layer for layer in model.get_layer("body").layers}
+    layer = layers.get(loss_weight_name(name))
+    if layer is None:
+        raise InputError(
+            f"compile_args: {name!r} has weight='learned', so expected model= a model that build made with the same "
+            f"tasks, received {'none' if model is None else f'one without the layer {loss_weight_name(name)!r}'}"
+        )
+    return layer.log_variance
