@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
+from mmkeras.checks import check_whole
 from mmkeras.errors import InputError, unknown
-from mmkeras.towers import check_width
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class ModelSpec:
     align: str | dict | None = None
 
     def __post_init__(self):
-        check_width(self.width, "ModelSpec")
+        check_whole(self.width, "width", "ModelSpec: ")
         for role in ("towers", "tasks"):
             parts = getattr(self, role)
             if not isinstance(parts, Mapping):

@@ -69,10 +69,12 @@ class Kinds(Catalogue):
         what: such an object is called in messages, as "codec".
         base: the class of these objects.
         home: the module that holds the table, `__name__`.
+        how: the call in that module by which an object for one's own `{kind}` is registered, for the message.
     """
 
-    def __init__(self, what: str, base: type, home: str):
+    def __init__(self, what: str, base: type, home: str, how: str = "register({kind})"):
         super().__init__(what, {}, home, lambda part: isinstance(part, base), f"a {base.__name__}")
+        self.how = how
 
     def register(self, *kinds: type) -> Callable[[Any], Any]:  # type: ignore[override]
         """Decorator of a class (an object of it is made) or of an object, for these kinds."""
@@ -96,7 +98,7 @@ class Kinds(Catalogue):
         known = ", ".join(sorted(one.__name__ for one in self))
         raise InputError(
             f"unknown kind {kind.__name__!r}: no {self.what} is known for it; expected one of {known}, or your own: "
-            f"@{self.home}.register({kind.__name__})"
+            f"@{self.home}.{self.how.format(kind=kind.__name__)}"
         )
 
 

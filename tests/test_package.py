@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "pipeline": "augment decode errors records schema",
     "layers": "checks errors schema",
     "word_vectors": "checks errors schema",
-    "towers": "checks errors layers registry schema word_vectors",
+    "towers": "checks errors inputs layers registry schema word_vectors",
     "fusion": "checks errors layers registry schema",
     "tasks": "checks errors layers registry schema targets",
     "alignment": "checks errors layers registry",

@@ -1,5 +1,8 @@
-from dataclasses import replace
+import subprocess
+import sys
+from dataclasses import dataclass, replace
 
+import cloudpickle
 import contracts
 import keras
 import numpy as np
@@ -8,8 +11,9 @@ from keras import ops
 
 import mmkeras as mk
 from mmkeras.errors import InputError
-from mmkeras.schema import Audio, Image, Series, Tabular, Text, Video
+from mmkeras.inputs import Image, Input
 from mmkeras.towers import from_model, reads, tower
+from mmkeras.towers.pretrained import can_read
 
 FEATURES = contracts.FEATURES
 each_way = pytest.mark.parametrize("tokens", ["one", "all"])
@@ -45,18 +49,81 @@ def one_step(model, x, rows=5):
 
 
 @pytest.mark.parametrize(
-    ("model", "kinds"),
+    ("model", "names"),
     [
-        (pictures(), (Image,)),
-        (words(), (Text,)),
-        (keras.Sequential([keras.Input((20, 2)), keras.layers.LSTM(3)]), (Series,)),
-        (keras.Sequential([keras.Input((800,)), keras.layers.Dense(3)]), (Audio, Tabular, Text)),
-        (keras.Sequential([keras.Input((3, 8, 7, 1)), keras.layers.Flatten()]), (Video,)),
+        (pictures(), ["image"]),
+        (words(), ["question"]),
+        (keras.Sequential([keras.Input((20, 2)), keras.layers.LSTM(3)]), ["trace"]),
+        (keras.Sequential([keras.Input((800,)), keras.layers.Dense(3)]), ["question", "audio", "table"]),
+        (keras.Sequential([keras.Input((3, 8, 7, 1)), keras.layers.Flatten()]), ["film"]),
     ],
     ids=["pictures", "words", "trace", "vector", "film"],
 )
-def test_what_it_reads(model, kinds):
-    assert reads(from_model(model)) == kinds
+def test_what_it_reads(model, names):
+    assert [name for name, feature in FEATURES.items() if can_read(model, feature)] == names
+    assert reads(from_model(model)) is None
+
+
+@dataclass(frozen=True)
+class Depths(Input):
+    """A picture of distances, of a kind of its own."""
+
+    shape = (12, 10, 1)
+
+
+@dataclass(frozen=True)
+class Cloud(Input):
+    """Points in space, padded."""
+
+    shape = (7, 3)
+    padded = True
+
+
+def test_kinds_of_ones_own(tmp_path):
+    """By the axes of a kind, whatever it is: pictures are fitted to the model, padded steps are averaged."""
+    x = np.random.default_rng(0).uniform(0, 1, (5, 12, 10, 1)).astype("float32")
+    made = built(pictures((8, 8, 3)), "far", feature=Depths())
+    assert contracts.outputs(made, x)[0].shape == (5, 1, 8)
+    points, lengths = contracts.sample(Cloud())
+    model = keras.Sequential([keras.Input((7, 3)), keras.layers.Dense(3)])
+    made = built(model, "cloud", "all", Cloud())
+    values, mask = contracts.outputs(made, [points, lengths])
+    np.testing.assert_array_equal(mask.sum(axis=1), lengths)
+    assert not values[~mask].any()
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Doubled(keras.layers.Layer):
+    """A layer that no other process knows."""
+
+    def call(self, x):
+        return 2 * x
+
+
+def test_it_reaches_another_process(tmp_path):
+    """As the trials of a search get it: pickled, with the class of a layer that stands in a notebook."""
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3), Doubled()], name="own")
+    part = from_model(model, preprocess=lambda x: x + 1.0)
+    (tmp_path / "part.pkl").write_bytes(cloudpickle.dumps(part))
+    (tmp_path / "feature.pkl").write_bytes(cloudpickle.dumps(FEATURES["table"]))
+    x = contracts.sample(FEATURES["table"])
+    made = tower(FEATURES["table"], part, width=8, name="table")
+    np.save(tmp_path / "x.npy", x)
+    code = f"""
+import pickle, numpy as np, keras
+from pathlib import Path
+from mmkeras.towers import tower
+folder = Path({str(tmp_path)!r})
+part, feature = (pickle.loads((folder / name).read_bytes()) for name in ("part.pkl", "feature.pkl"))
+made = tower(feature, {{"kind": part, "tokens": "all"}}, width=8, name="table")
+backbone = made.get_layer("table_frozen").layer
+np.save(folder / "y.npy", backbone(np.load(folder / "x.npy") + 1.0))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), model(x + 1.0), rtol=1e-5)
+    assert made.get_layer("table_frozen").layer.count_params() == model.count_params()
 
 
 CASES = [
@@ -292,7 +359,11 @@ def test_refused(model, options, message):
 @pytest.mark.parametrize(
     ("name", "model", "message"),
     [
-        ("question", pictures, r"'question': tower 'from_model\(eye\)' reads Image, received Text \(6,\)"),
+        (
+            "question",
+            pictures,
+            r"'question': tower 'from_model\(eye\)' reads \(None, None, None, 3\), received Text \(6,\)",
+        ),
         ("image", lambda: pictures((8, 8, 4)), "'image': expected 4 channels, which the model takes, received 1"),
         ("question", lambda: words(5), "'question': expected at most 5 token ids, .* received 6"),
         ("question", lambda: words(6, 9), r"'question': expected values for .*\(None, 9\), received \(None, 6\)"),

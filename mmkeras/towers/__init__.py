@@ -2,9 +2,9 @@
 
 A tower is a function `(x, *, mask=None, feature, width, name) -> Tokens` of `(batch, ...)` in raw units. `feature` is
 the schema's entry of its input (the rate of a recording, the vocabulary of a text), and its annotation says what the
-tower reads: `feature: Text | Series`. A tower on words or on a padded input (`Series`, `Video`) asks for `mask`,
-`(batch, steps)` bool, True where there is something; one that needs neither leaves them out. It may have options of its
-own.
+tower reads: `feature: Text | Series`, or `feature: mk.towers.fronts.Sequence` for whatever has a front. A tower on
+words or on a padded input (`Series`, `Video`) asks for `mask`, `(batch, steps)` bool, True where there is something;
+one that needs neither leaves them out. It may have options of its own.
 
     Image      (batch, height, width, channels) uint8                conv residual mobile vit
     Text       (batch, length) int32                                 bag lstm gru conv1d transformer
@@ -15,56 +15,97 @@ own.
     Tabular    (batch, 2 * numeric + categorical) float32            mlp feature_tokens
     Video      (batch, frames, height, width, channels) uint8        frames
 
-`from_model` makes a tower of any keras.Model.
+`from_model` makes a tower of any keras.Model. A tower of one's own, and a kind of input with it:
+
+    @mk.towers.register("points", default_for=(PointCloud,))
+    def points(x, *, mask, feature: PointCloud, width, name): ...
 """
 
 import inspect
-from typing import get_args
+from collections.abc import Callable
+from typing import Annotated, Any, get_args, get_origin
 
 import keras
-from keras import ops
+from keras import KerasTensor, ops
 
-from mmkeras.errors import InputError
+from mmkeras.checks import check_whole
+from mmkeras.errors import InputError, shown
+from mmkeras.inputs import Audio, Image, Input, Series, Tabular, Text, Video
 from mmkeras.layers import Tokens, hide_padding
-from mmkeras.registry import Catalogue, arguments, choose
-from mmkeras.schema import Audio, Image, Series, Tabular, Text, Video
-from mmkeras.towers import audio, image, sequence, tabular, text, video
+from mmkeras.registry import Catalogue, Kinds, arguments, choose
+from mmkeras.towers import fronts
+from mmkeras.towers.audio import spectrogram, spectrogram_lstm, spectrogram_transformer, waveform
+from mmkeras.towers.image import conv, mobile, residual, vit
 from mmkeras.towers.pretrained import from_model
+from mmkeras.towers.sequence import conv1d, gru, lstm, transformer
+from mmkeras.towers.tabular import feature_tokens, mlp
+from mmkeras.towers.text import bag
+from mmkeras.towers.video import frames
 
-__all__ = ["DEFAULTS", "TOWERS", "from_model", "reads", "register", "require_reads", "tower"]
-
-TOWERS = Catalogue(
+__all__ = [
+    "DEFAULTS",
+    "TOWERS",
+    "bag",
+    "conv",
+    "conv1d",
+    "feature_tokens",
+    "frames",
+    "from_model",
+    "fronts",
+    "gru",
+    "lstm",
+    "mlp",
+    "mobile",
+    "reads",
+    "register",
+    "require_reads",
+    "residual",
+    "spectrogram",
+    "spectrogram_lstm",
+    "spectrogram_transformer",
     "tower",
-    {
-        "conv": image.conv,
-        "residual": image.residual,
-        "mobile": image.mobile,
-        "vit": image.vit,
-        "bag": text.bag,
-        "lstm": sequence.lstm,
-        "gru": sequence.gru,
-        "conv1d": sequence.conv1d,
-        "transformer": sequence.transformer,
-        "spectrogram": audio.spectrogram,
-        "spectrogram_lstm": audio.spectrogram_lstm,
-        "spectrogram_transformer": audio.spectrogram_transformer,
-        "waveform": audio.waveform,
-        "mlp": tabular.mlp,
-        "feature_tokens": tabular.feature_tokens,
-        "frames": video.frames,
-    },
-    __name__,
-)
+    "transformer",
+    "vit",
+    "waveform",
+]
+
+PARTS = [conv, residual, mobile, vit, bag, lstm, gru, conv1d, transformer]
+PARTS += [spectrogram, spectrogram_lstm, spectrogram_transformer, waveform, mlp, feature_tokens, frames]
+TOWERS = Catalogue("tower", {part.__name__: part for part in PARTS}, __name__)
+
 # By benchmarks/RESULTS.md: "conv" is within a point of "residual" on digits, two points below it on photographs, at
 # two fifths of its cost; "conv1d" is the best on long texts, where "lstm" is far behind, and level with the best on
 # traces; "spectrogram" is level with the best. As the question's tower (validation rows of keypad and qa.csv, one seed)
 # "conv1d" comes to the same as "lstm", .982 and .985 against .983 and .983, at about four fifths of the model's cost.
-DEFAULTS = {Image: "conv", Text: "conv1d", Audio: "spectrogram", Series: "conv1d", Tabular: "mlp", Video: "frames"}
+DEFAULTS = Kinds("default tower", str, __name__, 'register("mine", default_for=({kind},))')
+DEFAULTS.register(Image)("conv")
+DEFAULTS.register(Text, Series)("conv1d")
+DEFAULTS.register(Audio)("spectrogram")
+DEFAULTS.register(Tabular)("mlp")
+DEFAULTS.register(Video)("frames")
 
-register = TOWERS.register
+
+def register(name: str, default_for: tuple[type[Input], ...] = ()) -> Callable[[Callable], Callable]:
+    """Decorator that adds a tower: `@mk.towers.register("mine")`.
+
+    Args:
+        name: by which it is chosen.
+        default_for: the kinds of input that get it where none is chosen.
+
+    Raises:
+        InputError: a name that is taken, a kind that has a default tower already.
+    """
+    add = TOWERS.register(name)
+
+    def enter(part: Callable) -> Callable:
+        add(part)
+        DEFAULTS.register(*default_for)(name)
+        return part
+
+    return enter
 
 
-def reads(part):
+def reads(part: Callable) -> tuple[type[Input], ...] | None:
     """The kinds of input that a tower reads, by the annotation of its `feature`; None: it does not say.
 
     >>> [kind.__name__ for kind in reads(TOWERS["lstm"])]
@@ -73,17 +114,12 @@ def reads(part):
     parameter = inspect.signature(part, eval_str=True).parameters.get("feature")
     if parameter is None or parameter.annotation is parameter.empty:
         return None
+    if get_origin(parameter.annotation) is Annotated:  # of the kinds in a table, those of one's own too
+        return tuple(parameter.annotation.__metadata__[0])
     return get_args(parameter.annotation) or (parameter.annotation,)
 
 
-def check_width(width, where):
-    """The width, if it can be one; else an `InputError`."""
-    if isinstance(width, bool) or not isinstance(width, int) or width < 1:
-        raise InputError(f"{where}: expected width to be a whole number above 0, received {width!r}")
-    return width
-
-
-def require_reads(part, feature, kind, where):
+def require_reads(part: Callable, feature: Input, kind: str, where: str) -> None:
     """Raise an `InputError` unless the tower reads this kind of input."""
     kinds = reads(part)
     if kinds is not None and not isinstance(feature, kinds):
@@ -91,12 +127,12 @@ def require_reads(part, feature, kind, where):
         raise InputError(f"{where}tower {kind!r} reads {known}, received {type(feature).__name__} {feature.shape}")
 
 
-def tower(feature, choice, *, width, name):
+def tower(feature: Input, choice: str | dict[str, Any] | Callable | None, *, width: int, name: str) -> keras.Model:
     """The sub-model `<name>_tower` of one input.
 
     Args:
         feature: the schema's entry.
-        choice: name of a tower, or a dict of "kind" and options; None: the modality's default.
+        choice: name of a tower, or a dict of "kind" and options; None: the default of its kind.
         width: width of its tokens, unless `choice` has a "width" of its own.
         name: of the input.
 
@@ -106,24 +142,28 @@ def tower(feature, choice, *, width, name):
         behind the mask.
 
     Raises:
-        InputError: an unknown tower or option, an input that the tower cannot read.
+        InputError: an unknown tower or option, an input that the tower cannot read, a kind without a default tower.
     """
     where = f"{name!r}: "
-    kind, build, options = choose(TOWERS, choice or DEFAULTS[type(feature)], where)
-    width = check_width(options.pop("width", width), f"{where}tower {kind!r}")
-    x = keras.Input(feature.shape, dtype=feature.dtype, name=name)
-    inputs, mask = x, None
-    if isinstance(feature, Text):
-        mask = ops.not_equal(x, 0)
-    elif feature.padded:
-        length = keras.Input((), dtype="int32", name=f"{name}_length")
-        inputs, mask = [x, length], ops.less(ops.arange(feature.shape[0]), ops.expand_dims(length, 1))
+    kind, build, options = choose(TOWERS, choice or DEFAULTS.of(feature), where)
+    width = check_whole(options.pop("width", width), "width", f"{where}tower {kind!r}: ")
+    inputs, mask = _inputs(feature, name)
     require_reads(build, feature, kind, where)
     given = {"mask": mask, "width": width, "name": name, "feature": feature}
-    tokens = build(x, **arguments("tower", kind, build, options, given, where))
+    tokens = build(inputs[0], **arguments("tower", kind, build, options, given, where))
     if not isinstance(tokens, Tokens) or len(tokens.values.shape) != 3 or tokens.values.shape[-1] != width:
         raise InputError(
-            f"{where}expected tower {kind!r} to return Tokens of (batch, tokens, {width}), received {tokens!r}"
+            f"{where}expected tower {kind!r} to return Tokens of (batch, tokens, {width}), received {shown(tokens)}"
         )
     values, mask = hide_padding(tokens)
-    return keras.Model(inputs, values if mask is None else [values, mask], name=f"{name}_tower")
+    given, made = inputs if len(inputs) > 1 else inputs[0], values if mask is None else [values, mask]
+    return keras.Model(given, made, name=f"{name}_tower")
+
+
+def _inputs(feature: Input, name: str) -> tuple[list[KerasTensor], KerasTensor | None]:
+    """The input of a tower, behind it the lengths if it is padded; and the mask `(batch, steps)`, or None."""
+    x = keras.Input(feature.shape, dtype=feature.dtype, name=name)
+    if feature.padded:
+        length = keras.Input((), dtype="int32", name=f"{name}_length")
+        return [x, length], ops.less(ops.arange(feature.shape[0]), ops.expand_dims(length, 1))
+    return [x], ops.not_equal(x, 0) if feature.zero_is_padding else None

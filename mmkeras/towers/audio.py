@@ -1,12 +1,14 @@
 """Towers for recordings."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras
-from keras import ops
+from keras import KerasTensor, ops
 
 from mmkeras.checks import is_number
-from mmkeras.errors import InputError, unknown
+from mmkeras.errors import InputError, shown, unknown
+from mmkeras.inputs import Audio
 from mmkeras.layers import (
     SpecAugment,
     Tokens,
@@ -18,10 +20,18 @@ from mmkeras.layers import (
     placed,
     recurrent,
 )
-from mmkeras.schema import Audio
 
 
-def log_mel(x, feature, name, *, mels=64, window=0.032, hop=0.016, spec_augment=None):
+def log_mel(
+    x: KerasTensor,
+    feature: Audio,
+    name: str,
+    *,
+    mels: int = 64,
+    window: float = 0.032,
+    hop: float = 0.016,
+    spec_augment: Mapping[str, Any] | None = None,
+) -> KerasTensor:
     """The log-mel spectrogram of a recording, `(batch, mels, frames)`, float32, about -1.2 (silence) to 1.6.
 
     Args:
@@ -59,36 +69,36 @@ def log_mel(x, feature, name, *, mels=64, window=0.032, hop=0.016, spec_augment=
     return mel if spec_augment is None else _spec_augment(spec_augment, name)(mel)
 
 
-def _samples(seconds, feature, option, name):
+def _samples(seconds: float, feature: Audio, option: str, name: str) -> int:
     """Number of samples of an option in seconds."""
     if not is_number(seconds, least=1 / feature.sampling_rate):
         raise InputError(
             f"{name!r}: expected {option} to be seconds from {1 / feature.sampling_rate:.2g}, a sample at "
-            f"{feature.sampling_rate} Hz, received {seconds!r}"
+            f"{feature.sampling_rate} Hz, received {shown(seconds)}"
         )
     return round(feature.sampling_rate * seconds)
 
 
-def _picture(mel, name):
+def _picture(mel: KerasTensor, name: str) -> KerasTensor:
     """The spectrogram as a picture of one channel, `(batch, mels, frames, 1)`."""
     return keras.layers.Reshape((*mel.shape[1:], 1), name=f"{name}_picture")(mel)
 
 
 def spectrogram(
-    x,
+    x: KerasTensor,
     *,
     feature: Audio,
-    width,
-    name,
-    mels=64,
-    window=0.032,
-    hop=0.016,
-    filters=32,
-    depth=None,
-    dropout=0.0,
-    tokens="one",
-    spec_augment=None,
-):
+    width: int,
+    name: str,
+    mels: int = 64,
+    window: float = 0.032,
+    hop: float = 0.016,
+    filters: int = 32,
+    depth: int | None = None,
+    dropout: float = 0.0,
+    tokens: str = "one",
+    spec_augment: Mapping[str, Any] | None = None,
+) -> Tokens:
     """Convolutions over the log-mel spectrogram of a recording (Hershey et al., CNN architectures for audio, 2017).
 
     Args:
@@ -114,22 +124,22 @@ def spectrogram(
 
 
 def spectrogram_lstm(
-    x,
+    x: KerasTensor,
     *,
     feature: Audio,
-    width,
-    name,
-    mels=64,
-    window=0.032,
-    hop=0.016,
-    filters=32,
-    depth=2,
-    layers=1,
-    bidirectional=False,
-    dropout=0.0,
-    tokens="one",
-    spec_augment=None,
-):
+    width: int,
+    name: str,
+    mels: int = 64,
+    window: float = 0.032,
+    hop: float = 0.016,
+    filters: int = 32,
+    depth: int = 2,
+    layers: int = 1,
+    bidirectional: bool = False,
+    dropout: float = 0.0,
+    tokens: str = "one",
+    spec_augment: Mapping[str, Any] | None = None,
+) -> Tokens:
     """Convolutions over the log-mel spectrogram, then LSTMs over time (Choi et al., Convolutional recurrent, 2017).
 
     The convolutions halve mels and frames by their stride; what they find in all mels of a frame is one step of the
@@ -167,21 +177,21 @@ def spectrogram_lstm(
 
 
 def spectrogram_transformer(
-    x,
+    x: KerasTensor,
     *,
     feature: Audio,
-    width,
-    name,
-    mels=64,
-    window=0.032,
-    hop=0.016,
-    patch=8,
-    depth=2,
-    heads=4,
-    dropout=0.0,
-    tokens="one",
-    spec_augment=None,
-):
+    width: int,
+    name: str,
+    mels: int = 64,
+    window: float = 0.032,
+    hop: float = 0.016,
+    patch: int = 8,
+    depth: int = 2,
+    heads: int = 4,
+    dropout: float = 0.0,
+    tokens: str = "one",
+    spec_augment: Mapping[str, Any] | None = None,
+) -> Tokens:
     """A transformer over square patches of the log-mel spectrogram (AST: Gong et al., 2021).
 
     The patches do not overlap, and sines tell their band and time (the paper's overlap by 6 of 16 and learn their
@@ -196,7 +206,7 @@ def spectrogram_transformer(
         patch: mels and frames of a patch.
         depth: number of transformer layers.
         heads: of their attention; width is a multiple of it.
-        dropout: share of the values dropped in training behind each part of a layer.
+        dropout: share of the values dropped in training after each part of a layer.
         tokens: "one" (the mean of the patches) or "all" (one token a patch).
 
     Returns:
@@ -217,7 +227,18 @@ def spectrogram_transformer(
     return encode(x, None, depth=depth, heads=heads, dropout=dropout, tokens=tokens, name=name)
 
 
-def waveform(x, *, feature: Audio, width, name, window=0.01, filters=32, depth=None, dropout=0.0, tokens="one"):
+def waveform(
+    x: KerasTensor,
+    *,
+    feature: Audio,
+    width: int,
+    name: str,
+    window: float = 0.01,
+    filters: int = 32,
+    depth: int | None = None,
+    dropout: float = 0.0,
+    tokens: str = "one",
+) -> Tokens:
     """Convolutions on the samples themselves (Dai et al., Very deep networks for raw waveforms, 2017).
 
     A first convolution as long as `window`, then convolutions of 9 steps, each quartering the steps and doubling the
@@ -258,15 +279,17 @@ def waveform(x, *, feature: Audio, width, name, window=0.01, filters=32, depth=N
     return one_token(dense(drop(ops.concatenate([ops.mean(x, axis=1), ops.max(x, axis=1)], axis=-1))))
 
 
-def _normed_conv(x, filters, kernel, stride, name):
+def _normed_conv(x: KerasTensor, filters: int, kernel: int, stride: int, name: str) -> KerasTensor:
     x = keras.layers.Conv1D(filters, kernel, strides=stride, padding="same", name=name)(x)
     return keras.layers.ReLU(name=f"{name}_relu")(keras.layers.LayerNormalization(name=f"{name}_norm")(x))
 
 
-def _spec_augment(options, name):
+def _spec_augment(options: Mapping[str, Any], name: str) -> Callable[[KerasTensor], KerasTensor]:
     known = ("frequency", "time", "masks", "seed")
     if not isinstance(options, Mapping):
-        raise InputError(f"{name!r}: expected spec_augment to be a dict of {', '.join(known)}, received {options!r}")
+        raise InputError(
+            f"{name!r}: expected spec_augment to be a dict of {', '.join(known)}, received {shown(options)}"
+        )
     for option in options:
         if option not in known:
             raise unknown("option of spec_augment:", option, known, where=f"{name!r}: ")

@@ -4,11 +4,12 @@ import math
 from pathlib import Path
 
 import keras
+from keras import KerasTensor
 
-from mmkeras.checks import is_number
-from mmkeras.errors import InputError, unknown
-from mmkeras.layers import SinePositions, check_counts, check_tokens, conv_blocks, encode, grid_tokens, halvings
-from mmkeras.schema import Image
+from mmkeras.checks import check_choice, check_number, check_whole
+from mmkeras.errors import InputError
+from mmkeras.inputs import Image
+from mmkeras.layers import SinePositions, Tokens, check_counts, check_tokens, conv_blocks, encode, grid_tokens, halvings
 from mmkeras.towers.pretrained import as_picture, read_with
 
 SIZES = ("small", "large")
@@ -16,11 +17,21 @@ SMALLEST = 32  # pixels along a side, the least that MobileNetV3 takes
 PATCHES = 8  # along the longer side of a picture, at most, by default
 
 
-def _rescaled(x, name):
+def _rescaled(x: KerasTensor, name: str) -> KerasTensor:
     return keras.layers.Rescaling(1 / 255, name=f"{name}_rescale", dtype="float32")(x)
 
 
-def conv(x, *, feature: Image, width, name, filters=32, depth=None, dropout=0.0, tokens="one"):
+def conv(
+    x: KerasTensor,
+    *,
+    feature: Image,
+    width: int,
+    name: str,
+    filters: int = 32,
+    depth: int | None = None,
+    dropout: float = 0.0,
+    tokens: str = "one",
+) -> Tokens:
     """Convolutions over a picture (Conv2D and max-pool: LeCun et al., Gradient-based learning, 1998).
 
     Args:
@@ -43,7 +54,17 @@ def conv(x, *, feature: Image, width, name, filters=32, depth=None, dropout=0.0,
     return conv_blocks(x, width=width, filters=filters, depth=depth, dropout=dropout, tokens=tokens, name=name)
 
 
-def residual(x, *, feature: Image, width, name, filters=32, depth=None, dropout=0.0, tokens="one"):
+def residual(
+    x: KerasTensor,
+    *,
+    feature: Image,
+    width: int,
+    name: str,
+    filters: int = 32,
+    depth: int | None = None,
+    dropout: float = 0.0,
+    tokens: str = "one",
+) -> Tokens:
     """A small residual network (He et al., Identity mappings in deep residual networks, 2016).
 
     A convolution, then blocks of `x' = S a(x) + C2 a(C1 a(x))`, with `a(x) = relu(norm(x))` and S a convolution of one
@@ -81,30 +102,30 @@ def residual(x, *, feature: Image, width, name, filters=32, depth=None, dropout=
     return grid_tokens(_normalised(x, name), width=width, dropout=dropout, tokens=tokens, name=name)
 
 
-def _convolution(x, filters, name, kernel=3, strides=1):
+def _convolution(x: KerasTensor, filters: int, name: str, kernel: int = 3, strides: int = 1) -> KerasTensor:
     return keras.layers.Conv2D(filters, kernel, strides=strides, padding="same", name=name)(x)
 
 
-def _normalised(x, name):
+def _normalised(x: KerasTensor, name: str) -> KerasTensor:
     """`relu(norm(x))`."""
     x = keras.layers.GroupNormalization(math.gcd(x.shape[-1], 8), name=f"{name}_norm")(x)
     return keras.layers.Activation("relu", name=f"{name}_relu")(x)
 
 
 def mobile(
-    x,
+    x: KerasTensor,
     *,
     feature: Image,
-    width,
-    name,
-    size="small",
-    weights=None,
-    trainable=True,
-    alpha=1.0,
-    min_side=SMALLEST,
-    dropout=0.0,
-    tokens="one",
-):
+    width: int,
+    name: str,
+    size: str = "small",
+    weights: str | None = None,
+    trainable: bool = True,
+    alpha: float = 1.0,
+    min_side: int = SMALLEST,
+    dropout: float = 0.0,
+    tokens: str = "one",
+) -> Tokens:
     """MobileNetV3 (Howard et al., 2019) of keras.applications without its last layers, then dense.
 
     The network halves a picture five times, so of one of 32 x 32 a single place is left: `min_side` keeps more. It has
@@ -135,12 +156,9 @@ def mobile(
     """
     check_tokens(tokens, name)
     where = f"{name!r}: "
-    if size not in SIZES:
-        raise unknown("value of size", size, SIZES, where)
-    if isinstance(min_side, bool) or not isinstance(min_side, int) or min_side < SMALLEST:
-        raise InputError(f"{where}expected min_side to be a whole number from {SMALLEST}, received {min_side!r}")
-    if not is_number(alpha, least=0, above=True):
-        raise InputError(f"{where}expected alpha to be a number above 0, received {alpha!r}")
+    check_choice(size, "size", SIZES, where)
+    check_whole(min_side, "min_side", where, least=SMALLEST)
+    check_number(alpha, "alpha", where, least=0, above=True)
     larger = max(1, min_side / min(feature.height, feature.width))
     shape = round(feature.height * larger), round(feature.width * larger)
     x = as_picture(x, feature, (*shape, 3), where)
@@ -149,7 +167,7 @@ def mobile(
     return read_with(network, x, None, width=width, name=name, trainable=trainable, dropout=dropout, tokens=tokens)
 
 
-def _mobile_network(size, weights, alpha, shape, name):
+def _mobile_network(size: str, weights: str | None, alpha: float, shape: tuple[int, ...], name: str) -> keras.Model:
     """MobileNetV3 without top and without its rescaling, which ours does in float32 whatever the policy.
 
     Its batch normalisation gets the momentum 0.9. With the 0.999 of keras.applications, what a model has learned in a
@@ -177,7 +195,7 @@ def _mobile_network(size, weights, alpha, shape, name):
     return model
 
 
-def _load(model, weights, where):
+def _load(model: keras.Model, weights: str, where: str) -> None:
     if not Path(weights).is_file():
         raise InputError(f"{where}expected weights to be None, 'imagenet' or a file, no such file {str(weights)!r}")
     try:
@@ -186,7 +204,18 @@ def _load(model, weights, where):
         raise InputError(f"{where}weights {str(weights)!r} do not fit {model.name!r}: {error}") from error
 
 
-def vit(x, *, feature: Image, width, name, patch=None, depth=2, heads=4, dropout=0.0, tokens="one"):
+def vit(
+    x: KerasTensor,
+    *,
+    feature: Image,
+    width: int,
+    name: str,
+    patch: int | None = None,
+    depth: int = 2,
+    heads: int = 4,
+    dropout: float = 0.0,
+    tokens: str = "one",
+) -> Tokens:
     """A vision transformer (Dosovitskiy et al., 2021): patches of the picture as tokens of a transformer.
 
     Each patch is projected (a convolution whose stride is the patch) and normalised, its place is added as sines, and
@@ -201,7 +230,7 @@ def vit(x, *, feature: Image, width, name, patch=None, depth=2, heads=4, dropout
         patch: side of a square patch, pixels; None: the least with at most 8 patches along the longer side.
         depth: number of transformer layers.
         heads: of the attention.
-        dropout: share of the values dropped in training behind each part of a transformer layer.
+        dropout: share of the values dropped in training after each part of a transformer layer.
         tokens: "one" (the mean of the patches, which know their places) or "all" (one token a patch, row by row).
 
     Returns:

@@ -1,12 +1,14 @@
 """Any functional keras.Model as a tower: backbones of keras.applications and KerasHub, and models of one's own."""
 
-import functools
-import operator
+import pickle
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
-from keras import ops
+from keras import KerasTensor, ops
 
-from mmkeras.errors import InputError, unknown
+from mmkeras.errors import InputError, shown, unknown
+from mmkeras.inputs import Input
 from mmkeras.layers import (
     Frozen,
     Tokens,
@@ -17,22 +19,30 @@ from mmkeras.layers import (
     masked_mean,
     one_token,
 )
-from mmkeras.schema import Audio, Image, Series, Tabular, Text, Video
 
 SENTENCE = ("token_ids", "padding_mask", "segment_ids")  # KerasHub's names of what a text model takes
 SEQUENCE = "sequence_output"  # KerasHub's name of one vector a token, where a model has several outputs
-KINDS = {2: (Audio, Tabular, Text), 3: (Series,), 4: (Image,), 5: (Video,)}  # by the rank of a model's only input
+PICTURE = 4  # axes of what a model of pictures takes
 
 
-def from_model(model, *, layer=None, trainable=False, preprocess=None, resize=None):
+def from_model(
+    model: keras.Model,
+    *,
+    layer: str | None = None,
+    trainable: bool = False,
+    preprocess: Callable | None = None,
+    resize: tuple[int, int] | None = None,
+) -> Callable[..., Tokens]:
     """A tower that is a copy of a model, followed by a dense layer to the width of the tokens.
 
     Every model that is built gets a copy of its own with the weights that `model` has at that time, so `model` itself
     never changes. The tower has the options `tokens` and `dropout`, as
     `mk.build(schema, towers={"photo": {"kind": mk.towers.from_model(model), "tokens": "all"}})`. To keep a `ModelSpec`
-    as JSON, register it by a name: `mk.towers.register("resnet")(mk.towers.from_model(model))`.
+    as JSON, register it by a name: `mk.towers.register("resnet")(mk.towers.from_model(model))`. The trials of a search,
+    which have processes of their own, get it with the classes of its layers.
 
-    What the model takes says which input it reads:
+    What the model takes says which input it reads, one of a kind of one's own too: of as many axes, and of whole
+    numbers if the model takes those.
 
     - `(batch, height, width, channels)`: an Image. It comes as float32 from 0 to 255; a grey one is repeated to three
       channels, one of another size is resized (bilinear, without regard to its proportions).
@@ -40,7 +50,7 @@ def from_model(model, *, layer=None, trainable=False, preprocess=None, resize=No
       backbone gets its inputs by their names `token_ids`, `padding_mask` and `segment_ids` (zeros). The ids are those
       of the schema (0 padding, 1 unknown, then the vocabulary): a text backbone that was trained on ids of another
       kind has to be trained on.
-    - `(batch, steps, channels)`: a Series in the sensors' units, with zeros behind its end. `(batch, frames, height,
+    - `(batch, steps, channels)`: a Series in the sensors' units, with zeros after its end. `(batch, frames, height,
       width, channels)`: a Video; for a model of pictures see the tower 'frames'. Whether a longer padding changes
       anything is the model's affair.
 
@@ -69,55 +79,115 @@ def from_model(model, *, layer=None, trainable=False, preprocess=None, resize=No
         InputError: a model, layer or size that cannot serve; in `build` an input that does not fit the model.
     """
     inner = _cut(model, layer)
-    kinds = _kinds(inner)
-    if resize is not None and (kinds != (Image,) or None not in inner.inputs[0].shape[1:3]):
+    _check_inputs(inner)
+    axes, kept = len(inner.inputs[0].shape), _Kept(model)
+    if resize is not None and (axes != PICTURE or None not in inner.inputs[0].shape[1:3]):
         raise InputError(
-            f"from_model: expected resize with a model of pictures of any size, received {resize!r} and a model of "
-            f"{_shapes(inner)}"
+            f"from_model: expected resize with a model of pictures of any size, received {shown(resize)} and a model "
+            f"of {_shapes(inner)}"
         )
 
-    def part(x, *, mask=None, feature, width, name, dropout=0.0, tokens="one"):
+    def part(
+        x: KerasTensor,
+        *,
+        mask: KerasTensor | None = None,
+        feature: Any,
+        width: int,
+        name: str,
+        dropout: float = 0.0,
+        tokens: str = "one",
+    ) -> Tokens:
         check_tokens(tokens, name)
         where = f"{name!r}: "
-        if isinstance(feature, Text):
-            _check_words(model, inner, feature, where)
-        if kinds == (Image,):
-            shape = inner.inputs[0].shape[1:]
+        backbone = _copied(kept.model, layer, f"{name}_backbone")
+        if not can_read(backbone, feature):
+            raise InputError(
+                f"{where}tower {part.__name__!r} reads {_shapes(backbone)}, received {type(feature).__name__} "
+                f"{feature.shape}"
+            )
+        if feature.zero_is_padding:
+            _check_words(kept.model, backbone, feature, where)
+        if feature.padded:
+            x = hide_padding(Tokens(x, mask)).values
+        elif axes == PICTURE:
+            shape = backbone.inputs[0].shape[1:]
             size = (wanted or given for wanted, given in zip(shape[:2], resize or feature.shape[:2], strict=True))
             x = as_picture(x, feature, (*size, shape[2]), where)
-        elif feature.padded:
-            x = hide_padding(Tokens(x, mask)).values
         if preprocess is not None:
             x = preprocess(x)
-        backbone = _copied(model, layer, f"{name}_backbone")
         return read_with(backbone, x, mask, width=width, name=name, trainable=trainable, dropout=dropout, tokens=tokens)
 
     part.__name__ = f"from_model({model.name})"
-    part.__annotations__["feature"] = functools.reduce(operator.or_, kinds)
+    del part.__annotations__["feature"]  # what it reads is asked from each input: see `can_read`
     return part
 
 
-def as_picture(x, feature, shape, where):
+class _Kept:
+    """A model that is pickled with the classes of its layers, which another process need not know."""
+
+    def __init__(self, model: keras.Model):
+        self.model = model
+
+    def __reduce__(self):
+        classes = {keras.saving.get_registered_name(type(part)): type(part) for part in _parts(self.model)}
+        return _restored, (pickle.dumps(self.model), {name: one for name, one in classes.items() if ">" in name})
+
+
+def _parts(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """A model and all layers inside it."""
+    yield model
+    for layer in getattr(model, "layers", ()):
+        yield from _parts(layer)
+
+
+def _restored(pickled: bytes, classes: dict[str, type]) -> _Kept:
+    for registered, part in classes.items():
+        if keras.saving.get_registered_object(registered) is None:
+            package, _, name = registered.partition(">")
+            keras.saving.register_keras_serializable(package, name)(part)
+    return _Kept(pickle.loads(pickled))
+
+
+def can_read(model: keras.Model, feature: Input) -> bool:
+    """Whether a functional model takes values of as many axes, and no fractions where it takes whole numbers."""
+    if len(model.inputs) > 1:
+        return feature.zero_is_padding and len(feature.shape) == 1
+    given = model.inputs[0]
+    whole = len(given.shape) == 2 and "int" in keras.backend.standardize_dtype(given.dtype)
+    return len(given.shape) == len(feature.shape) + 1 and (feature.zero_is_padding or not whole)
+
+
+def as_picture(x: KerasTensor, feature: Input, shape: tuple[int | None, ...], where: str) -> KerasTensor:
     """Pictures as a model takes them: `(batch, *shape)`, float32 from 0 to 255.
 
     Args:
-        x: `(batch, height, width, channels)`, uint8.
-        feature: `Image`.
+        x: `(batch, height, width, channels)`, of numbers from 0 to 255.
+        feature: `Image`, or another input of this shape.
         shape: `(height, width, channels)`; None: any number of channels.
         where: beginning of the message of an error.
     """
-    *size, channels = shape
+    (*size, channels), given = shape, feature.shape[2]
     x = ops.cast(x, "float32")
     if tuple(size) != feature.shape[:2]:
         x = ops.image.resize(x, size, data_format="channels_last")
-    if channels == 3 and feature.channels == 1:
+    if channels == 3 and given == 1:
         x = ops.repeat(x, 3, axis=-1)
-    elif channels not in (None, feature.channels):
-        raise InputError(f"{where}expected {channels} channels, which the model takes, received {feature.channels}")
+    elif channels not in (None, given):
+        raise InputError(f"{where}expected {channels} channels, which the model takes, received {given}")
     return x
 
 
-def read_with(model, x, mask, *, width, name, trainable, dropout, tokens):
+def read_with(
+    model: keras.Model,
+    x: KerasTensor,
+    mask: KerasTensor | None,
+    *,
+    width: int,
+    name: str,
+    trainable: bool,
+    dropout: float,
+    tokens: str,
+) -> Tokens:
     """Tokens of what a model, which becomes part of the tower, makes of the values.
 
     Args:
@@ -159,7 +229,7 @@ def read_with(model, x, mask, *, width, name, trainable, dropout, tokens):
     return one_token(out) if len(out.shape) == 2 else Tokens(out, mask)
 
 
-def _fed(model, x, mask):
+def _fed(model: keras.Model, x: KerasTensor, mask: KerasTensor | None) -> KerasTensor | dict[str, KerasTensor]:
     """The values as the model's inputs take them: a tensor, or a dict of those of a sentence."""
     if len(model.inputs) == 1:
         return x
@@ -167,7 +237,7 @@ def _fed(model, x, mask):
     return {tensor.name: ops.cast(sentence[tensor.name], tensor.dtype) for tensor in model.inputs}
 
 
-def _copied(model, layer, name):
+def _copied(model: keras.Model, layer: str | None, name: str) -> keras.Model:
     """A copy of a model with its weights, up to one layer.
 
     Made of the whole model's configuration, as not every layer of KerasHub can be made of its own.
@@ -183,7 +253,7 @@ def _copied(model, layer, name):
     return _cut(copy, layer, name)
 
 
-def _cut(model, layer, name=None):
+def _cut(model: keras.Model, layer: str | None, name: str | None = None) -> keras.Model:
     """A functional model from all inputs of a model to the one output that is wanted; the model itself if it is one."""
     outputs = _outputs(model)
     several = outputs if isinstance(outputs, dict) else {}
@@ -203,10 +273,10 @@ def _cut(model, layer, name=None):
         ) from error
 
 
-def _outputs(model):
+def _outputs(model: keras.Model) -> Any:
     """A model's symbolic outputs: a tensor, a list or a dict."""
     if not isinstance(model, keras.Model):
-        raise InputError(f"from_model: expected a keras.Model, received {model!r}")
+        raise InputError(f"from_model: expected a keras.Model, received {shown(model)}")
     try:
         return model.outputs[0] if isinstance(model, keras.Sequential) else model.output
     except (AttributeError, ValueError, TypeError) as error:
@@ -216,40 +286,35 @@ def _outputs(model):
         ) from error
 
 
-def _kinds(model):
-    """The kinds of input that a functional model can read."""
+def _check_inputs(model: keras.Model) -> None:
+    """Raise an `InputError` unless a functional model takes one input of 2 to 5 axes, or a sentence."""
     names = [tensor.name for tensor in model.inputs]
-    if len(names) > 1:
-        if "token_ids" in names and set(names) <= set(SENTENCE):
-            return (Text,)
+    if len(names) > 1 and not ("token_ids" in names and set(names) <= set(SENTENCE)):
         raise InputError(
             f"from_model: expected a model of one input, or of inputs named {', '.join(SENTENCE)}, received "
             f"{model.name!r} with the inputs {', '.join(names)}"
         )
-    shape, dtype = model.inputs[0].shape, keras.backend.standardize_dtype(model.inputs[0].dtype)
-    kinds = (Text,) if len(shape) == 2 and "int" in dtype else KINDS.get(len(shape))
-    if kinds is None:
+    if not 2 <= len(model.inputs[0].shape) <= 5:
         raise InputError(f"from_model: expected a model of 2 to 5 axes, received {model.name!r} of {_shapes(model)}")
-    return kinds
 
 
-def _check_words(model, inner, feature, where):
+def _check_words(model: keras.Model, inner: keras.Model, feature: Any, where: str) -> None:
     """Raise an `InputError` where the vocabulary or the sentences are larger than a text model's tables."""
-    given = next((tensor for tensor in inner.inputs if tensor.name == "token_ids"), inner.inputs[0])
-    tables = [one for one in inner.layers if isinstance(one, keras.layers.Embedding) and one.input is given]
-    words = min((table.input_dim for table in tables), default=feature.tokens)
-    if feature.tokens > words:
+    ids = next((tensor for tensor in inner.inputs if tensor.name == "token_ids"), inner.inputs[0])
+    tables = [one for one in inner.layers if isinstance(one, keras.layers.Embedding) and one.input is ids]
+    words, given = min((table.input_dim for table in tables), default=None), getattr(feature, "tokens", 0)
+    if words is not None and given > words:
         raise InputError(
             f"{where}expected at most {words} token ids, as many as the model {model.name!r} knows, received "
-            f"{feature.tokens} (the vocabulary, padding and the unknown word)"
+            f"{given} (the vocabulary, padding and the unknown word)"
         )
-    longest = getattr(model, "max_sequence_length", None) or feature.length
-    if feature.length > longest:
+    longest, length = getattr(model, "max_sequence_length", None), feature.shape[0]
+    if longest is not None and length > longest:
         raise InputError(
             f"{where}expected sentences of at most {longest} words, the longest that the model {model.name!r} takes, "
-            f"received {feature.length}"
+            f"received {length}"
         )
 
 
-def _shapes(model):
+def _shapes(model: keras.Model) -> str:
     return ", ".join(str(tuple(tensor.shape)) for tensor in model.inputs)

@@ -2,20 +2,29 @@
 
 import keras
 import numpy as np
-from keras import ops
+from keras import KerasTensor, ops
 
-from mmkeras.layers import NumberTokens, check_counts, encode, one_token
-from mmkeras.schema import Tabular
+from mmkeras.inputs import Tabular
+from mmkeras.layers import NumberTokens, Tokens, check_counts, encode, one_token
 
 
-def mlp(x, *, feature: Tabular, width, name, embedding=8, depth=2, dropout=0.0):
+def mlp(
+    x: KerasTensor,
+    *,
+    feature: Tabular,
+    width: int,
+    name: str,
+    embedding: int = 8,
+    depth: int = 2,
+    dropout: float = 0.0,
+) -> Tokens:
     """Dense layers over standardised numbers, which of them there are, and a vector for each word.
 
     A hole among the numbers becomes 0, which is the mean; a hole among the words has a vector of its own.
 
     Args:
         x: `(batch, 2 * numeric + categorical)`, float32: numbers, 1 where there is one, numbers of words.
-        feature: fitted `Tabular`, for its means, deviations and vocabularies.
+        feature: fitted `Tabular`, for its means, standard deviations and vocabularies.
         width: width of the token and of every dense layer.
         name: of the input, prefix of the layers' names.
         embedding: width of the vectors of words.
@@ -38,7 +47,17 @@ def mlp(x, *, feature: Tabular, width, name, embedding=8, depth=2, dropout=0.0):
     return one_token(x)
 
 
-def feature_tokens(x, *, feature: Tabular, width, name, depth=2, heads=4, dropout=0.0, tokens="one"):
+def feature_tokens(
+    x: KerasTensor,
+    *,
+    feature: Tabular,
+    width: int,
+    name: str,
+    depth: int = 2,
+    heads: int = 4,
+    dropout: float = 0.0,
+    tokens: str = "one",
+) -> Tokens:
     """A transformer over one token for each column: FT-Transformer (Gorishniy et al., 2021).
 
     A number becomes `x * w + b`, standardised and with weights of its column's own, a word its vector, and a hole has a
@@ -46,12 +65,12 @@ def feature_tokens(x, *, feature: Tabular, width, name, depth=2, heads=4, dropou
 
     Args:
         x: `(batch, 2 * numeric + categorical)`, float32: numbers, 1 where there is one, numbers of words.
-        feature: fitted `Tabular`, for its means, deviations and vocabularies.
+        feature: fitted `Tabular`, for its means, standard deviations and vocabularies.
         width: width of the tokens.
         name: of the input, prefix of the layers' names.
         depth: number of transformer layers.
         heads: of their attention; width is a multiple of it.
-        dropout: share of the values dropped in training behind each part of a layer.
+        dropout: share of the values dropped in training after each part of a layer.
         tokens: "one" (the mean of the columns) or "all" (one token a column, numbers first).
 
     Returns:
@@ -71,7 +90,7 @@ def feature_tokens(x, *, feature: Tabular, width, name, depth=2, heads=4, dropou
     return encode(x, None, depth=depth, heads=heads, dropout=dropout, tokens=tokens, name=name)
 
 
-def _numbers(x, feature, name):
+def _numbers(x: KerasTensor, feature: Tabular, name: str) -> list[KerasTensor]:
     """The standardised numbers and their flags, two of `(batch, numeric)` float32; nothing without numbers."""
     count = len(feature.numeric)
     if not count:
@@ -86,7 +105,7 @@ def _numbers(x, feature, name):
     return [ops.where(flags > 0, values, ops.zeros_like(values)), flags]
 
 
-def _words(x, feature, embedding, name):
+def _words(x: KerasTensor, feature: Tabular, embedding: int, name: str) -> list[KerasTensor]:
     """A vector `(batch, embedding)` for each categorical column."""
     codes = ops.cast(x[:, 2 * len(feature.numeric) :], "int32")
     return [

@@ -5,17 +5,26 @@ from functools import lru_cache
 from pathlib import Path
 
 import keras
-from keras import ops
+from keras import KerasTensor, ops
 
-from mmkeras.errors import InputError
+from mmkeras.errors import InputError, shown
+from mmkeras.inputs import Text
 from mmkeras.layers import Frozen, Tokens, check_counts, hide_padding, masked_mean, one_token
-from mmkeras.schema import Text
-from mmkeras.word_vectors import read_word_vectors
+from mmkeras.word_vectors import WordVectors, read_word_vectors
 
 FEW = 0.5  # a smaller share of the vocabulary in the file is warned of
 
 
-def word_vectors(x, mask, feature, name, *, embedding=None, vectors=None, train_vectors=True):
+def word_vectors(
+    x: KerasTensor,
+    mask: KerasTensor | None,
+    feature: Text,
+    name: str,
+    *,
+    embedding: int | None = None,
+    vectors: str | None = None,
+    train_vectors: bool = True,
+) -> KerasTensor:
     """A vector for each word, and zeros behind the mask.
 
     Args:
@@ -37,13 +46,17 @@ def word_vectors(x, mask, feature, name, *, embedding=None, vectors=None, train_
             `train_vectors=False` without a file.
     """
     if not isinstance(train_vectors, bool) or (vectors is None and not train_vectors):
-        raise InputError(f"{name!r}: expected train_vectors to be False only with vectors, received {train_vectors!r}")
+        raise InputError(
+            f"{name!r}: expected train_vectors to be False only with vectors, received {shown(train_vectors)}"
+        )
     options = {"name": f"{name}_embedding"}
     if vectors is not None:
         read = _read(vectors, feature.vocabulary, name)
         options |= {"weights": [read.values]}
         if embedding not in (None, read.values.shape[1]):
-            raise InputError(f"{name!r}: {vectors} has vectors of {read.values.shape[1]} numbers, not {embedding!r}")
+            raise InputError(
+                f"{name!r}: {vectors} has vectors of {read.values.shape[1]} numbers, not {shown(embedding)}"
+            )
         embedding = read.values.shape[1]
     embedding = 64 if embedding is None else embedding
     check_counts(name, embedding=embedding)
@@ -52,10 +65,10 @@ def word_vectors(x, mask, feature, name, *, embedding=None, vectors=None, train_
     return hide_padding(Tokens(table(x), mask)).values
 
 
-def _read(path, vocabulary, name):
+def _read(path: str, vocabulary: tuple[str, ...], name: str) -> WordVectors:
     """The file's vectors of these words; with a warning where they are few."""
     if not isinstance(path, str):  # a ModelSpec is kept as JSON
-        raise InputError(f"{name!r}: expected vectors to be a path as a string, received {path!r}")
+        raise InputError(f"{name!r}: expected vectors to be a path as a string, received {shown(path)}")
     file = Path(path)
     read = _read_once(path, vocabulary, file.stat().st_mtime_ns if file.exists() else None)
     if read.share < FEW:
@@ -64,25 +77,25 @@ def _read(path, vocabulary, name):
 
 
 @lru_cache(maxsize=2)
-def _read_once(path, vocabulary, _changed):
+def _read_once(path: str, vocabulary: tuple[str, ...], _changed: int | None) -> WordVectors:
     """A search builds many models of one file, which may have gigabytes: the words' vectors are kept."""
     return read_word_vectors(path, vocabulary)
 
 
 def bag(
-    x,
+    x: KerasTensor,
     *,
-    mask=None,
+    mask: KerasTensor | None = None,
     feature: Text,
-    width,
-    name,
-    depth=2,
-    word_dropout=0.3,
-    dropout=0.0,
-    embedding=None,
-    vectors=None,
-    train_vectors=True,
-):
+    width: int,
+    name: str,
+    depth: int = 2,
+    word_dropout: float = 0.3,
+    dropout: float = 0.0,
+    embedding: int | None = None,
+    vectors: str | None = None,
+    train_vectors: bool = True,
+) -> Tokens:
     """Mean and maximum of the word vectors, then dense layers: a deep averaging network (Iyyer et al., 2015).
 
     The order of the words changes nothing. The maximum stands beside the paper's mean, which fades in long texts.
@@ -119,7 +132,7 @@ def bag(
     return one_token(x)
 
 
-def _masked_max(x, mask):
+def _masked_max(x: KerasTensor, mask: KerasTensor) -> KerasTensor:
     """Maximum of the tokens that are there, `(batch, width)`; zeros where none is."""
     highest = ops.max(ops.where(mask[..., None], x, ops.full_like(x, -1e30)), axis=1)
     return ops.where(ops.any(mask, axis=1, keepdims=True), highest, ops.zeros_like(highest))

@@ -1,35 +1,36 @@
 """Towers for videos."""
 
 import inspect
+from typing import Any
 
-from keras import ops
+from keras import KerasTensor, ops
 
-from mmkeras.errors import unknown
+from mmkeras.checks import check_choice
+from mmkeras.inputs import Image, Video
 from mmkeras.layers import Tokens, check_tokens, hide_padding, masked_mean, one_token
 from mmkeras.layers.sequences import encode, placed, recurrent
 from mmkeras.registry import arguments, choose
-from mmkeras.schema import Image, Video
 
 WAYS = ("mean", "lstm", "transformer")
 
 
 def frames(
-    x,
+    x: KerasTensor,
     *,
-    mask=None,
+    mask: KerasTensor | None = None,
     feature: Video,
-    width,
-    name,
-    over="mean",
-    tower="conv",
-    depth=1,
-    heads=4,
-    dropout=0.0,
-    tokens="one",
-):
+    width: int,
+    name: str,
+    over: str = "mean",
+    tower: str | dict[str, Any] = "conv",
+    depth: int = 1,
+    heads: int = 4,
+    dropout: float = 0.0,
+    tokens: str = "one",
+) -> Tokens:
     """A tower for pictures over every frame, then one token for all frames or one for each.
 
-    The frames of all videos go through the pictures' tower as one batch, those behind the end of a video too: batch
+    The frames of all videos go through the pictures' tower as one batch, those after the end of a video too: batch
     normalisation in that tower (as in 'mobile') sees them in training. Longer padding changes nothing.
 
     Args:
@@ -43,7 +44,7 @@ def frames(
         tower: the pictures' tower: a name, or a dict of "kind" and options.
         depth: number of layers of the LSTM or the transformer over the frames.
         heads: of the transformer's attention; width is a multiple of it.
-        dropout: share of the values dropped in training before each LSTM, or behind each part of a transformer layer.
+        dropout: share of the values dropped in training before each LSTM, or after each part of a transformer layer.
         tokens: "one" (all frames brought together) or "all" (one token a frame, which with "lstm" knows the frames
             before it and with "transformer" all others).
 
@@ -54,8 +55,7 @@ def frames(
         InputError: an unknown way or tower, an option out of its range.
     """
     check_tokens(tokens, name)
-    if over not in WAYS:
-        raise unknown("value of over", over, WAYS, where=f"{name!r}: ")
+    check_choice(over, "over", WAYS, f"{name!r}: ")
     vectors = hide_padding(Tokens(_each_frame(x, tower, feature, width, name), mask)).values
     read = {"dropout": dropout, "tokens": tokens, "name": f"{name}_over"}
     if over == "lstm":
@@ -65,7 +65,7 @@ def frames(
     return Tokens(vectors, mask) if tokens == "all" else one_token(masked_mean(Tokens(vectors, mask)))
 
 
-def _each_frame(x, choice, feature, width, name):
+def _each_frame(x: KerasTensor, choice: str | dict[str, Any], feature: Video, width: int, name: str) -> KerasTensor:
     """What the pictures' tower makes of each frame: `(batch, frames, width)`."""
     from mmkeras.towers import TOWERS, require_reads  # the catalogue holds this tower too
 
