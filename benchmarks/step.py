@@ -1,181 +1,184 @@
-"""Does what mmkeras builds cost more than the same model written by hand?
+"""Does what mmkeras builds cost more than the same model written by hand, or than at another commit?
 
-    python benchmarks/step.py [--pairs 30] [--steps 50] [--fusion concat|attention] [--batch 128]
+    python benchmarks/step.py [--fusion concat|attention] [--pairs 30] [--steps 50] [--batch 128]
+    python benchmarks/step.py --against CHECKOUT [--rounds 4] ...       # CHECKOUT: a folder with another mmkeras/
 
-Two models: the demo's spec (mmkeras/demo.py) through `mk.build`, made of sub-models, and the same layers in one flat
-functional model in plain Keras, as one would write it knowing the three inputs. First it is proved that they are the
-same work: the same weights by name and shape, the same dropout rates and, with equal weights, outputs equal within
-1e-6; the script stops where they are not. Then each trains in blocks of `model.fit` on one tf.data set of the same
-batches in memory. A block of the one and a block of the other make a pair; which comes first alternates from pair to
-pair, so that whatever else the machine does falls on both.
+The model is the demo's (mmkeras/demo.py), made by `mk.build` of sub-models. By hand (by_hand.py) it is the same layers
+in one flat functional model in plain Keras, as one would write it knowing the three inputs. First it is proved that
+they are the same work: the same weights by name and shape, the same dropout rates and, with equal weights, outputs
+equal within 1e-6; the script stops where they are not. Then each trains in blocks of `model.fit` on one tf.data set of
+the same batches in memory. A block of the one and a block of the other make a pair; which comes first alternates from
+pair to pair, so that whatever else the machine does falls on both.
+
+With --against each side is a process of its own that imports mmkeras from its checkout and trains a block when it is
+told to. Both must have weights of the same shapes; the losses of their first blocks are printed and should be the same.
+Two processes of the very same code differ by a percent or so for as long as they live; so the pairs are divided among
+--rounds, each with processes of its own. `--against .` shows what is left of it.
 
 Prints a Markdown table: a training step's CPU-milliseconds (of all threads) and wall milliseconds, median of the
-blocks, for both models, and the median over the pairs of the ratio built / by hand with its bootstrap 95 % interval.
+blocks, for both sides, and the median over the pairs of their ratio with its bootstrap 95 % interval.
 """
 
 import argparse
+import json
 import os
+import subprocess
+import sys
 import tempfile
-import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import layers, ops
+from by_hand import WIDTH, by_hand, same_work
+from pairs import in_pairs, timed
+from report import median_interval
 
 import mmkeras as mk
 from mmkeras.demo import FUSIONS, SCHEMA, TOWERS
 
-WIDTH = 128
+HERE = Path(__file__).resolve().parent
 DIFFERENT_BATCHES = 8  # kept in memory and repeated
 
 
-def built(schema, fusion):
+def built(schema: "mk.Schema", fusion: str) -> keras.Model:
     return mk.build(schema, towers=TOWERS, fusion=FUSIONS[fusion], width=WIDTH)
 
 
-def by_hand(words, classes, fusion):
-    """The demo's model in plain Keras; the layers bear the names of mmkeras' for `same_work` alone."""
-    image = keras.Input((8, 8, 1), dtype="uint8", name="image")
-    x = layers.Rescaling(1 / 255)(image)
-    for block in range(2):
-        x = layers.Conv2D(64 * 2**block, 3, padding="same", activation="relu", name=f"image_conv{block}")(x)
-        x = layers.MaxPooling2D(2, padding="same")(x)
-    x = layers.Dropout(0.4)(layers.Flatten()(x))
-    seen = layers.Dense(WIDTH, activation="relu", name="image_dense")(x)
-
-    question = keras.Input((16,), dtype="int32", name="question")
-    x = layers.Embedding(words, 64, mask_zero=True, name="question_embedding")(question)
-    asked = layers.LSTM(WIDTH, name="question_lstm")(x)
-
-    audio = keras.Input((2400,), name="audio")
-    x = layers.MelSpectrogram(256, 128, sampling_rate=8000, num_mel_bins=64, top_db=1000.0)(audio)
-    x = layers.Rescaling(1 / 50, offset=0.8)(x)
-    x = layers.Reshape((*x.shape[1:], 1))(x)
-    for block in range(3):
-        x = layers.Conv2D(16 * 2**block, 3, 2, padding="same", activation="relu", name=f"audio_conv{block}")(x)
-    x = layers.Dropout(0.3)(layers.Flatten()(x))
-    heard = layers.Dense(WIDTH, activation="relu", name="audio_dense")(x)
-
-    join = {"concat": concat, "attention": attention}[fusion]
-    x = join({"image": seen, "question": asked, "audio": heard})
-    return keras.Model([image, question, audio], layers.Dense(classes, activation="softmax", name="answer")(x))
+def written(schema: "mk.Schema", fusion: str) -> keras.Model:
+    return by_hand(schema.inputs["question"].tokens, len(schema.targets["answer"].classes), fusion)
 
 
-def concat(vectors):
-    x = layers.Concatenate()(list(vectors.values()))
-    x = layers.Dense(WIDTH, activation="relu", name="concat_dense0")(layers.Dropout(0.1)(x))
-    return layers.Dense(WIDTH, activation="relu", name="concat_dense1")(layers.Dropout(0.1)(x))
+def optimizer() -> keras.optimizers.Optimizer:
+    return keras.optimizers.AdamW(1e-3, weight_decay=0.01)
 
 
-def attention(vectors, heads=4):
-    values = ops.stack([layers.Dense(WIDTH, name=f"{name}_project")(x) for name, x in vectors.items()], axis=1)
-    tokens = len(vectors)
-    for name in ("attention0", "attention1"):
-        x = layers.LayerNormalization(name=f"{name}_norm")(values)
-        query, key, value = (
-            layers.Reshape((tokens, heads, WIDTH // heads))(layers.Dense(WIDTH, name=f"{name}_{part}")(x))
-            for part in ("query", "key", "value")
-        )
-        x = layers.Reshape((tokens, WIDTH))(ops.dot_product_attention(query, key, value))
-        x = layers.Dropout(0.1)(layers.Dense(WIDTH, name=f"{name}_output")(x))
-        values = layers.Add()([values, x])
-        x = layers.LayerNormalization(name=f"{name}_dense_norm")(values)
-        x = layers.Dense(2 * WIDTH, activation="gelu", name=f"{name}_dense1")(x)
-        x = layers.Dropout(0.1)(layers.Dense(WIDTH, name=f"{name}_dense2")(x))
-        values = layers.Add()([values, x])
-    return ops.mean(layers.LayerNormalization(name="attention_norm")(values), axis=1)
-
-
-def same_work(ours, plain, inputs):
-    """Give both models the same weights and prove that they are one model, or stop."""
-    weights = {weight.path: weight.numpy() for weight in ours.weights}
-    shapes = [{w.path: tuple(w.shape) for w in model.weights} for model in (ours, plain)]
-    if shapes[0] != shapes[1]:
-        raise SystemExit(f"not the same weights: {sorted(set(shapes[0].items()) ^ set(shapes[1].items()))}")
-    if ours.count_params() != plain.count_params():
-        raise SystemExit(f"not the same number of parameters: {ours.count_params()} and {plain.count_params()}")
-    rates = [sorted(x.rate for x in parts(model) if isinstance(x, layers.Dropout)) for model in (ours, plain)]
-    if rates[0] != rates[1]:
-        raise SystemExit(f"not the same dropout: {rates[0]} and {rates[1]}")
-    plain.set_weights([weights[weight.path] for weight in plain.weights])
-    expected, received = (model.predict(inputs, batch_size=256, verbose=0) for model in (ours, plain))
-    difference = float(np.abs(expected - received).max())
-    if not difference <= 1e-6 or expected.std() == 0:
-        raise SystemExit(f"not the same outputs: they differ by up to {difference:.2g}")
-    print(f"The same work: {ours.count_params():,} parameters each, outputs differ by {difference:.1g} at most.\n")
-
-
-def parts(model):
-    """The layers of a model and of its sub-models."""
-    for layer in model.layers:
-        yield from parts(layer) if isinstance(layer, keras.Model) else (layer,)
-
-
-def measure(models, dataset, pairs):
-    """CPU-seconds and wall seconds of every block: `(2 models, pairs, 2)`."""
-    seconds = np.empty((len(models), pairs, 2))
-    for model in models:  # traces and allocates; not counted
-        model.fit(dataset, shuffle=False, verbose=0)
-    for pair in range(pairs):
-        order = range(len(models)) if pair % 2 == 0 else reversed(range(len(models)))
-        for number in order:
-            cpu, wall = time.process_time(), time.perf_counter()
-            models[number].fit(dataset, shuffle=False, verbose=0)
-            seconds[number, pair] = time.process_time() - cpu, time.perf_counter() - wall
-    return seconds
-
-
-def interval(ratios, draws=10_000):
-    """The bootstrap 95 % interval of the median."""
-    rows = np.random.default_rng(0).integers(len(ratios), size=(draws, len(ratios)))
-    return np.quantile(np.median(ratios[rows], axis=1), [0.025, 0.975])
-
-
-def training_batches(records, batch, steps):
-    """`steps` batches, a few different ones again and again, all in memory; and all rows' inputs at once."""
-    inputs, answers = next(iter(mk.batches(records, len(records))))
+def training_batches(batch: int, steps: int) -> tuple["mk.Schema", tf.data.Dataset, dict]:
+    """The fitted schema; `steps` batches, a few different ones again and again, in memory; inputs of all rows."""
+    with tempfile.TemporaryDirectory() as folder:
+        data = mk.read(mk.datasets.keypad(folder, rows=1000), SCHEMA).split("split")
+        records = data["train"]
+        inputs, targets = next(iter(mk.batches(records, len(records))))
     rows = np.resize(np.random.default_rng(0).permutation(len(records)), (DIFFERENT_BATCHES, batch))
     inputs = {name: value.numpy() for name, value in inputs.items()}
-    stacked = ({name: value[rows] for name, value in inputs.items()}, answers.numpy()[rows])
+    stacked = ({name: value[rows] for name, value in inputs.items()}, targets.numpy()[rows])
     dataset = tf.data.Dataset.from_tensor_slices(stacked).repeat().take(steps).prefetch(tf.data.AUTOTUNE)
-    return dataset, inputs
+    return data.schema, dataset, inputs
+
+
+def block(model: keras.Model, dataset: tf.data.Dataset) -> Callable[[], tuple[float, float]]:
+    return partial(timed, model.fit, dataset, shuffle=False, verbose=0)
+
+
+# beside the model by hand -------------------------------------------------------------------------------------------
+
+
+def beside_by_hand(asked: argparse.Namespace) -> np.ndarray:
+    keras.utils.set_random_seed(0)
+    schema, dataset, inputs = training_batches(asked.batch, asked.steps)
+    ours, plain = built(schema, asked.fusion), written(schema, asked.fusion)
+    difference = same_work(ours, plain, inputs)
+    print(f"The same work: {ours.count_params():,} parameters each, outputs differ by {difference:.1g} at most.\n")
+    ours.compile(optimizer(), **mk.compile_args(schema))
+    plain.compile(
+        optimizer(),
+        loss=keras.losses.SparseCategoricalCrossentropy(),
+        weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+    )
+    return in_pairs([block(ours, dataset), block(plain, dataset)], asked.pairs)
+
+
+# beside another checkout --------------------------------------------------------------------------------------------
+
+
+class Other:
+    """The model of a checkout in a process of its own; called, it trains a block and returns its seconds."""
+
+    def __init__(self, checkout: Path, asked: argparse.Namespace):
+        options = ["--fusion", asked.fusion, "--steps", str(asked.steps), "--batch", str(asked.batch)]
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, "--side", *options],
+            env={**os.environ, "PYTHONPATH": str(checkout)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.made = self.said()
+        if Path(self.made["package"]).resolve().parent != checkout / "mmkeras":
+            raise SystemExit(f"expected the mmkeras of {checkout}, received {self.made['package']}")
+
+    def said(self) -> dict:
+        for line in self.process.stdout:
+            if line.startswith("{"):
+                return json.loads(line)
+        raise SystemExit(f"a side ended with code {self.process.wait()}; it says why above")
+
+    def __call__(self) -> tuple[float, float]:
+        print("block", file=self.process.stdin, flush=True)
+        return tuple(self.said()["seconds"])
+
+    def end(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def side(asked: argparse.Namespace) -> None:
+    """What `Other` starts: make the model, train a first block, then one for each line of standard input."""
+    keras.utils.set_random_seed(0)
+    schema, dataset, _ = training_batches(asked.batch, asked.steps)
+    model = built(schema, asked.fusion)
+    model.compile(optimizer(), **mk.compile_args(schema))
+    loss = model.fit(dataset, shuffle=False, verbose=0).history["loss"][0]
+    shapes = sorted(list(weight.shape) for weight in model.weights)
+    print(json.dumps({"package": mk.__file__, "shapes": shapes, "loss": loss}), flush=True)
+    for _ in sys.stdin:
+        print(json.dumps({"seconds": block(model, dataset)()}), flush=True)
+
+
+def beside_another(asked: argparse.Namespace) -> np.ndarray:
+    checkouts = [HERE.parent, asked.against.resolve()]
+    found = []
+    for number in range(asked.rounds):
+        sides = [Other(checkout, asked) for checkout in checkouts]
+        ours, theirs = (each.made for each in sides)
+        if ours["shapes"] != theirs["shapes"]:
+            raise SystemExit(f"not the same weights: {ours['shapes']} and {theirs['shapes']}")
+        if number == 0:
+            print(f"Weights of the same shapes; loss of the first block {ours['loss']:.6f} and {theirs['loss']:.6f}.")
+        found.append(in_pairs(sides, -(-asked.pairs // asked.rounds)))
+        for each in sides:
+            each.end()
+    shown = ", ".join(f"{np.median(part[0, :, 0] / part[1, :, 0]):.3f}" for part in found)
+    print(f"CPU ratio by rounds: {shown}.\n")
+    return np.concatenate(found, axis=1)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=30)
     parser.add_argument("--steps", type=int, default=50, help="training steps in a block")
     parser.add_argument("--fusion", choices=["concat", "attention"], default="concat")
     parser.add_argument("--batch", type=int, default=128)
-    arguments = parser.parse_args()
+    parser.add_argument("--against", type=Path, help="another checkout, instead of the model by hand")
+    parser.add_argument("--rounds", type=int, default=4, help="processes of each side, one after the other")
+    parser.add_argument("--side", action="store_true", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.side:
+        return side(asked)
 
-    keras.utils.set_random_seed(0)
-    with tempfile.TemporaryDirectory() as folder:
-        data = mk.read(mk.datasets.keypad(folder, rows=1000), SCHEMA).split("split")
-        dataset, inputs = training_batches(data["train"], arguments.batch, arguments.steps)
-    schema = data.schema
-    ours = built(schema, arguments.fusion)
-    plain = by_hand(schema.inputs["question"].tokens, len(schema.targets["answer"].classes), arguments.fusion)
-    same_work(ours, plain, inputs)
-    ours.compile(keras.optimizers.AdamW(1e-3, weight_decay=0.01), **mk.compile_args(schema))
-    plain.compile(
-        keras.optimizers.AdamW(1e-3, weight_decay=0.01),
-        loss=keras.losses.SparseCategoricalCrossentropy(),
-        weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-    )
-    seconds = measure([ours, plain], dataset, arguments.pairs)
-
-    title = f"{arguments.fusion} fusion, batch {arguments.batch}"
-    print(f"{title}: {arguments.pairs} pairs of blocks of {arguments.steps} training steps\n")
-    print("| a training step | built by mmkeras, ms | by hand, ms | ratio | 95 % interval |")
+    seconds = beside_another(asked) if asked.against else beside_by_hand(asked)
+    other = f"at {asked.against}" if asked.against else "by hand"
+    print(f"{asked.fusion} fusion, batch {asked.batch}: {seconds.shape[1]} pairs of blocks of {asked.steps} steps\n")
+    print(f"| a training step | built by mmkeras, ms | {other}, ms | ratio | 95 % interval |")
     print("|---|---|---|---|---|")
     for number, name in enumerate(("CPU", "wall")):
-        each = np.median(seconds[..., number], axis=1) / arguments.steps * 1000
+        each = np.median(seconds[..., number], axis=1) / asked.steps * 1000
         ratios = seconds[0, :, number] / seconds[1, :, number]
-        low, high = interval(ratios)
+        low, high = median_interval(ratios)
         print(f"| {name} | {each[0]:.2f} | {each[1]:.2f} | {np.median(ratios):.3f} | {low:.3f} to {high:.3f} |")
 
 
