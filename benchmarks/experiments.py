@@ -1,31 +1,19 @@
 """The experiments of repertoire.py: which data, which part varies, how it is trained.
 
 One schedule for all: AdamW, a warm-up of two epochs to the peak rate, then a cosine to 0. Epochs, rates and options
-were chosen on validation rows: "val", of cifar10_mini a tenth of "train", of newsgroups20 the latest tenth of it (the
-test posts are later still), which for the table is trained on with the rest; of watch_imu on folds 1 to 4 among
-themselves. Test rows were not looked at until the choices stood, but for one look at newsgroups20: its bag, trained
-without that tenth, had .799.
+were chosen on the validation rows (sets.py says which). Test rows were not looked at until the choices stood, but for
+one look at newsgroups20: its bag, trained without the latest tenth, had .799.
 """
 
-import gzip
-import json
-import tarfile
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
-import numpy as np
-import pandas as pd
-import soundfile
+import sets
 
-import mmkeras as mk
-from mmkeras.demo import SCHEMA, TOWERS
+from mmkeras.demo import TOWERS
 
-CACHE = Path.home() / ".cache" / "mmkeras"
 ALONE = {"kind": "concat", "depth": 1}  # of a single token: one dense layer
-DIGIT = mk.Image(28, 28, 1)
-SPOKEN = mk.Audio(sampling_rate=8000, seconds=0.64)  # nine of ten digits are shorter
-WINDOW, HOP = 200, 100  # steps of 20 ms, as the reference's windows
 DROPPED = 0.25  # modality dropout
 
 
@@ -50,7 +38,7 @@ class Experiment:
     """
 
     title: str
-    data: callable
+    data: Callable
     varies: str
     width: int = 128
     fusion: str | dict = "concat"
@@ -61,7 +49,7 @@ class Experiment:
     data_of: dict = field(default_factory=dict)
     figure: str = ""
     chosen_by: tuple = ()
-    choosing: callable = None
+    choosing: Callable | None = None
 
     def settings(self, part):
         """All that decides what a cell's model is and how it is trained, as plain values."""
@@ -87,153 +75,6 @@ class Experiment:
         return {"data": {"without": left}, "model": model, "training": training}
 
 
-# data ---------------------------------------------------------------------------------------------------------------
-
-
-def unpacked(name, archives):
-    """The folder of a set, unpacked once to ~/.cache/mmkeras."""
-    folder = CACHE / name
-    if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tarfile.open(Path(archives) / f"{name}.tar.gz") as archive:
-            archive.extractall(folder.parent, filter="data")
-    return folder
-
-
-def with_val(table, latest=False):
-    """The table with a tenth of each label's training rows as "val": drawn at random, or the last of them."""
-    training = table[table["split"] == "train"]
-    order = training if latest else training.sample(frac=1, random_state=0)
-    place = order.groupby("label").cumcount(ascending=False)
-    held = place[place < order.groupby("label")["label"].transform("size") / 10].index
-    return table.assign(split=table["split"].where(~table.index.isin(held), "val"))
-
-
-def cifar10_mini(archives):
-    folder = unpacked("cifar10_mini", archives)
-    table = with_val(pd.read_csv(folder / "manifest.csv"))
-    table["image"] = [str(folder / path) for path in table["image"]]
-    return [mk.read(table, mk.Schema({"image": mk.Image(32, 32, 3)}, {"label": mk.Category()})).split("split")]
-
-
-def newsgroups20(archives, length=400, choosing=False):
-    """Posts and their groups; to choose recipes by, the latest tenth of the training posts is "val"."""
-    folder = unpacked("newsgroups20", archives)
-    posts = []
-    for split in ("train", "test"):
-        with gzip.open(folder / f"{split}.jsonl.gz", "rt", encoding="utf-8") as lines:
-            posts += [{**json.loads(line), "split": split} for line in lines]
-    schema = mk.Schema({"text": mk.Text(length, limit=30_000)}, {"label": mk.Category()})
-    table = pd.DataFrame(posts)
-    return [mk.read(with_val(table, latest=True) if choosing else table, schema).split("split")]
-
-
-def av_digits(archives, **inputs):
-    """Written or spoken digits."""
-    schema = mk.Schema(inputs, {"label": mk.Category()})
-    return [mk.read(unpacked("av_digits", archives) / "manifest.csv", schema).split("split")]
-
-
-def schema_of(inputs, targets, without=None, optional=False):
-    """The schema without one of the inputs and without the targets that read it, or with all inputs optional."""
-    inputs = {name: replace(feature, optional=optional) for name, feature in inputs.items() if name != without}
-    return mk.Schema(inputs, {name: part for name, part in targets.items() if part.reads in (None, *inputs)})
-
-
-def digits_hard(archives, mixed=0, **chosen):
-    """Degraded written and spoken digits; the label is also a target of each tower by itself.
-
-    With `mixed` so many further copies of the training rows, whose recordings have the noises of other training rows.
-    """
-    inputs = {"image": replace(DIGIT, column="image_hard"), "audio": replace(SPOKEN, column="audio_hard")}
-    own = {f"{name}_label": mk.Category(column="label", reads=name) for name in inputs}
-    schema = schema_of(inputs, {"label": mk.Category(), **own}, **chosen)
-    folder = unpacked("av_digits", archives)
-    if not mixed:
-        return [mk.read(folder / "manifest.csv", schema).split("split")]
-    table = pd.read_csv(folder / "manifest.csv")
-    for column in ("image_hard", "audio_hard"):
-        table[column] = [str(folder / path) for path in table[column]]
-    more = [mixed_again(folder, table[table["split"] == "train"], copy) for copy in range(mixed)]
-    return [mk.read(pd.concat([table, *more], ignore_index=True), schema).split("split")]
-
-
-def mixed_again(folder, rows, copy):
-    """The rows with another picture of the same digit, and with their clean recordings under another row's noise.
-
-    A noise is what a degraded recording has beyond its clean one; it is mixed at the set's own -6 dB.
-    """
-    made, random = CACHE / "av_digits_mixed", np.random.default_rng(copy)
-    made.mkdir(exist_ok=True)
-    order, paths = random.permutation(len(rows)), []
-    for place, (_, row) in enumerate(rows.iterrows()):
-        path = made / f"{copy}_{row['id']}.wav"
-        if not path.exists():
-            clean, noise = read_wave(folder / row["audio"]), noise_of(folder, rows.iloc[order[place]])
-            noise = np.resize(np.roll(noise, random.integers(len(noise))), len(clean))
-            wave = clean + noise * 10 ** (6 / 20) * np.std(clean) / (np.std(noise) + 1e-9)
-            soundfile.write(path, 0.9 * wave / np.abs(wave).max(), 8000, subtype="PCM_U8")
-        paths.append(str(path))
-    pictures = rows.groupby("label")["image_hard"].transform(lambda column: random.permutation(column.to_numpy()))
-    return rows.assign(audio_hard=paths, image_hard=pictures)
-
-
-def read_wave(path):
-    return soundfile.read(path)[0]
-
-
-def noise_of(folder, row):
-    """The degraded recording less as much of the clean one as is in it, by least squares."""
-    clean, degraded = read_wave(folder / row["audio"]), read_wave(row["audio_hard"])
-    count = min(len(clean), len(degraded))
-    clean, degraded = clean[:count], degraded[:count]
-    return degraded - clean * (degraded @ clean) / (clean @ clean)
-
-
-def watch_imu(archives, choosing=False):
-    """Windows of 4 s of the traces, for each of the five folds of subjects, which the others are trained for.
-
-    To choose recipes by, fold 0 is left out, and the others are "val" in turn.
-    """
-    folder, made = unpacked("watch_imu", archives), CACHE / f"watch_imu_{WINDOW}_{HOP}"
-    made.mkdir(exist_ok=True)
-    rows = []
-    for recording in pd.read_csv(folder / "manifest.csv").to_dict("records"):
-        trace = np.load(folder / recording["series"])
-        for start in range(0, len(trace) - WINDOW + 1, HOP):
-            path = made / f"{recording['id']}_{start}.npy"
-            np.save(path, trace[start : start + WINDOW])
-            rows.append({"series": str(path), "label": recording["label"], "fold": recording["fold"]})
-    table, folds = pd.DataFrame(rows), []
-    schema = mk.Schema({"series": mk.Series(WINDOW, 6)}, {"label": mk.Category()})
-    table = table[table["fold"] > 0] if choosing else table
-    for fold in sorted(table["fold"].unique()):
-        own = table["fold"] == fold
-        rows = table.assign(split=np.where(own, "val" if choosing else "test", "train"))
-        folds.append(mk.read(rows, schema).split("split"))
-    return folds
-
-
-def questions(archives, **chosen):
-    """Questions about a written and a spoken digit; each digit is also a target that reads its own tower."""
-    inputs = {"image": DIGIT, "audio": SPOKEN, "question": mk.Text(length=12)}
-    own = {f"{name}_digit": mk.Category(reads=name) for name in ("image", "audio")}
-    schema = schema_of(inputs, {"answer": mk.Category(), **own}, **chosen)
-    return [mk.read(unpacked("av_digits", archives) / "qa.csv", schema).split("split")]
-
-
-def keypad(archives):
-    return [mk.read(mk.datasets.keypad(CACHE / "keypad"), SCHEMA).split("split")]
-
-
-def easy_vqa(archives, **chosen):
-    inputs = {"image": mk.Image(64, 64, 3, shared=True), "question": mk.Text(length=12)}
-    schema = schema_of(inputs, {"answer": mk.Category()}, **chosen)
-    return [mk.read(mk.datasets.easy_vqa(CACHE / "easy_vqa"), schema).split("split")]
-
-
-# experiments --------------------------------------------------------------------------------------------------------
-
 LISTEN = {"shift": 0.04, "gain": 6}
 DIGIT_TOWERS = {
     "image": {"kind": "conv", "filters": 16, "dropout": 0.3},
@@ -249,7 +90,7 @@ SHAPES = {"image": {"kind": "conv", "filters": 16, "depth": 3, "tokens": "all"},
 EXPERIMENTS = {
     "cifar10_mini": Experiment(
         title="Pictures: cifar10_mini (32 x 32, 10 classes, 9,000 training rows)",
-        data=cifar10_mini,
+        data=sets.cifar10_mini,
         varies="image",
         fusion=ALONE,
         options={"conv": {"dropout": 0.4}},
@@ -257,7 +98,7 @@ EXPERIMENTS = {
     ),
     "digits_seen": Experiment(
         title="Pictures: av_digits, clean (28 x 28, 10 classes, 5,400 training rows)",
-        data=partial(av_digits, image=DIGIT),
+        data=partial(sets.av_digits, image=sets.DIGIT),
         varies="image",
         fusion=ALONE,
         options={"conv": {"dropout": 0.4}},
@@ -266,7 +107,7 @@ EXPERIMENTS = {
     ),
     "digits_heard": Experiment(
         title="Recordings: av_digits, clean (0.64 s at 8 kHz, 10 classes, 5,400 training rows)",
-        data=partial(av_digits, audio=SPOKEN),
+        data=partial(sets.av_digits, audio=sets.SPOKEN),
         varies="audio",
         fusion=ALONE,
         options={"spectrogram": {"filters": 16, "dropout": 0.4}},
@@ -275,8 +116,8 @@ EXPERIMENTS = {
     ),
     "newsgroups20": Experiment(
         title="Sentences: newsgroups20 (20 classes; the first 400 words, by lstm, gru and transformer the first 128)",
-        data=newsgroups20,
-        choosing=partial(newsgroups20, choosing=True),
+        data=sets.newsgroups20,
+        choosing=partial(sets.newsgroups20, choosing=True),
         varies="text",
         fusion=ALONE,
         options={
@@ -293,8 +134,8 @@ EXPERIMENTS = {
     ),
     "watch_imu": Experiment(
         title="Traces: watch_imu (windows of 4 s, 7 exercises; mean of 5 folds of subjects)",
-        data=watch_imu,
-        choosing=partial(watch_imu, choosing=True),
+        data=sets.watch_imu,
+        choosing=partial(sets.watch_imu, choosing=True),
         varies="series",
         width=64,
         fusion=ALONE,
@@ -304,7 +145,7 @@ EXPERIMENTS = {
     ),
     "digits_hard": Experiment(
         title="Fusions: av_digits, degraded pictures and recordings",
-        data=digits_hard,
+        data=sets.digits_hard,
         varies="fusion",
         towers=DIGIT_TOWERS,
         training={"epochs": 16, "augment": {"audio": LISTEN}},
@@ -312,7 +153,7 @@ EXPERIMENTS = {
     ),
     "digits_hard_mixed": Experiment(
         title="Fusions: av_digits, degraded; 3 copies more, the training recordings under each other's noises",
-        data=partial(digits_hard, mixed=3),
+        data=partial(sets.digits_hard, mixed=3),
         varies="fusion",
         towers=DIGIT_TOWERS,
         training={"epochs": 6, "augment": {"audio": LISTEN}},
@@ -321,7 +162,7 @@ EXPERIMENTS = {
     ),
     "qa": Experiment(
         title="Fusions: av_digits, questions about a written and a spoken digit",
-        data=questions,
+        data=sets.questions,
         varies="fusion",
         towers={**DIGIT_TOWERS, "question": "lstm"},
         options={**FUSION_OPTIONS, "tensor": {"size": 5}},  # of five modalities: three inputs and two heads' answers
@@ -330,7 +171,7 @@ EXPERIMENTS = {
     ),
     "keypad": Experiment(
         title="Fusions: keypad, questions about a written and a dialled digit",
-        data=keypad,
+        data=sets.keypad,
         varies="fusion",
         towers=TOWERS,
         options=FUSION_OPTIONS,
@@ -339,7 +180,7 @@ EXPERIMENTS = {
     ),
     "easy_vqa": Experiment(
         title="Fusions: easy-VQA (the default and the two best of the others)",
-        data=easy_vqa,
+        data=sets.easy_vqa,
         varies="fusion",
         width=64,
         towers=SHAPES,
@@ -351,14 +192,14 @@ EXPERIMENTS = {
     ),
     "digits_missing": Experiment(
         title="Missing modalities: av_digits, degraded",
-        data=digits_hard,
+        data=sets.digits_hard,
         varies="inputs",
         towers=DIGIT_TOWERS,
         training={"epochs": 16, "augment": {"audio": LISTEN}},
     ),
     "easy_vqa_missing": Experiment(
         title="Missing modalities: easy-VQA",
-        data=easy_vqa,
+        data=sets.easy_vqa,
         varies="inputs",
         width=64,
         towers=SHAPES,

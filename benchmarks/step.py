@@ -45,11 +45,11 @@ HERE = Path(__file__).resolve().parent
 DIFFERENT_BATCHES = 8  # kept in memory and repeated
 
 
-def built(schema: "mk.Schema", fusion: str) -> keras.Model:
+def built(schema: mk.Schema, fusion: str) -> keras.Model:
     return mk.build(schema, towers=TOWERS, fusion=FUSIONS[fusion], width=WIDTH)
 
 
-def written(schema: "mk.Schema", fusion: str) -> keras.Model:
+def written(schema: mk.Schema, fusion: str) -> keras.Model:
     return by_hand(schema.inputs["question"].tokens, len(schema.targets["answer"].classes), fusion)
 
 
@@ -57,7 +57,7 @@ def optimizer() -> keras.optimizers.Optimizer:
     return keras.optimizers.AdamW(1e-3, weight_decay=0.01)
 
 
-def training_batches(batch: int, steps: int) -> tuple["mk.Schema", tf.data.Dataset, dict]:
+def training_batches(batch: int, steps: int) -> tuple[mk.Schema, tf.data.Dataset, dict]:
     """The fitted schema; `steps` batches, a few different ones again and again, in memory; inputs of all rows."""
     with tempfile.TemporaryDirectory() as folder:
         data = mk.read(mk.datasets.keypad(folder, rows=1000), SCHEMA).split("split")
