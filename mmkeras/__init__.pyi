@@ -1,4 +1,4 @@
-from . import alignment, datasets, decode, fusion, inputs, layers, serving, targets, tasks, towers
+from . import alignment, augment, datasets, decode, fusion, inputs, layers, serving, targets, tasks, towers
 from .alignment import encoder
 from .bundle import export
 from .cached_features import extract_features, features_model
@@ -44,6 +44,7 @@ __all__ = [
     "Video",
     "WordVectors",
     "alignment",
+    "augment",
     "batches",
     "build",
     "combine",

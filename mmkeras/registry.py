@@ -104,7 +104,8 @@ class Kinds(Catalogue):
 
 def registered() -> dict[str, dict]:
     """What the user has registered, of all catalogues: dict of catalogue -> dict of name or kind -> part."""
-    return {key: {name: table[name] for name in table.own} for key, table in CATALOGUES.items() if table.own}
+    own = {key: {name: table[name] for name in table.own if name in table} for key, table in CATALOGUES.items()}
+    return {key: parts for key, parts in own.items() if parts}
 
 
 def restore(parts: Mapping[str, Mapping]) -> None:

@@ -1,3 +1,5 @@
+from dataclasses import dataclass
+
 import keras
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ SCHEMA = mk.Schema(
         "colour": mk.Image(8, 12, 3),
         "audio": mk.Audio(sampling_rate=1000, seconds=0.5),
         "question": mk.Text(40, vocabulary=["a", "b", "c"]),
+        "trace": mk.Series(9, 2),
     },
     targets={"answer": mk.Category(["a", "b"])},
 )
@@ -75,7 +78,7 @@ def test_dtypes_shapes_and_ranges_stay():
 
 def test_what_has_no_options_passes_through():
     inputs = {**a_batch(), "image_present": np.ones(ROWS, bool)}
-    outputs = augmenter(SCHEMA, {"question": {"drop": 0.5}, "audio": {}})(inputs, 0)
+    outputs = augmenter(SCHEMA, {"question": {"drop": 0.5}, "audio": {}, "trace": {}})(inputs, 0)
     assert list(outputs) == list(inputs)
     assert all(outputs[name] is inputs[name] for name in inputs if name != "question")
     assert "question" not in augmenter(SCHEMA, EVERYTHING)({"audio": inputs["audio"]}, 0)
@@ -293,6 +296,11 @@ def test_one_word_always_stays():
         ({"audio": {"gain": float("nan")}}, r"expected gain to be from 0 to 60 \(dB\), received nan"),
         ({"audio": {"noise": "30"}}, r"expected noise to be from -20 to 100 \(dB\), received '30'"),
         ({"question": {"drop": 1.5}}, r"expected drop to be from 0 to 1 \(probability\), received 1.5"),
+        (
+            {"trace": {"gain": 3}},
+            "unknown kind 'Series': no augmentation is known for it; expected one of Audio, Image, Text, or your own: "
+            r"@mmkeras.augment.register\(Series\)",
+        ),
         ({"image": "flip"}, "'image': expected a dict of options, received 'flip'"),
         (["image"], "expected a dict of input name -> options"),
     ],
@@ -305,3 +313,32 @@ def test_refused(options, message):
 def test_a_seed_that_is_none():
     with pytest.raises(InputError, match="expected seed to be a whole number, received None"):
         augmenter(SCHEMA, {}, seed=None)
+
+
+def test_a_kind_of_ones_own():
+    """Registered by the user; what it leaves after the end of a row is made 0 again."""
+
+    @dataclass(frozen=True)
+    class Cloud(mk.inputs.Input):
+        shape = (7, 3)
+        padded = True
+
+    @mk.augment.register(Cloud)
+    class Shaken(mk.augment.Augmentation):
+        limits = {"jitter": (0, 1, "metres")}  # noqa: RUF012
+
+        def apply(self, x, draws, options, feature):
+            return x + draws.around("jitter", feature.shape, options["jitter"])
+
+    try:
+        mk.inputs.register("Cloud")(Cloud)
+        schema = mk.Schema({"cloud": Cloud()}, SCHEMA.targets)
+        with pytest.raises(InputError, match=r"expected jitter to be from 0 to 1 \(metres\), received 2"):
+            augmenter(schema, {"cloud": {"jitter": 2}})
+        inputs = {"cloud": tf.zeros((4, 7, 3)), "cloud_length": tf.constant([0, 1, 7, 3])}
+        cloud = augmenter(schema, {"cloud": {"jitter": 0.1}})(inputs, 0)["cloud"].numpy()
+    finally:
+        mk.augment.AUGMENTATIONS.pop(Cloud)
+        mk.inputs.INPUTS.pop("Cloud")
+    assert ((cloud != 0).all(axis=2).sum(axis=1) == [0, 1, 7, 3]).all()
+    assert 0 < np.abs(cloud).max() <= 0.1

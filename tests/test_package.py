@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "inputs": "checks errors registry",
     "schema": "checks errors inputs targets",
     "decode": "schema",
-    "augment": "checks errors schema",
+    "augment": "checks errors inputs registry schema",
     "records": "decode errors plotting schema",
     "pipeline": "augment decode errors records schema",
     "layers": "checks errors schema",
@@ -122,7 +122,7 @@ PUBLIC = """
     export datasets decode InputError WordVectors read_word_vectors tune hypermodel TuningResult
     verify Verification serving transfer_weights freeze weight_history learning_rate_multipliers
     distiller alignment encoder combine retrieve Retrieval negative_pairs
-    features_model extract_features inputs targets
+    features_model extract_features inputs targets augment
 """
 
 

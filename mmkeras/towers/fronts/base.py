@@ -19,7 +19,7 @@ class Front:
 
     options: ClassVar[tuple[str, ...]] = ()
     filters: ClassVar[int] = 32
-    kernel: ClassVar[int | list[int]] = 5
+    kernel: ClassVar[int | tuple[int, ...]] = 5
     stride: ClassVar[int] = 2
 
     def steps(self, x: KerasTensor, mask: KerasTensor | None, feature: Any, name: str, **options: Any) -> KerasTensor:

@@ -14,7 +14,7 @@ class TextFront(Front):
 
     options = ("embedding", "vectors", "train_vectors")
     filters = 64
-    kernel = [3, 4, 5]  # noqa: RUF012
+    kernel = (3, 4, 5)
     stride = 1
 
     def steps(self, x: KerasTensor, mask: KerasTensor | None, feature: Text, name: str, **options: Any) -> KerasTensor:
