@@ -34,7 +34,6 @@ from repertoire import DATA
 import mmkeras as mk
 from mmkeras import decode
 from mmkeras.bundle.examples import serialized
-from mmkeras.bundle.samples import made_up
 from mmkeras.decode.audio import decode_audio
 from mmkeras.decode.image import decode_image
 from mmkeras.demo import SCHEMA, TOWERS
@@ -195,7 +194,7 @@ def hostile(asked, folder):
     )
     bundle = mk.export(mk.build(schema, width=16), schema, Path(folder) / "others")
     serve = tf.saved_model.load(str(bundle)).signatures["serving_default"]
-    row = {name: made_up(feature) for name, feature in schema.inputs.items()}
+    row = {name: decode.codec_of(feature).made_up(feature) for name, feature in schema.inputs.items()}
     given = {name: np.stack([np.asarray(value, _kind(value))] * 40) for name, value in row.items()}
     given["trace_length"] = np.full(40, 20, np.int32)
     _attack(asked.count, serve, given, "film", "video", _mutated)

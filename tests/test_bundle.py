@@ -425,7 +425,7 @@ def test_one_long_series_takes_no_memory_of_the_others(of_all_kinds):
 def test_an_absent_value_keeps_a_batch_on_the_fast_way(of_all_kinds, monkeypatch):
     """Neither missing nor forgotten values are tried to decode."""
     schema, slow = of_all_kinds[1], []
-    monkeypatch.setattr(decode, "_one_by_one", lambda *arguments: slow.append(1))
+    monkeypatch.setattr(decode.rows, "_one_by_one", lambda *arguments: slow.append(1))
     inputs, _ = golden_of(of_all_kinds[0])
     for name in ("image", "film"):
         there = inputs[name] != ""

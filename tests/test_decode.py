@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from mmkeras import decode
-from mmkeras.decode.text import standardize
+from mmkeras.decode.text import count_words, standardize
 from mmkeras.schema import Audio, Image, Text
 
 RANDOM = np.random.default_rng(0)
@@ -103,14 +103,14 @@ def test_paths_instead_of_bytes(tmp_path, feature):
     ],
 )
 def test_words(text, wanted):
-    assert decode.count_words([text, "end"], [2, 1]) == Counter([*wanted, *wanted, "end"])
+    assert count_words([text, "end"], [2, 1]) == Counter([*wanted, *wanted, "end"])
     assert tf.strings.split(standardize(tf.constant(text))).numpy().tolist() == [w.encode() for w in wanted]
 
 
 def test_words_of_nothing():
-    assert decode.count_words([], []) == Counter()
-    assert decode.count_words(np.array(["b a", "a"], dtype=object), [1, 3]) == {"b": 1, "a": 4}
-    assert decode.count_words(pd.Index(["b a", ""]), [1, 3]) == {"b": 1, "a": 1}
+    assert count_words([], []) == Counter()
+    assert count_words(np.array(["b a", "a"], dtype=object), [1, 3]) == {"b": 1, "a": 4}
+    assert count_words(pd.Index(["b a", ""]), [1, 3]) == {"b": 1, "a": 1}
 
 
 @everywhere

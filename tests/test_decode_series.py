@@ -4,19 +4,20 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mmkeras.decode.series import series_file, series_reason
+from mmkeras.decode import codec_of
 from mmkeras.schema import Series
 
+CODEC = codec_of(Series)
 STEPS = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
 FEATURE = Series(8, 3)
 
 
 def eagerly(path, feature):
-    return series_file(tf.constant(str(path)), feature)
+    return CODEC.decode_file(feature, tf.constant(str(path)))
 
 
 def in_data(path, feature):
-    data = tf.data.Dataset.from_tensors(str(path)).map(lambda value: series_file(value, feature))
+    data = tf.data.Dataset.from_tensors(str(path)).map(lambda value: CODEC.decode_file(feature, value))
     assert [part.shape for part in data.element_spec] == [feature.shape, ()]
     return data.get_single_element()
 
@@ -141,7 +142,7 @@ def test_what_is_no_such_trace(name, tmp_path):
     write, reason = REASONS[name]
     path = tmp_path / "trace.npy"
     write(path)
-    assert reason in series_reason(str(path), FEATURE)
+    assert reason in CODEC.why(FEATURE, str(path))
     with pytest.raises(ValueError, match=re.escape(reason)):
         eagerly(path, FEATURE)
     with pytest.raises(tf.errors.InvalidArgumentError, match=re.escape(reason)):
@@ -152,5 +153,5 @@ def test_a_bad_file_costs_its_own_row_alone(tmp_path):
     np.save(tmp_path / "a.npy", STEPS)
     np.save(tmp_path / "b.npy", HOLE)
     paths = [str(tmp_path / name) for name in ("a.npy", "b.npy", "no.npy", "a.npy")]
-    data = tf.data.Dataset.from_tensor_slices(paths).map(lambda path: series_file(path, FEATURE)).ignore_errors()
+    data = tf.data.Dataset.from_tensor_slices(paths).map(lambda path: CODEC.decode_file(FEATURE, path)).ignore_errors()
     assert [int(length) for _, length in data] == [5, 5]

@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "targets": "checks errors registry",
     "inputs": "checks errors registry",
     "schema": "checks errors inputs targets",
-    "decode": "schema",
+    "decode": "errors inputs registry",
     "augment": "checks errors inputs registry schema",
     "records": "decode errors plotting schema",
     "pipeline": "augment decode errors records schema",

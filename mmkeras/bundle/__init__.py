@@ -4,7 +4,6 @@ __init__     mk.export: what a version holds
 signatures   the graph: raw values -> tensors -> answers
 answers      a model's outputs as labels, scores and numbers
 examples     serialised tf.Example -> raw values, and back
-samples      raw values that are made up
 golden       a batch of raw values with its answers, and the requests that warm a server up
 card         the model card
 formats      LiteRT and ONNX, by Keras' own exporters

@@ -1,7 +1,8 @@
 """The model card: what a served model takes and answers, how good it is, how it came about (Mitchell et al., 2019)."""
 
 from mmkeras.bundle.answers import prefix
-from mmkeras.schema import Audio, Category, Image, Labels, Number, Series, Tabular, Text, Video
+from mmkeras.decode import codec_of
+from mmkeras.schema import Category, Labels, Number
 
 LISTED = 20  # most classes that are named
 
@@ -41,21 +42,7 @@ def _table(heads, rows):
 
 
 def _input(name, feature):
-    return f"`{name}`", WHAT[type(feature)](feature), "may be" if feature.optional else "no"
-
-
-WHAT = {
-    Image: lambda f: f"a JPEG, PNG, GIF, BMP or WebP file; becomes {f.height} x {f.width}, {_colours(f)} ({f.fit})",
-    Audio: lambda f: f"a WAV file; becomes {f.seconds:g} s at {f.sampling_rate} Hz, mono",
-    Text: lambda f: f"text in UTF-8; the first {f.length} words of a vocabulary of {len(f.vocabulary):,}",
-    Series: lambda f: f"numbers (steps, {f.channels}); the first {f.length} steps",
-    Tabular: lambda f: "cells: " + ", ".join(f.columns),
-    Video: lambda f: f"a GIF or WebP file; becomes {f.frames} frames of {f.height} x {f.width}, {_colours(f)}",
-}
-
-
-def _colours(feature):
-    return "grey" if feature.channels == 1 else "colours"
+    return f"`{name}`", codec_of(feature).card(feature), "may be" if feature.optional else "no"
 
 
 def _answers(schema, name):
@@ -114,14 +101,8 @@ def _origin(entry, depth=0):
 def _limits(schema):
     """What the schema says that the model cannot do."""
     for name, feature in schema.inputs.items():
-        if isinstance(feature, (Image, Video)):
-            yield f"`{name}`: more than {feature.max_pixels:,} pixels are refused."
-        elif isinstance(feature, Audio):
-            yield f"`{name}`: what comes after {feature.seconds:g} s is not heard; FLAC, OGG and MP3 are refused."
-        elif isinstance(feature, Text):
-            yield f"`{name}`: words outside the vocabulary all look the same to the model."
-        elif isinstance(feature, Series):
-            yield f"`{name}`: steps after the first {feature.length} are not seen."
+        for line in codec_of(feature).limits(feature):
+            yield f"`{name}`: {line}"
     for name, target in schema.targets.items():
         if isinstance(target, Category):
             yield f"`{name}`: the model always answers with one of the classes listed, whatever it is shown."

@@ -1,10 +1,9 @@
 """Serialised tf.Example to the raw values of a request, and back."""
 
-import numpy as np
 import tensorflow as tf
 
+from mmkeras.decode import codec_of
 from mmkeras.decode.graph import plain
-from mmkeras.schema import Series, Tabular
 
 
 def raw_values(schema, serialized):
@@ -41,15 +40,11 @@ def serialized(schema, inputs):
 
 
 def _serialized(schema, inputs, row):
-    example = tf.train.Example()
+    features = {}
     for name, feature in schema.inputs.items():
-        values, held = inputs[name][row], example.features.feature[name]
-        if isinstance(feature, Series):
-            held.float_list.value.extend(np.ravel(values[: inputs[f"{name}_length"][row]]))
-        else:
-            # not np.ravel of one value: it drops zeros at the end
-            cells = values.ravel() if isinstance(values, np.ndarray) else [values]
-            held.bytes_list.value.extend(tf.compat.as_bytes(cell) for cell in cells)
+        codec = codec_of(feature)
+        features[name] = codec.to_example(feature, *(inputs[key][row] for key in codec.wire_spec(name, feature)))
+    example = tf.train.Example(features=tf.train.Features(feature=features))
     return example.SerializeToString(deterministic=True)
 
 
@@ -69,33 +64,8 @@ def _good(schema, serialized):
 
 
 def _parse(schema, strings):
-    parsed = tf.io.parse_example(strings, {name: _feature(feature) for name, feature in schema.inputs.items()})
-    values = {}
+    kinds = {name: codec_of(feature).example_spec(feature) for name, feature in schema.inputs.items()}
+    parsed, values = tf.io.parse_example(strings, kinds), {}
     for name, feature in schema.inputs.items():
-        if isinstance(feature, Series):
-            values |= _series(name, feature, parsed[name])
-        else:
-            values[name] = parsed[name]
+        values |= codec_of(feature).from_example(name, feature, parsed[name])
     return values
-
-
-def _feature(feature):
-    if isinstance(feature, Series):
-        return tf.io.RaggedFeature(tf.float32, row_splits_dtype=tf.int32)
-    if isinstance(feature, Tabular):
-        return tf.io.FixedLenFeature([len(feature.columns)], tf.string, [""] * len(feature.columns))
-    return tf.io.FixedLenFeature([], tf.string, "")
-
-
-def _series(name, feature, ragged):
-    """Lists of numbers as series and lengths; a list that is no whole number of steps has the length -1."""
-    size, channels, most = ragged.row_lengths(), feature.channels, feature.length * feature.channels
-    kept = ragged[:, :most]  # or one long list would make all rows as long
-    steps = -(-tf.reduce_max(tf.concat([kept.row_lengths(), [0]], axis=0)) // channels)
-    rows = kept.to_tensor(shape=[None, None])
-    rows = tf.pad(rows, [[0, 0], [0, steps * channels - tf.shape(rows)[1]]])
-    length = tf.minimum(size // channels, feature.length)
-    return {
-        name: tf.reshape(rows, [-1, steps, channels]),
-        f"{name}_length": tf.where(size % channels == 0, length, -1),
-    }

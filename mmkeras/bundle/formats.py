@@ -20,9 +20,9 @@ import tensorflow as tf
 from keras import ops
 
 from mmkeras.bundle.versions import write_version
+from mmkeras.decode import codec_of
 from mmkeras.errors import InputError, unknown
 from mmkeras.evaluation import check_model
-from mmkeras.schema import Number, Tabular, Text
 
 # float32 sums in another order: probabilities of every tower and fusion, small, were at most 7e-7 apart
 TOLERANCE = 1e-4
@@ -268,7 +268,7 @@ def _verify(kind, path, model, schema):
     for rows in (3, 1):
         received = _ask(kind, path, {name: value[:rows] for name, value in values.items()})
         for name, target in schema.targets.items():
-            answer, unit = expected[name][:rows], target.std if isinstance(target, Number) else 1.0
+            answer, unit = expected[name][:rows], target.scale
             if name not in received or received[name].shape != answer.shape:
                 shapes = {name: value.shape for name, value in received.items()}
                 raise InputError(f"export: expected {name!r} {answer.shape} of {kind.title}, received {shapes}")
@@ -298,36 +298,14 @@ def _made_up(schema, rows=3):
     random = np.random.default_rng(0)
     made = {}
     for name, feature in schema.inputs.items():
-        given = {name: _values(feature, rows, random)}
-        if feature.padded:
-            steps = feature.shape[0]
-            lengths = np.array([steps, *random.integers(1, steps + 1, rows - 1)], "int32")
-            given[name][np.arange(steps) >= lengths[:, None]] = 0
-            given[f"{name}_length"] = lengths
+        values, lengths = codec_of(feature).sample(feature, rows, random)
+        given = {name: values} if lengths is None else {name: values, f"{name}_length": lengths}
         if feature.optional:
             for value in given.values():
                 value[-1] = 0
             given[f"{name}_present"] = np.arange(rows) < rows - 1
         made |= given
     return made
-
-
-def _values(feature, rows, random):
-    if isinstance(feature, Text):
-        lengths = np.array([feature.length, *random.integers(1, feature.length + 1, rows - 1)])
-        words = random.integers(1, feature.tokens, (rows, feature.length))
-        return np.where(np.arange(feature.length) < lengths[:, None], words, 0).astype("int32")
-    if isinstance(feature, Tabular):
-        there = random.integers(0, 2, (rows, len(feature.numeric)))
-        numbers = there * random.normal(feature.means, feature.std, there.shape)
-        codes = random.integers(0, [len(words) + 2 for words in feature.vocabularies], (rows, len(feature.categorical)))
-        return np.concatenate([numbers, there, codes], axis=1).astype("float32")
-    if feature.dtype == "uint8":
-        return random.integers(0, 256, (rows, *feature.shape)).astype("uint8")
-    values = random.uniform(-1, 1, (rows, *feature.shape))
-    if hasattr(feature, "std"):
-        values = values * feature.std + feature.means
-    return values.astype("float32")
 
 
 _ASK_LITERT = """

@@ -9,11 +9,10 @@ import tensorflow as tf
 from mmkeras import decode
 from mmkeras.bundle import examples
 from mmkeras.bundle.answers import answers
-from mmkeras.bundle.samples import broken, made_up
 from mmkeras.bundle.signatures import raw_inputs
+from mmkeras.decode import codec_of
 from mmkeras.errors import InputError
 from mmkeras.pipeline import batches
-from mmkeras.schema import Series
 
 ROWS = 8  # most real rows
 TOLERANCE, ON_GPU = 1e-5, 1e-2  # of floats, on other machines and versions; a GPU multiplies with 10 bits (TF32)
@@ -51,8 +50,8 @@ def golden_batch(serve, schema, model, records=None):
     """
     rows = [] if records is None else _real(serve, schema, model, records)
     rows += [
-        {name: made_up(feature) for name, feature in schema.inputs.items()},
-        {name: broken(feature) for name, feature in schema.inputs.items()},
+        {name: codec_of(feature).made_up(feature) for name, feature in schema.inputs.items()},
+        {name: codec_of(feature).broken(feature) for name, feature in schema.inputs.items()},
     ]
     golden = Golden(*_ask(serve, schema, rows))
     for name, values in golden.outputs.items():
@@ -70,7 +69,7 @@ def _ask(serve, schema, rows):
 def _real(serve, schema, model, records):
     """Up to `ROWS` rows that are answered, as the model itself answers what the pipeline makes of them."""
     some = records.take(np.arange(min(len(records), 4 * ROWS)))
-    columns = [_sent(feature, some.values(name)) for name, feature in schema.inputs.items()]
+    columns = [codec_of(feature).sent(feature, some.values(name)) for name, feature in schema.inputs.items()]
     rows = [dict(zip(schema.inputs, values, strict=True)) for values in zip(*columns, strict=True)]
     found = _ask(serve, schema, rows)[1] if rows else {"status": np.zeros(0)}
     answered = np.flatnonzero(found["status"] == decode.OK)[:ROWS]
@@ -92,28 +91,11 @@ def _tolerance():
     return ON_GPU if tf.config.list_physical_devices("GPU") else TOLERANCE
 
 
-def _sent(feature, cells):
-    """What a client sends for cells of the table: a list."""
-    if isinstance(feature, Series):
-        read = decode.decoder(feature, files=True)(tf.constant(cells, tf.string))
-        return [values[:length] for values, length in zip(read.values.numpy(), read.length.numpy(), strict=True)]
-    if feature.files:
-        return [b"" if not cell or tf.io.gfile.isdir(cell) else tf.io.read_file(cell).numpy() for cell in cells]
-    return cells.tolist()
-
-
 def _columns(schema, rows):
     """Rows as a request: dict of key -> array."""
     inputs = {}
     for name, feature in schema.inputs.items():
-        values = [row[name] for row in rows]
-        if isinstance(feature, Series):
-            longest = max(map(len, values))
-            padded = [np.pad(value, [(0, longest - len(value)), (0, 0)]) for value in values]
-            inputs[name] = np.asarray(padded, np.float32)
-            inputs[f"{name}_length"] = np.asarray([len(value) for value in values], np.int32)
-        else:
-            inputs[name] = np.asarray(values, object)
+        inputs |= codec_of(feature).batch(name, feature, [row[name] for row in rows])
     return inputs
 
 

@@ -6,9 +6,9 @@ import tensorflow as tf
 from mmkeras import decode
 from mmkeras.bundle import examples
 from mmkeras.bundle.answers import answers, prefix
-from mmkeras.bundle.samples import made_up
+from mmkeras.decode import codec_of
 from mmkeras.model import with_embedding
-from mmkeras.schema import Audio, Image, Number, Series, Tabular, Video
+from mmkeras.schema import Number
 
 EMPTY, TOO_LARGE = 2, 3  # beside decode's own
 STATUSES = {
@@ -91,16 +91,11 @@ def _renamed(all_answers, parts):
 
 def raw_inputs(schema):
     """What a client sends: dict of key -> tf.TensorSpec."""
-    return {key: spec for name, feature in schema.inputs.items() for key, spec in _raw(name, feature).items()}
-
-
-def _raw(name, feature):
-    if isinstance(feature, Series):
-        length = f"{name}_length"
-        values = tf.TensorSpec([None, None, feature.channels], tf.float32, name=name)
-        return {name: values, length: tf.TensorSpec([None], tf.int32, name=length)}
-    columns = [len(feature.columns)] if isinstance(feature, Tabular) else []
-    return {name: tf.TensorSpec([None, *columns], tf.string, name=name)}
+    return {
+        key: spec
+        for name, feature in schema.inputs.items()
+        for key, spec in codec_of(feature).wire_spec(name, feature).items()
+    }
 
 
 def _reader(archive, schema):
@@ -111,7 +106,7 @@ def _reader(archive, schema):
         given = dict(zip(raw_inputs(schema), _equally_many(values), strict=True))
         inputs, statuses = {}, {}
         for name, feature in schema.inputs.items():
-            raw = [given[key] for key in _raw(name, feature)]
+            raw = [given[key] for key in codec_of(feature).wire_spec(name, feature)]
             made, statuses[f"{name}_status"] = _model_inputs(name, feature, decoders[name], raw)
             inputs |= made
         return inputs, {"status": tf.reduce_max(tf.stack(list(statuses.values())), axis=0), **statuses}
@@ -131,8 +126,6 @@ def _equally_many(values):
 
 def _decoder(archive, feature):
     """The decoder of what a client sends, whose tables the archive holds."""
-    if isinstance(feature, Series):
-        return lambda values, length: decode.decode_series(values, length, feature)
     decoder = decode.decoder(feature)
     for layer in decoder.layers:
         layer(tf.constant([""]))  # makes its table
@@ -142,21 +135,16 @@ def _decoder(archive, feature):
 
 def _model_inputs(name, feature, decoder, raw):
     """One input as the model takes it, dict of key -> tensor; and its status `(n,)`."""
-    there = tf.reduce_any(tf.reshape(raw[-1] != tf.zeros([], raw[-1].dtype), [tf.shape(raw[-1])[0], -1]), axis=1)
-    if isinstance(feature, (Image, Audio, Video)):
-        # one row that cannot be decoded makes a batch slower, and rows without the modality are nothing unusual
-        values, status, length = decoder(tf.where(there, raw[0], made_up(feature)))
-        values = tf.where(tf.reshape(there, [-1] + [1] * len(feature.shape)), values, tf.zeros([], values.dtype))
-        length = None if length is None else tf.where(there, length, 0)
-    else:
-        values, status, length = decoder(*raw)
+    codec = codec_of(feature)
+    there = codec.there(feature, *raw)
+    values, status, length = decoder(*raw)
     inputs = {name: values}
     if feature.padded:
         inputs[f"{name}_length"] = length
     if feature.optional:
         inputs[f"{name}_present"] = there
     status = tf.where(there, status, decode.OK if feature.optional else EMPTY)
-    large = decode.too_large(feature, raw[0], status == decode.UNREADABLE)
+    large = codec.too_large(feature, raw[0], status == decode.UNREADABLE)
     return inputs, tf.where(large, TOO_LARGE, status)
 
 

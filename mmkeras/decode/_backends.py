@@ -6,7 +6,7 @@ import warnings
 
 import tensorflow as tf
 
-from mmkeras.schema import InputError
+from mmkeras.errors import InputError
 
 _WEBP = b"RIFF\x1a\0\0\0WEBPVP8L\x0d\0\0\0/\0\0\0\x10\x07\x10\x11\x11\x88\x88\xfe\x07\0"  # one pixel
 

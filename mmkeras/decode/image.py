@@ -153,13 +153,22 @@ def _decode_with_care(raw, limit):
 
 def announces_more(raw, limit):
     """Whether this is a picture, scalar string, whose header announces more than `limit` pixels: scalar bool."""
+    height, width = tf.unstack(_announced(raw))
+    return (height < _REFUSED) & (height > limit // tf.maximum(width, 1))
 
+
+def announced_size(raw):
+    """Height and width that a picture's header announces, int; 0 of bytes that are no picture that can be decoded."""
+    height, width = _announced(raw).numpy().tolist()
+    return (height, width) if height < _REFUSED else (0, 0)
+
+
+def _announced(raw):
     def measure(sizes):
         return lambda raw: sizes(raw)[0]
 
     sizes = {start: measure(function) for start, function in _sizes().items()}
-    size = _choose(tf.strings.substr(raw, 0, 2), sizes, measure(_no_picture), raw)
-    return (size[0] < _REFUSED) & (size[0] > limit // tf.maximum(size[1], 1))
+    return _choose(tf.strings.substr(raw, 0, 2), sizes, measure(_no_picture), raw)
 
 
 def _sizes():
@@ -228,7 +237,8 @@ def _numbers(raw, at, length, dtype, little_endian=True):
 
 def _png(raw):
     first = _part(raw, 12, 4) == b"IHDR"
-    return tf.where(first, tf.abs(_numbers(raw, 16, 8, tf.int32, little_endian=False)), _refused()), raw
+    sizes = tf.abs(_numbers(raw, 16, 8, tf.int32, little_endian=False))[::-1]
+    return tf.where(first, sizes, _refused()), raw
 
 
 def _bmp(raw):

@@ -1,98 +1,36 @@
-"""Traces of sensors from .npy files and text, cut or filled with zeros to one length; in training only, not served."""
+"""Traces of sensors from .npy files and text; in training only: a client sends numbers."""
 
 import io
 import itertools
-import os
 import re
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
-from mmkeras.decode.files import open_file
-
-NPY = b"\x93NUMPY"
+from mmkeras.decode.files import NPY, open_file, open_npy
+from mmkeras.inputs import Series
 
 
-def series_file(path, feature):
-    """One trace.
+def read_series(path: str, feature: Series) -> np.ndarray:
+    """The steps kept of a trace.
 
     Args:
-        path: scalar string, the path or URL of a .npy file `(steps, channels)`, or `(steps,)` for one channel, of any
-            real or bool dtype, or of text in UTF-8 with one row of numbers a step, separated by comma, semicolon, tab
-            or spaces; a first line that holds anything but numbers is a header.
+        path: path or URL of a .npy file `(steps, channels)`, or `(steps,)` for one channel, of any real or bool dtype,
+            or of text in UTF-8 with one row of numbers a step, separated by comma, semicolon, tab or spaces; a first
+            line that holds anything but numbers is a header.
         feature: `Series`.
 
     Returns:
-        `(length, channels)`, float32: the first steps, zeros behind; and the number of steps, scalar int32.
+        `(at most length, channels)`, of the file's dtype.
 
     Raises:
-        tf.errors.InvalidArgumentError: see `series_reason`; eagerly a ValueError.
+        ValueError: what is wrong with the file; steps count from 0, lines from 1.
+        OSError: it cannot be read.
     """
-
-    def read(path):
-        values = read_series(as_path(path), feature)
-        padded = np.zeros(feature.shape, np.float32)
-        padded[: len(values)] = values
-        return padded, np.int32(len(values))
-
-    values, length = tf.numpy_function(read, [path], (tf.float32, tf.int32))
-    return tf.ensure_shape(values, feature.shape), tf.ensure_shape(length, ())
-
-
-def series_reason(path, feature):
-    """Why the file at `path`, a str, is no trace of the feature, a `Series`; steps count from 0, lines from 1."""
-    try:
-        read_series(path, feature)
-    except ValueError as error:
-        return str(error)
-    return "cannot decode"
-
-
-def read_series(path, feature):
-    """The steps kept of a trace: `(at most length, channels)`, float32, finite. Raises ValueError."""
-    try:
-        with open_file(path) as file:
-            is_npy = file.read(len(NPY)) == NPY
-            file.seek(0)
-            values = _array(file, feature) if is_npy else _text(file, feature)
-    except OSError as error:
-        raise ValueError(error.strerror or str(error)) from error
-    if not len(values):
-        raise ValueError("found no steps")
-    with np.errstate(over="ignore"):
-        values = np.ascontiguousarray(values, dtype=np.float32)
-    if not np.isfinite(values).all():
-        step = int(np.argmin(np.isfinite(values).all(axis=1)))
-        what = "NaN" if np.isnan(values[step]).any() else "infinity, or a number that float32 cannot hold,"
-        raise ValueError(f"found {what} at step {step}")
-    return values
-
-
-def as_path(value):
-    """The str of what `tf.numpy_function` gives for a scalar string: bytes in a graph, an array eagerly."""
-    return os.fsdecode(np.asarray(value, object).item())
-
-
-def open_npy(file):
-    """The array in an open .npy file, of which only what is used will be read. Raises ValueError."""
-    major, _ = np.lib.format.read_magic(file)
-    if major > 2:
-        raise ValueError("expected an array of numbers, found one with named fields")
-    header = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = header(file)
-    if min(shape, default=0) < 0:
-        raise ValueError(f"expected an array, found one of the shape {shape}")
-    if dtype.kind not in "biuf":
-        raise ValueError(f"expected an array of real numbers, found dtype {dtype}")
-    start, end = file.tell(), file.seek(0, os.SEEK_END)
-    size = dtype.itemsize * int(np.prod(shape, dtype=object))
-    if end - start < size:
-        raise ValueError(f"expected {size:,} bytes of an array {shape}, found {end - start:,}: a file cut short")
-    order = "F" if fortran else "C"
-    if not size or isinstance(file, io.BytesIO):
-        return np.ndarray(shape, dtype, file.getbuffer() if size else None, start if size else 0, order=order)
-    return np.memmap(file, dtype, "r", start, shape, order)
+    with open_file(path) as file:
+        is_npy = file.read(len(NPY)) == NPY
+        file.seek(0)
+        return _array(file, feature) if is_npy else _text(file, feature)
 
 
 def _array(file, feature):

@@ -12,9 +12,9 @@ import re
 import numpy as np
 import tensorflow as tf
 
+from mmkeras.decode.files import NPY, as_path, open_npy
 from mmkeras.decode.image import bring_to_size, decode_image
-from mmkeras.decode.series import NPY, as_path, open_npy
-from mmkeras.schema import Image
+from mmkeras.inputs import Image
 
 PICTURES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
 # What FFmpeg may open: other demuxers read text as video, or the files and addresses that a playlist names.

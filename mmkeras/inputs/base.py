@@ -27,6 +27,7 @@ class Input:
         wire: how a client sends one value to the served model. "bytes": a string, the bytes of a file; "text": a
             string; "cells": several strings; "numbers": an array, of any length along its first axis if padded.
         holes: whether single cells of a row may be empty although the input itself is there.
+        several: whether a row's value stands in several cells of the table.
         zero_is_padding: whether the value 0 along the first axis is padding, as among token ids.
         fitted: whether all that has to be learned from the training rows is known.
         shared, optional, column: see the kinds; a kind has them as fields where they can be chosen.
@@ -51,6 +52,11 @@ class Input:
     def fitted(self) -> bool:
         """Whether all that has to be learned from the training rows is known."""
         return True
+
+    @property
+    def several(self) -> bool:
+        """Whether a row's value stands in several cells of the table."""
+        return self.wire == "cells"
 
     def table_columns(self, name: str) -> tuple[str, ...]:
         """The table's columns that hold the input of this name."""

@@ -7,14 +7,14 @@ from numbers import Integral, Real
 import numpy as np
 import pandas as pd
 
-from mmkeras import decode
+from mmkeras.decode import codec_of
 from mmkeras.errors import InputError, unknown
 from mmkeras.records import checks
 from mmkeras.records.description import describe
 from mmkeras.records.ledger import ACTIONS, Ledger, settle
 from mmkeras.records.manifest import cells, load
 from mmkeras.records.splits import Splits, assign
-from mmkeras.schema import Schema, Series, Tabular, Text
+from mmkeras.schema import Schema
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,21 +60,21 @@ class Records:
         return describe(self, limit=limit)
 
     def values(self, name):
-        """The cells of the input or target `name`: `(rows,)` array of str, `(rows, columns)` for `Tabular`."""
+        """The cells of the input or target `name`: `(rows,)` array of str; of several cells a row `(rows, columns)`."""
         columns = [self._column(column).to_numpy(dtype=object) for column in self.schema.columns(name)]
-        return np.stack(columns, axis=1) if isinstance(self.schema.parts[name], Tabular) else columns[0]
+        return np.stack(columns, axis=1) if self.schema.parts[name].several else columns[0]
 
     def there(self, name):
         """Whether each row has the input or target `name`: `(rows,)` bool; False where its cells are empty."""
         return np.any([(self._column(column) != "").to_numpy(bool) for column in self.schema.columns(name)], axis=0)
 
     def distinct(self, name):
-        """The distinct cells of the input `name`, to be sliced like an array, and `(rows,)` which of them each row has.
+        """The distinct cells of one input or target, to be sliced like an array, and `(rows,)` which of them a row has.
 
-        For `Tabular` all rows count as distinct.
+        Of several cells a row, as `Tabular` has them, all rows count as distinct.
         """
         columns = list(self.schema.columns(name))
-        if isinstance(self.schema.parts[name], Tabular):
+        if self.schema.parts[name].several:
             return self.frame[columns], np.arange(len(self))
         number, distinct = pd.factorize(self._column(columns[0]))
         return distinct, number
@@ -221,7 +221,7 @@ def read(
     records = Records(schema, frame, name, on_bad, bad_limit, memory, cache)
     records = settle(records, checks.cells_and_paths(records, wanted, folder))
     if check == "decode":
-        records = settle(records, [cell for part in schema.inputs for cell in checks.undecodable(records, part)])
+        records = settle(records, [cell for part in wanted for cell in checks.undecodable(records, part)])
     return records
 
 
@@ -240,25 +240,10 @@ def _lacking(schema, frame, missing, name):
     return [column for part in missing for column in schema.columns(part)]
 
 
-STEPS_MEMORY = 2**26  # bytes of decoded series that a schema is fitted on, of at most 1,000 files
-
-
 def _to_fit(records, name):
     """What the input or target `name` is fitted on, as its `fit` documents."""
     part = records.schema.parts[name]
-    if isinstance(part, Tabular):
-        columns = [records.frame[column] for column in part.columns]
-        count = len(part.numeric)
-        numbers = [pd.to_numeric(column, errors="coerce").to_numpy(float) for column in columns[:count]]
-        return [*numbers, *(column.to_numpy(object) for column in columns[count:])]
-    if not isinstance(part, (Text, Series)):
+    if name in records.schema.targets and not part.files:
         return records.values(name)
     distinct, number = records.distinct(name)
-    if isinstance(part, Text):
-        return decode.count_words(distinct, np.bincount(number))
-    files = distinct[distinct != ""]
-    most = max(10, min(1000, STEPS_MEMORY // (4 * part.length * part.channels)))
-    files = files[np.linspace(0, len(files) - 1, min(len(files), most)).round().astype(int)]
-    chunks = decode.in_chunks(part, files)
-    steps = [one.values[np.arange(part.length) < one.length[:, None]] for one in chunks]
-    return np.concatenate([np.empty((0, part.channels), np.float32), *steps])
+    return codec_of(part).to_fit(part, distinct, np.bincount(number, minlength=len(distinct)))

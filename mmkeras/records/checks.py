@@ -4,10 +4,9 @@ import keras
 import numpy as np
 
 from mmkeras import decode
-from mmkeras.records import headers
+from mmkeras.decode import codec_of
 from mmkeras.records.ledger import Bad
 from mmkeras.records.manifest import join
-from mmkeras.schema import Image, Number, Tabular
 
 
 def cells_and_paths(records, names, folder):
@@ -25,7 +24,7 @@ def cells_and_paths(records, names, folder):
     """
     bad = [cell for name in names for cell in _bad_cells(records, name)]
     for name in names:
-        if getattr(records.schema.parts[name], "files", False):
+        if records.schema.parts[name].files:
             bad += _find_files(records, name, folder)
     return bad
 
@@ -37,13 +36,13 @@ def _bad_cells(records, name):
         for cells, column in zip(values.reshape(len(values), -1).T, records.schema.columns(name), strict=True)
         for row in _not_utf8(cells)
     ]
-    if isinstance(part, Tabular):
-        bad += _no_numbers(part, name, values)
-    if isinstance(part, Number):
-        _, number = part.encode(values)
-        wrong = np.flatnonzero(~number & (values != ""))
+    if name in records.schema.inputs:
+        bad += _wrong_cells(records, name, values)
+    elif part.checked_early:
+        _, good = part.encode(values)
+        wrong = np.flatnonzero(~good & (values != ""))
         bad += [Bad(int(row), name, values[row], f"expected {part.expected}") for row in wrong]
-    if getattr(part, "optional", False):
+    if part.optional:
         return bad
     empty = np.flatnonzero(~records.there(name))
     return bad + [Bad(int(row), name, "", "expected a value, found nothing") for row in empty]
@@ -62,30 +61,35 @@ def _shown(cell):
     return cell.encode("utf-8", "backslashreplace").decode()
 
 
-def _no_numbers(part, name, values):
-    bad = []
-    for at, column in enumerate(part.numeric):
-        cells = values[:, at].copy()
+def _wrong_cells(records, name, values):
+    """The cells of an input that cannot be right; those that are no UTF-8 have been found already."""
+    feature, columns = records.schema.inputs[name], records.schema.columns(name)
+    if not feature.several:
+        return []
+    values = values.copy()
+    for cells in values.T:
         cells[_not_utf8(cells)] = ""
-        wrong = np.flatnonzero(decode.no_number(cells))
-        bad += [Bad(int(row), name, cells[row], "expected a finite number", column) for row in wrong]
-    return bad
+    return [
+        Bad(int(row), name, values[row, at], expected, columns[at])
+        for at, (wrong, expected) in codec_of(feature).wrong_cells(feature, values).items()
+        for row in np.flatnonzero(wrong)
+    ]
 
 
 def _find_files(records, name, folder):
     """Make the paths of one column absolute; the bad ones. Every distinct file is looked up once."""
-    feature, column = records.schema.inputs[name], records.schema.column(name)
+    codec, column = codec_of(records.schema.parts[name]), records.schema.column(name)
     distinct, number = records.distinct(name)
     paths = [join(folder, value) if value else "" for value in distinct]
-    reasons = [decode.path_reason(path, feature) if path else None for path in paths]
+    reasons = [codec.path_reason(path) if path else None for path in paths]
     records.frame[column] = np.array(paths, dtype=object)[number]
     rows = np.flatnonzero(np.array([reason is not None for reason in reasons])[number])
     return [Bad(int(row), name, distinct[number[row]], f"{reasons[number[row]]} in {folder}") for row in rows]
 
 
 def undecodable(records, name):
-    """The cells of an input whose files cannot be decoded: list of `Bad`. Shows a progress bar."""
-    feature = records.schema.inputs[name]
+    """The cells of an input or target whose files cannot be decoded: list of `Bad`. Shows a progress bar."""
+    feature = records.schema.parts[name]
     if not feature.files:
         return []
     distinct, number = records.distinct(name)
@@ -99,27 +103,14 @@ def unreadable(records, name, distinct, number, status):
 
     Args:
         records: `Records`.
-        name: of the input.
+        name: of the input or target.
         distinct, number: as `records.distinct` gives them.
         status: of each distinct value.
     """
-    feature, reasons = records.schema.inputs[name], {}
+    feature, reasons = records.schema.parts[name], {}
     for value in np.flatnonzero(status != decode.OK):
         cell = distinct[value] if distinct.ndim == 1 else ", ".join(distinct.iloc[value])
         if cell or not feature.optional:
-            reasons[value] = cell, _too_large(feature, cell) or decode.reason(feature, cell)
+            reasons[value] = cell, codec_of(feature).reason(feature, cell)
     rows = np.flatnonzero(np.isin(number, list(reasons)))
     return [Bad(int(row), name, *reasons[number[row]]) for row in rows]
-
-
-def _too_large(feature, path):
-    """That a picture has more pixels than allowed, or None."""
-    if not isinstance(feature, Image):
-        return None
-    try:
-        _, height, width, _ = headers.picture(path)
-    except headers.BROKEN:
-        return None
-    if height * width <= feature.max_pixels:
-        return None
-    return f"expected at most max_pixels={feature.max_pixels:,}, found {height * width:,} ({height} x {width})"

@@ -20,12 +20,16 @@ class Target:
         dtype: of the truth that Keras receives.
         class_weights: whether a truth is the number of one of `classes`, each of which can have a weight.
         files: whether the table's cells are paths of files, which a codec decodes (`mk.decode.register`).
+        several: whether a row's truth stands in several cells of the table.
+        checked_early: whether `encode` can tell a bad cell before fitting; the table is then refused when it is read.
         column, optional, reads: see the kinds.
     """
 
     dtype: ClassVar[str] = "float32"
     files: ClassVar[bool] = False
     class_weights: ClassVar[bool] = False
+    several: ClassVar[bool] = False
+    checked_early: ClassVar[bool] = False
     optional = False
     column = None
     reads = None
@@ -37,6 +41,21 @@ class Target:
         The suffix "" is what Keras receives as y. Others, as "_length", are there for a task's own inputs.
         """
         return {"": ((), self.dtype)}
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one truth, without the batch."""
+        return self.truth[""][0]
+
+    @property
+    def padded(self) -> bool:
+        """Whether truths differ in length along their first axis."""
+        return "_length" in self.truth
+
+    @property
+    def scale(self) -> float:
+        """By how much usual outputs differ, of which tolerances are a share."""
+        return 1.0
 
     @property
     def fitted(self) -> bool:

@@ -43,6 +43,7 @@ class Number(Target):
     optional: bool = False
     reads: str | tuple[str, ...] | None = None
     dtype = "float32"
+    checked_early = True
     answer_shape = ()
 
     def __post_init__(self):
@@ -66,6 +67,11 @@ class Number(Target):
     def fitted(self) -> bool:
         """Whether mean and std are known."""
         return self.mean is not None
+
+    @property
+    def scale(self) -> float:
+        """The standard deviation."""
+        return self.std or 1.0
 
     @property
     def expected(self) -> str:

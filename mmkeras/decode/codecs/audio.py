@@ -1,0 +1,80 @@
+"""The codec of recordings."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from mmkeras.decode._backends import waveform_ops
+from mmkeras.decode.audio import any_file, decode_audio
+from mmkeras.decode.base import Decoder, register
+from mmkeras.decode.rows import FileCodec
+from mmkeras.inputs import Audio
+
+
+@register(Audio)
+class AudioCodec(FileCodec):
+    """WAV in training and served; FLAC, OGG and MP3 in training alone."""
+
+    format = "a recording (WAV of PCM or float, FLAC, OGG, MP3)"
+
+    def has_length(self, feature: Audio) -> bool:
+        """The samples that are the recording's own, by which `window` is placed."""
+        return True
+
+    def from_files(self, feature: Audio) -> Decoder:
+        """Any recording."""
+        _check_ops(feature)
+        return super().from_files(feature)
+
+    def from_wire(self, feature: Audio) -> Decoder:
+        """WAV alone."""
+        _check_ops(feature)
+        return super().from_wire(feature)
+
+    def decode_bytes(self, feature: Audio, raw: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """The samples of a WAV file, and how many are its own."""
+        return decode_audio(raw, feature)
+
+    def decode_file(self, feature: Audio, path: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """The same of any recording."""
+        return decode_audio(tf.io.read_file(path), feature, any_file)
+
+    def stored(self, feature: Audio) -> Audio:
+        """The longest duration, where training takes parts of it."""
+        return feature if feature.longest is None else replace(feature, seconds=feature.longest, longest=None)
+
+    def storage_dtype(self, feature: Audio) -> str:
+        """16 bits, full scale at 2 ** 15."""
+        return "int16"
+
+    def window(self, feature: Audio, values: tf.Tensor, length: tf.Tensor, seed: Any = None) -> tf.Tensor:
+        """The beginnings `(batch, samples)` of recordings, or with a seed any place of them."""
+        if seed is None:
+            return values[:, : feature.samples]
+        spare = tf.cast(tf.maximum(length - feature.samples, 0), tf.float32)
+        luck = tf.random.stateless_uniform(tf.shape(length), seed)
+        start = tf.cast(luck * (spare + 1), tf.int32)
+        place = tf.minimum(start[:, None] + tf.range(feature.samples), tf.shape(values)[1] - 1)
+        return tf.gather(values, place, batch_dims=1)
+
+    def made_up(self, feature: Audio) -> bytes:
+        """A tone of 440 hertz."""
+        time = np.arange(feature.samples, dtype=np.float32) / feature.sampling_rate
+        with tf.init_scope():  # a value, within a graph too
+            return tf.audio.encode_wav(np.sin(2 * np.pi * 440 * time)[:, None] / 2, feature.sampling_rate).numpy()
+
+    def card(self, feature: Audio) -> str:
+        """Duration and rate."""
+        return f"a WAV file; becomes {feature.seconds:g} s at {feature.sampling_rate} Hz, mono"
+
+    def limits(self, feature: Audio) -> list[str]:
+        """What is not heard."""
+        return [f"what comes after {feature.seconds:g} s is not heard; FLAC, OGG and MP3 are refused."]
+
+
+def _check_ops(feature):
+    """An error here, and not from within a graph, where a package is missing."""
+    if feature.trim is not None or feature.fade is not None:
+        waveform_ops()

@@ -1,0 +1,59 @@
+"""The codec of pictures."""
+
+import numpy as np
+import tensorflow as tf
+
+from mmkeras.decode.base import register
+from mmkeras.decode.image import announced_size, announces_more, decode_image
+from mmkeras.decode.rows import FileCodec
+from mmkeras.inputs import Image
+
+
+@register(Image)
+class ImageCodec(FileCodec):
+    """Files of the same formats in training and served."""
+
+    format = "a picture (JPEG, PNG, GIF, BMP, WebP without animation)"
+
+    def decode_bytes(self, feature: Image, raw: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """One picture, brought to size."""
+        return (decode_image(raw, feature),)
+
+    def too_large(self, feature: Image, raw: tf.Tensor, unreadable: tf.Tensor) -> tf.Tensor:
+        """Which have more than `max_pixels`."""
+
+        def look():
+            return tf.map_fn(
+                lambda value: announces_more(value, feature.max_pixels),
+                tf.where(unreadable, raw, ""),
+                fn_output_signature=tf.bool,
+            )
+
+        return tf.cond(tf.reduce_any(unreadable), look, lambda: tf.zeros_like(unreadable))
+
+    def why(self, feature: Image, path: str) -> str:
+        """That it has more pixels than allowed, or what was expected."""
+        height, width = announced_size(tf.io.read_file(path))
+        if height * width > feature.max_pixels:
+            return f"expected at most max_pixels={feature.max_pixels:,}, found {height * width:,} ({height} x {width})"
+        return super().why(feature, path)
+
+    def made_up(self, feature: Image) -> bytes:
+        """A PNG of random colours."""
+        pixels = np.random.default_rng(0).integers(0, 256, feature.shape, np.uint8)
+        with tf.init_scope():  # a value, within a graph too
+            return tf.io.encode_png(pixels).numpy()
+
+    def card(self, feature: Image) -> str:
+        """Formats and size."""
+        size = f"{feature.height} x {feature.width}, {colours(feature)}"
+        return f"a JPEG, PNG, GIF, BMP or WebP file; becomes {size} ({feature.fit})"
+
+    def limits(self, feature: Image) -> list[str]:
+        """The most pixels."""
+        return [f"more than {feature.max_pixels:,} pixels are refused."]
+
+
+def colours(feature: Image) -> str:
+    """Its channels in words."""
+    return "grey" if feature.channels == 1 else "colours"

@@ -1,0 +1,54 @@
+"""The codec of sentences."""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from mmkeras.decode.base import OK, UNREADABLE, Codec, Decoded, Decoder, register
+from mmkeras.decode.text import count_words, tokenizer
+from mmkeras.inputs import Text
+
+
+@register(Text)
+class TextCodec(Codec):
+    """Strings in UTF-8, in the table and as a client sends them."""
+
+    format = "UTF-8 text"
+
+    def from_files(self, feature: Text) -> Decoder:
+        """`(rows,)` string, the texts."""
+        return self.from_wire(feature)
+
+    def from_wire(self, feature: Text) -> Decoder:
+        """`(rows,)` string, the texts."""
+        vectorize = tokenizer(feature)
+
+        def decode(raw):
+            clean = tf.strings.unicode_transcode(raw, "UTF-8", "UTF-8", errors="replace")
+            return Decoded(tf.cast(vectorize(clean), tf.int32), tf.where(clean == raw, OK, UNREADABLE))
+
+        return Decoder(decode, [vectorize])
+
+    def to_fit(self, feature: Text, distinct: Any, times: np.ndarray) -> Counter:
+        """How often each word is there."""
+        return count_words(distinct, times)
+
+    def sample(self, feature: Text, rows: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
+        """Token ids, zeros behind the ends."""
+        lengths = np.array([feature.length, *random.integers(1, feature.length + 1, rows - 1)])
+        words = random.integers(1, feature.tokens, (rows, feature.length))
+        return np.where(np.arange(feature.length) < lengths[:, None], words, 0).astype("int32"), None
+
+    def made_up(self, feature: Text) -> str:
+        """The first words of the vocabulary."""
+        return " ".join(feature.vocabulary[: feature.length])
+
+    def card(self, feature: Text) -> str:
+        """How many words are read."""
+        return f"text in UTF-8; the first {feature.length} words of a vocabulary of {len(feature.vocabulary):,}"
+
+    def limits(self, feature: Text) -> list[str]:
+        """Unknown words."""
+        return ["words outside the vocabulary all look the same to the model."]

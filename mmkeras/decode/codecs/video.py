@@ -1,0 +1,50 @@
+"""The codec of short videos."""
+
+import os
+
+import tensorflow as tf
+
+from mmkeras.decode.base import register
+from mmkeras.decode.codecs.image import colours
+from mmkeras.decode.rows import FileCodec
+from mmkeras.decode.video import decode_video, video_file, video_reason
+from mmkeras.inputs import Video
+
+# one black pixel, of which any size is made
+GIF = b"GIF89a\1\0\1\0\x80\0\0\0\0\0\xff\xff\xff!\xf9\4\0\0\0\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1\0;"
+
+
+@register(Video)
+class VideoCodec(FileCodec):
+    """GIF and WebP in training and served; folders of pictures, .npy and other files in training alone."""
+
+    format = "a video"
+
+    def decode_bytes(self, feature: Video, raw: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """The frames kept of a GIF or WebP, and how many they are."""
+        return decode_video(raw, feature)
+
+    def decode_file(self, feature: Video, path: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """The frames kept of any video file or folder."""
+        return video_file(path, feature)
+
+    def is_file(self, path: str) -> bool:
+        """A file, or a folder of pictures."""
+        return os.path.isfile(path) or os.path.isdir(path)
+
+    def why(self, feature: Video, path: str) -> str:
+        """What is wrong with a file or folder."""
+        return video_reason(path, feature)
+
+    def made_up(self, feature: Video) -> bytes:
+        """A GIF of one frame."""
+        return GIF
+
+    def card(self, feature: Video) -> str:
+        """Formats and size."""
+        size = f"{feature.height} x {feature.width}, {colours(feature)}"
+        return f"a GIF or WebP file; becomes {feature.frames} frames of {size}"
+
+    def limits(self, feature: Video) -> list[str]:
+        """The most pixels."""
+        return [f"more than {feature.max_pixels:,} pixels are refused."]

@@ -1,0 +1,168 @@
+"""Files of numbers, each with as many steps (points, rows) as it likes, which a client sends as numbers."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from mmkeras.decode.base import OK, UNREADABLE, Decoded, Decoder
+from mmkeras.decode.chunks import in_chunks
+from mmkeras.decode.files import as_path, open_file, open_npy
+from mmkeras.decode.rows import FileCodec
+
+FIT_MEMORY = 2**26  # bytes of decoded steps that a schema is fitted on, of at most 1,000 files
+
+
+class NumbersCodec(FileCodec):
+    """Codec of padded inputs of numbers: values `(feature.shape[0], ...)`, float32, zeros behind the last step.
+
+    As it is it reads .npy files `(steps, *feature.shape[1:])`; a kind of other files says `read`. A client sends
+    `(n, steps, *feature.shape[1:])` float32 for any number of steps, and `<name>_length` `(n,)` int32.
+    """
+
+    format = "numbers in a .npy file"
+
+    def read(self, feature: Any, path: str) -> np.ndarray:
+        """All steps of a file or URL, or at least the first `feature.shape[0]`: `(steps, *feature.shape[1:])`.
+
+        Raises:
+            ValueError: what is wrong with the file; OSError: it cannot be read.
+        """
+        with open_file(path) as file:
+            values = open_npy(file)
+        if values.ndim != len(feature.shape) or values.shape[1:] != feature.shape[1:]:
+            expected = ", ".join(["steps", *map(str, feature.shape[1:])])
+            raise ValueError(f"expected an array ({expected}), found {values.shape}")
+        return values
+
+    def steps(self, feature: Any, path: str) -> np.ndarray:
+        """The steps kept of a file: `(at most feature.shape[0], *feature.shape[1:])` float32, finite.
+
+        Raises:
+            ValueError: what is wrong with the file; steps count from 0.
+        """
+        try:
+            values = self.read(feature, path)[: feature.shape[0]]
+        except OSError as error:
+            raise ValueError(error.strerror or str(error)) from error
+        if not len(values):
+            raise ValueError("found no steps")
+        with np.errstate(over="ignore"):
+            values = np.ascontiguousarray(values, dtype=np.float32)
+        if not np.isfinite(values).all():
+            step = int(np.argmin(np.isfinite(values).reshape(len(values), -1).all(axis=1)))
+            what = "NaN" if np.isnan(values[step]).any() else "infinity, or a number that float32 cannot hold,"
+            raise ValueError(f"found {what} at step {step}")
+        return values
+
+    def decode_file(self, feature: Any, path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The values of one file, and how many steps there are."""
+
+        def read(path):
+            values = self.steps(feature, as_path(path))
+            padded = np.zeros(feature.shape, np.float32)
+            padded[: len(values)] = values
+            return padded, np.int32(len(values))
+
+        values, length = tf.numpy_function(read, [path], (tf.float32, tf.int32))
+        return tf.ensure_shape(values, feature.shape), tf.ensure_shape(length, ())
+
+    def from_wire(self, feature: Any) -> Decoder:
+        """`(rows, steps, *feature.shape[1:])` float32 and `(rows,)` int32, how many steps are meant -> `Decoded`.
+
+        Unreadable: no step, more than were sent, or one that is not finite.
+        """
+        most, single = feature.shape[0], [1] * (len(feature.shape) - 1)
+
+        def decode(values, length):
+            kept = tf.minimum(length, most)
+            own = tf.range(tf.shape(values)[1]) < kept[:, None]
+            finite = tf.reduce_all(tf.math.is_finite(values), axis=range(2, len(feature.shape) + 1))
+            good = tf.reduce_all(finite | ~own, axis=1) & (length > 0) & (length <= tf.shape(values)[1])
+            shown = tf.reshape(own & good[:, None], tf.concat([tf.shape(own), single], axis=0))
+            values = tf.where(shown, values, 0)[:, :most]
+            values = tf.pad(values, [[0, 0], [0, most - tf.shape(values)[1]], *[[0, 0]] * len(single)])
+            values = tf.ensure_shape(values, (None, *feature.shape))
+            return Decoded(values, tf.where(good, OK, UNREADABLE), tf.where(good, kept, 0))
+
+        return Decoder(decode)
+
+    def to_fit(self, feature: Any, distinct: Any, times: np.ndarray) -> np.ndarray:
+        """All steps of the files, at even distances if there are many: `(steps, *feature.shape[1:])` float32."""
+        files = distinct[distinct != ""]
+        most = max(10, min(1000, FIT_MEMORY // (4 * math.prod(feature.shape))))
+        files = files[np.linspace(0, len(files) - 1, min(len(files), most)).round().astype(int)]
+        steps = [one.values[np.arange(feature.shape[0]) < one.length[:, None]] for one in in_chunks(feature, files)]
+        return np.concatenate([np.empty((0, *feature.shape[1:]), np.float32), *steps])
+
+    # What a client sends
+
+    def wire_spec(self, name: str, feature: Any) -> dict[str, tf.TensorSpec]:
+        """Numbers `(n, steps, *feature.shape[1:])` and their lengths `(n,)`."""
+        length = f"{name}_length"
+        values = tf.TensorSpec([None, None, *feature.shape[1:]], tf.float32, name=name)
+        return {name: values, length: tf.TensorSpec([None], tf.int32, name=length)}
+
+    def example_spec(self, feature: Any) -> Any:
+        """A flat list of float."""
+        return tf.io.RaggedFeature(tf.float32, row_splits_dtype=tf.int32)
+
+    def from_example(self, name: str, feature: Any, parsed: Any) -> dict[str, tf.Tensor]:
+        """Lists of numbers as values and lengths; a list that is no whole number of steps has the length -1."""
+        size, width, most = parsed.row_lengths(), math.prod(feature.shape[1:]), math.prod(feature.shape)
+        kept = parsed[:, :most]  # or one long list would make all rows as long
+        steps = -(-tf.reduce_max(tf.concat([kept.row_lengths(), [0]], axis=0)) // width)
+        rows = kept.to_tensor(shape=[None, None])
+        rows = tf.pad(rows, [[0, 0], [0, steps * width - tf.shape(rows)[1]]])
+        length = tf.minimum(size // width, feature.shape[0])
+        return {
+            name: tf.reshape(rows, [-1, steps, *feature.shape[1:]]),
+            f"{name}_length": tf.where(size % width == 0, length, -1),
+        }
+
+    def to_example(self, feature: Any, *row: Any) -> tf.train.Feature:
+        """The steps that are meant, as a flat list of float."""
+        values, length = row
+        return tf.train.Feature(float_list=tf.train.FloatList(value=np.ravel(values[:length])))
+
+    def sent(self, feature: Any, cells: np.ndarray) -> list[Any]:
+        """The steps of the files: arrays `(steps, *feature.shape[1:])`; without a step where there is no such file."""
+        read = self.from_files(feature)(tf.constant(cells, tf.string))
+        return [values[:length] for values, length in zip(read.values.numpy(), read.length.numpy(), strict=True)]
+
+    def batch(self, name: str, feature: Any, values: Sequence[Any]) -> dict[str, np.ndarray]:
+        """Arrays `(steps, *feature.shape[1:])` of different lengths, filled with zeros to the longest, and lengths."""
+        length = np.array([len(value) for value in values], np.int32)
+        padded = np.zeros((len(values), length.max(initial=0), *feature.shape[1:]), np.float32)
+        for row, value in enumerate(values):
+            padded[row, : len(value)] = value
+        return {name: padded, f"{name}_length": length}
+
+    def made_up(self, feature: Any) -> np.ndarray:
+        """As many steps as are kept, of random numbers."""
+        return np.random.default_rng(0).normal(size=feature.shape).astype(np.float32)
+
+    def broken(self, feature: Any) -> np.ndarray:
+        """No steps."""
+        return np.zeros((0, *feature.shape[1:]), np.float32)
+
+    # What is said of it
+
+    def why(self, feature: Any, path: str) -> str:
+        """What is wrong with a file."""
+        try:
+            self.steps(feature, path)
+        except ValueError as error:
+            return str(error)
+        return "cannot decode"
+
+    def card(self, feature: Any) -> str:
+        """What is sent, and how much of it is kept."""
+        sizes = ", ".join(["steps", *map(str, feature.shape[1:])])
+        return f"numbers ({sizes}); the first {feature.shape[0]} steps"
+
+    def limits(self, feature: Any) -> list[str]:
+        """What is not seen."""
+        return [f"steps after the first {feature.shape[0]} are not seen."]
