@@ -37,7 +37,7 @@ class Catalogue(dict):
     ):
         super().__init__(parts)
         self.what, self.home, self.accepts, self.expected = what, home, accepts or callable, expected
-        self.own: set = set()
+        self.builtin = frozenset(parts)
         CATALOGUES[f"{home}/{what}"] = self
 
     def register(self, name: str) -> Callable[[Any], Any]:
@@ -56,10 +56,14 @@ class Catalogue(dict):
         label = getattr(name, "__name__", name)
         if not self.accepts(part):
             raise InputError(f"{self.what} {label!r}: expected {self.expected}, received {shown(part)}")
-        if name in self and self[name] is not part:
+        if name in self:
             raise InputError(f"{self.what} {label!r} exists already: {shown(self[name])}")
         self[name] = part
-        self.own.add(name)
+
+    @property
+    def own(self) -> dict:
+        """The parts that the user has added."""
+        return {name: part for name, part in self.items() if name not in self.builtin}
 
 
 class Kinds(Catalogue):
@@ -83,11 +87,14 @@ class Kinds(Catalogue):
             made = part() if isinstance(part, type) else part
             for kind in kinds:
                 self.add(kind, made)
-                if kind.__module__.startswith("mmkeras."):  # comes with the room: no other process needs to be told
-                    self.own.discard(kind)
             return part
 
         return add
+
+    @property
+    def own(self) -> dict:
+        """The objects for kinds of the user's."""
+        return {kind: made for kind, made in self.items() if not kind.__module__.startswith("mmkeras.")}
 
     def of(self, part: Any) -> Any:
         """The object for an input or target of a schema, or for its kind; that of its nearest base class."""
@@ -104,8 +111,7 @@ class Kinds(Catalogue):
 
 def registered() -> dict[str, dict]:
     """What the user has registered, of all catalogues: dict of catalogue -> dict of name or kind -> part."""
-    own = {key: {name: table[name] for name in table.own if name in table} for key, table in CATALOGUES.items()}
-    return {key: parts for key, parts in own.items() if parts}
+    return {key: table.own for key, table in CATALOGUES.items() if table.own}
 
 
 def restore(parts: Mapping[str, Mapping]) -> None:
