@@ -101,9 +101,10 @@ def test_refused(trained):
     with pytest.raises(InputError, match=r"predict: expected a model with the schema's inputs \{'word'"):
         mk.predict(other, records)
     classes = Schema(records.schema.inputs, {"answer": Category(classes=["red", "green"])})
-    with pytest.raises(
-        InputError, match="expected 2 outputs for 'answer', one for each class of the schema, received 4"
-    ):
+    expected = (
+        r"export: expected outputs \(batch, 2\) for 'answer', which is a Category of the schema, received \(None, 4\)"
+    )
+    with pytest.raises(InputError, match=expected):
         mk.export(model, classes, "nowhere")
 
 

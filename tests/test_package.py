@@ -45,7 +45,7 @@ MAY_IMPORT = {
     "transfer": "checks errors fine_tuning schema",
     "distillation": "checks errors schema",
     "retrieval": "alignment decode errors pipeline plotting records schema targets",
-    "evaluation": "checks errors tasks model pipeline records schema",
+    "evaluation": "checks errors tasks model pipeline records schema targets",
     "tuning": "cached_features errors fusion tasks model model_spec pipeline plotting registry schema towers training",
     "bundle": "decode errors evaluation model model_spec pipeline records schema transfer",
     "datasets": "errors",

@@ -387,10 +387,11 @@ def test_exported_bad_rows_and_no_rows(target, tmp_path):
 def test_a_model_of_another_target():
     schema = Schema({"w": Text(1, WORDS)}, {"t": Number(0, 1)})
     other = Schema({"w": Text(1, WORDS)}, {"t": Labels(["a", "b"])})
-    with pytest.raises(InputError, match=re.escape("predict: expected answers (batch) for 't', received (None, 2)")):
-        check_model(mk.build(other, width=4), schema, "predict")
-    with pytest.raises(InputError, match=re.escape("predict: expected answers (batch, 2) for 't', received (None,)")):
-        check_model(mk.build(schema, width=4), other, "predict")
+    cases = [(other, schema, "(batch) for 't', which is a Number of the schema, received (None, 2)")]
+    cases += [(schema, other, "(batch, 2) for 't', which is a Labels of the schema, received (None,)")]
+    for own, asked, expected in cases:
+        with pytest.raises(InputError, match=re.escape(f"predict: expected outputs {expected}")):
+            check_model(mk.build(own, width=4), asked, "predict")
 
 
 def test_labels_of_the_pipeline_belong_to_the_weights():

@@ -1,0 +1,69 @@
+"""A model's predictions as a table."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+from keras import ops
+
+from mmkeras.checks import check_whole, checked_keywords
+from mmkeras.evaluation.scores import arrays_of, check_model
+from mmkeras.pipeline import readable
+from mmkeras.records import Records
+from mmkeras.schema import Schema
+from mmkeras.targets import Target
+from mmkeras.tasks import Task, in_words, tasks_of
+
+
+@checked_keywords
+def predict(model: keras.Model, records: Records, *, batch_size: int = 256) -> pd.DataFrame:
+    """Predictions as a table.
+
+    Args:
+        model: `keras.Model` whose inputs are the schema's.
+        records: `Records` with a fitted schema; their targets are not looked at.
+        batch_size: rows at a time, of which alone the outputs are held.
+
+    Returns:
+        DataFrame with the index of the records that can be read. For each `Category`: `<target>` (label),
+        `<target>_score` (its probability) and `<target>_probability_<class>` for every class; for `Labels`: `<target>`
+        (tuple of the labels above 0.5) and `<target>_probability_<class>`; for `Number`: `<target>` (in the unit); for
+        others what their task's `columns` gives.
+    """
+    check_model(model, records.schema, "predict")
+    check_whole(batch_size, "batch_size", "predict: ")
+    records = readable(records)
+    schema, tasks = records.schema, tasks_of(model, records.schema)
+    tables = [_columns(answers, schema, tasks) for answers in answers_of(model, records, batch_size)]
+    tables = tables or [_columns(_none(schema, tasks), schema, tasks)]
+    table = {name: np.concatenate([part[name] for part in tables]) for name in tables[0]}
+    return pd.DataFrame(table, index=records.frame.index)
+
+
+def answers_of(model: keras.Model, records: Records, batch_size: int) -> Iterator[dict[str, dict[str, np.ndarray]]]:
+    """The decoded outputs, batch by batch: dicts of target -> part of the answer -> `(batch, ...)`, with words."""
+    schema, tasks = records.schema, tasks_of(model, records.schema)
+    for batch in arrays_of(records, batch_size):
+        outputs = schema.by_target(model.predict_on_batch([batch[name] for name in schema.model_inputs]))
+        yield {name: _decoded(task, schema.targets[name], outputs[name]) for name, task in tasks.items()}
+
+
+def _decoded(task: Task, target: Target, output: Any) -> dict[str, np.ndarray]:
+    answer = task.answer(ops.convert_to_tensor(output), target)
+    return in_words({part: ops.convert_to_numpy(value) for part, value in answer.items()}, task.words(target))
+
+
+def _none(schema: Schema, tasks: dict[str, Task]) -> dict[str, dict[str, np.ndarray]]:
+    """The decoded outputs of no row."""
+    shapes = {name: task.output_shape(schema.targets[name]) for name, task in tasks.items()}
+    return {n: _decoded(task, schema.targets[n], np.zeros((0, *shapes[n]), "float32")) for n, task in tasks.items()}
+
+
+def _columns(answers: Any, schema: Schema, tasks: dict[str, Task]) -> dict[str, np.ndarray]:
+    table = {}
+    for name, task in tasks.items():
+        for part, values in task.columns(answers[name], schema.targets[name]).items():
+            table[f"{name}_{part}" if part else name] = values
+    return table
