@@ -46,7 +46,7 @@ MAY_IMPORT = {
     "distillation": "checks errors schema",
     "retrieval": "alignment decode errors pipeline plotting records schema targets",
     "evaluation": "checks errors tasks model pipeline records schema targets",
-    "tuning": "cached_features errors fusion tasks model model_spec pipeline plotting registry schema towers training",
+    "tuning": "cached_features checks errors fusion tasks model model_spec pipeline plotting registry schema towers training",
     "bundle": "decode errors evaluation model model_spec pipeline records schema transfer",
     "datasets": "errors",
     "demo": "bundle datasets errors evaluation model_spec records schema training",

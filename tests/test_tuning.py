@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras_tuner
@@ -17,6 +18,7 @@ import mmkeras as mk
 from mmkeras.errors import InputError
 from mmkeras.training import Training
 from mmkeras.tuning import controls
+from mmkeras.tuning import space as spaces
 from mmkeras.tuning.space import FUSION_KINDS, objective_of, space_of
 from mmkeras.tuning.trial import Request, controlled
 
@@ -125,6 +127,27 @@ def test_options_beyond_the_default_space(keypad_splits):
     model = mk.build(keypad_splits.schema, spec)
     assert model.get_layer("question_tower").output.shape == (None, 1, 8)
     assert model.get_layer("body").get_layer("question_to_width").units == 4
+
+
+def test_the_space_of_a_kind_of_ones_own():
+    """It is refused until it is known what its tower is chosen from, by `register` or in the space itself."""
+
+    @dataclass(frozen=True)
+    class Cloud(mk.inputs.Input):
+        shape = (7, 3)
+
+    try:
+        mk.inputs.register("Cloud")(Cloud)
+        schema = mk.Schema({"cloud": Cloud()}, {"label": mk.Category(["a", "b"])})
+        message = r"unknown kind .Cloud.: no list of towers to choose from is known .*register\(Cloud\)"
+        with pytest.raises(InputError, match=message):
+            space_of(schema)
+        assert spec_of(schema, {"cloud": ["conv1d", "gru"]})[0].towers["cloud"]["kind"] == "conv1d"
+        spaces.register(Cloud)(["gru", "lstm"])
+        assert spec_of(schema, None)[0].towers["cloud"] == {"kind": "gru", "dropout": 0.0}
+    finally:
+        mk.inputs.INPUTS.pop("Cloud")
+        spaces.CHOICES.pop(Cloud, None)
 
 
 def test_whole_numbers_among_fractions(keypad_splits):

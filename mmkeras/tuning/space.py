@@ -1,32 +1,34 @@
 """What a search may choose: hyperparameters -> ModelSpec."""
 
-from collections.abc import Mapping
-from numbers import Real
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from mmkeras.errors import InputError, unknown
+from mmkeras.checks import is_number
+from mmkeras.errors import InputError, shown, unknown
 from mmkeras.fusion import FUSIONS
 from mmkeras.model import by_target
 from mmkeras.model_spec import ModelSpec
-from mmkeras.registry import own_options
-from mmkeras.schema import Audio, Image, Number, Series, Tabular, Text, Video
+from mmkeras.registry import Kinds, own_options
+from mmkeras.schema import Audio, Image, Number, Schema, Series, Tabular, Text, Video
 from mmkeras.tasks import compile_args
 from mmkeras.towers import DEFAULTS, TOWERS
 
-# What each modality's tower is chosen from; others by name in `space`.
-KINDS = {
-    Image: ["conv", "residual"],
-    Text: ["lstm", "gru", "conv1d", "bag"],
-    Audio: ["spectrogram", "spectrogram_lstm"],
-    Series: ["conv1d", "lstm", "transformer"],
-    Tabular: ["mlp", "feature_tokens"],
-    Video: ["frames"],
-}
+# What the tower of each kind of input is chosen from; others by name in `space`.
+CHOICES = Kinds("list of towers to choose from", list, __name__, 'register({kind})(["mine"])')
+register = CHOICES.register
+register(Image)(["conv", "residual"])
+register(Text)(["lstm", "gru", "conv1d", "bag"])
+register(Audio)(["spectrogram", "spectrogram_lstm"])
+register(Series)(["conv1d", "lstm", "transformer"])
+register(Tabular)(["mlp", "feature_tokens"])
+register(Video)(["frames"])
+
 FUSION_KINDS = ["concat", "multiply", "gated", "film", "attention", "low_rank", "late"]
 PLAIN = ("width", "modality_dropout", "learning_rate", "batch_size")
 DROPOUTS = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
 
 
-def domains(schema):
+def domains(schema: Schema, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The default space: dict of hyperparameter -> what it is chosen from.
 
     A list holds the choices, a tuple the lowest and the highest value.
@@ -37,6 +39,13 @@ def domains(schema):
         <input>_filters, <input>_dropout: its options, where it has them.
         modality_dropout: of the spec, where an input is optional.
         learning_rate, batch_size: of the training; the rate is drawn on a logarithmic scale.
+
+    Args:
+        schema: `Schema`.
+        given: names that are chosen from something else: of the kind of such an input no choice need be known.
+
+    Raises:
+        InputError: an input of a kind of which it is not known what its tower is chosen from.
     """
     found = {
         "fusion": FUSION_KINDS if len(schema.inputs) > 1 else ["concat"],
@@ -45,20 +54,21 @@ def domains(schema):
         "width": [32, 64, 128, 256],
     }
     for name, feature in schema.inputs.items():
-        found |= {name: KINDS[type(feature)], f"{name}_filters": [16, 32, 64], f"{name}_dropout": DROPOUTS}
+        towers = given[name] if given and name in given else CHOICES.of(feature)
+        found |= {name: towers, f"{name}_filters": [16, 32, 64], f"{name}_dropout": DROPOUTS}
     if any(feature.optional for feature in schema.inputs.values()):
         found["modality_dropout"] = [0.0, 0.1, 0.25, 0.5]
     return found | {"learning_rate": (3e-4, 5e-3), "batch_size": [32, 64, 128]}
 
 
-def towers_of(schema, given=None):
+def towers_of(schema: Schema, given: Any = None) -> ModelSpec:
     """The `ModelSpec` whose towers a search on cached features runs: of each input the first that the space names."""
     chosen = {} if given is None or callable(given) else given
-    towers = {name: chosen.get(name, DEFAULTS[type(feature)]) for name, feature in schema.inputs.items()}
+    towers = {name: chosen[name] if name in chosen else DEFAULTS.of(feature) for name, feature in schema.inputs.items()}
     return ModelSpec(towers={name: kind[0] if isinstance(kind, list) else kind for name, kind in towers.items()})
 
 
-def space_of(schema, given=None):
+def space_of(schema: Schema, given: Any = None) -> Callable[[Any], ModelSpec]:
     """The function `hp -> ModelSpec` that a search calls.
 
     Args:
@@ -74,8 +84,8 @@ def space_of(schema, given=None):
     if callable(given):
         return given
     if given is not None and not isinstance(given, Mapping):
-        raise InputError(f"space: expected a function hp -> ModelSpec or a dict, received {given!r}")
-    default = domains(schema)
+        raise InputError(f"space: expected a function hp -> ModelSpec or a dict, received {shown(given)}")
+    default = domains(schema, given)
     chosen = default | dict(given or {})
     roles = {"fusion": FUSIONS, **dict.fromkeys(schema.inputs, TOWERS)}
     for name, domain in chosen.items():
@@ -84,7 +94,7 @@ def space_of(schema, given=None):
         if name not in PLAIN and name not in roles:
             _check_option(name, roles, chosen, default)
 
-    def space(hp):
+    def space(hp: Any) -> ModelSpec:
         parts = {role: _part(hp, role, table, chosen) for role, table in roles.items()}
         values = {name: _ask(hp, name, chosen[name]) for name in PLAIN if name in chosen}
         own = {name: values[name] for name in ("width", "modality_dropout") if name in values}
@@ -93,7 +103,7 @@ def space_of(schema, given=None):
     return space
 
 
-def _option(name, roles):
+def _option(name: str, roles: Mapping[str, Any]) -> tuple[str, str] | None:
     """The role and the option that a hyperparameter's name is made of; None if it is not."""
     for role in sorted(roles, key=len, reverse=True):
         if name.startswith(f"{role}_"):
@@ -101,7 +111,7 @@ def _option(name, roles):
     return None
 
 
-def _check_option(name, roles, chosen, default):
+def _check_option(name: str, roles: Mapping[str, Any], chosen: Mapping[str, Any], default: Mapping[str, Any]) -> None:
     """Raise an `InputError` unless this is an option of a part that can be chosen."""
     found = _option(name, roles)
     if found is None:
@@ -114,11 +124,11 @@ def _check_option(name, roles, chosen, default):
         raise unknown("hyperparameter", name, {*default, *(f"{role}_{one}" for one in known)}, where="space: ")
 
 
-def _kinds(domain):
+def _kinds(domain: Any) -> list:
     return domain if isinstance(domain, list) else [domain]
 
 
-def _part(hp, role, table, chosen):
+def _part(hp: Any, role: str, table: Mapping[str, Callable], chosen: Mapping[str, Any]) -> dict[str, Any]:
     """A tower or a fusion: its kind and, of the options that are in the space, those that this kind has."""
     if isinstance(chosen[role], Mapping):
         return dict(chosen[role])
@@ -135,13 +145,13 @@ def _part(hp, role, table, chosen):
     return part
 
 
-def _options(part, role):
+def _options(part: Callable, role: str) -> list[str]:
     """Names of the options that a fusion or a tower has, with a tower's own width."""
     own = own_options(part, ("mask", "feature", "features", "name", "width"))
     return own if role == "fusion" else [*own, "width"]
 
 
-def _ask(hp, name, domain):
+def _ask(hp: Any, name: str, domain: Any) -> Any:
     """The value of one hyperparameter."""
     if isinstance(domain, list):
         fractions = any(isinstance(value, float) for value in domain)  # KerasTuner wants one type
@@ -153,18 +163,18 @@ def _ask(hp, name, domain):
     return hp.Fixed(name, domain)
 
 
-def _check(name, domain, schema):
+def _check(name: str, domain: Any, schema: Schema) -> None:
     """Raise an `InputError` unless the domain can be one."""
     if isinstance(domain, Mapping) and (name == "fusion" or name in schema.inputs):
         return
     where = f"space: {name!r}: "
     if isinstance(domain, tuple):
-        if len(domain) != 2 or not all(isinstance(end, Real) for end in domain) or not domain[0] < domain[1]:
-            raise InputError(f"{where}expected (lowest, highest), received {domain!r}")
+        if len(domain) != 2 or not all(map(is_number, domain)) or not domain[0] < domain[1]:
+            raise InputError(f"{where}expected (lowest, highest), received {shown(domain)}")
         return
     values = domain if isinstance(domain, list) else [domain]
     if not values or not all(isinstance(value, (str, int, float, bool)) for value in values):
-        raise InputError(f"{where}expected a list of choices, (lowest, highest) or one value, received {domain!r}")
+        raise InputError(f"{where}expected a list of choices, (lowest, highest) or one value, received {shown(domain)}")
     table = FUSIONS if name == "fusion" else TOWERS if name in schema.inputs else None
     for value in values if table else ():
         if value not in table:
