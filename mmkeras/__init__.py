@@ -5,6 +5,23 @@ The public names stand in __init__.pyi and are loaded on first use, so that `imp
 
 import lazy_loader
 
+from mmkeras.saved_classes import register_with_keras
+
 __version__ = "0.1.0"
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name. Raises AttributeError, with the nearest name, for another one."""
+    if name in __all__:
+        return _load(name)
+    from mmkeras.errors import nearest
+
+    close = nearest(name, __all__)
+    hint = f"; did you mean {close!r}?" if close else ""
+    # obj: or Python adds its own guess in a traceback
+    raise AttributeError(f"module 'mmkeras' has no attribute {name!r}{hint}", name=name, obj=None)
+
+
+register_with_keras()
