@@ -14,6 +14,7 @@ from .pipeline import Shards, batches, read_shards, write_shards
 from .records import Records, Splits, read
 from .records.combining import combine
 from .retrieval import Retrieval, negative_pairs, retrieve
+from .saving import load, save
 from .schema import Audio, Category, Image, Labels, Number, Schema, Series, Tabular, Text, Video
 from .tasks import compile_args
 from .transfer import transfer_weights, weight_history
@@ -65,6 +66,7 @@ __all__ = [
     "inputs",
     "layers",
     "learning_rate_multipliers",
+    "load",
     "missing_modality_curve",
     "negative_pairs",
     "predict",
@@ -72,6 +74,7 @@ __all__ = [
     "read_shards",
     "read_word_vectors",
     "retrieve",
+    "save",
     "serving",
     "targets",
     "tasks",

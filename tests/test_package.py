@@ -21,6 +21,7 @@ EVERYWHERE = {"checks", "errors", "files"}
 MAY_IMPORT = {
     "errors": "",
     "files": "",
+    "saved_classes": "",
     "plotting": "errors",
     "checks": "errors",
     "registry": "checks errors",
@@ -43,6 +44,7 @@ MAY_IMPORT = {
     "cached_features": "checks errors model pipeline",
     "fine_tuning": "checks errors tasks layers registry",
     "transfer": "checks errors fine_tuning schema",
+    "saving": "model_spec schema tasks transfer",
     "distillation": "checks errors schema",
     "retrieval": "alignment decode errors pipeline plotting records schema targets",
     "evaluation": "checks errors tasks model pipeline records schema targets",
@@ -74,6 +76,8 @@ WITHOUT_TENSORFLOW = [
     "fine_tuning",
     "transfer",
     "distillation",
+    "saving",
+    "saved_classes",
 ]
 
 
@@ -122,7 +126,7 @@ PUBLIC = """
     export datasets decode InputError WordVectors read_word_vectors tune hypermodel TuningResult
     verify Verification serving transfer_weights freeze weight_history learning_rate_multipliers
     distiller alignment encoder combine retrieve Retrieval negative_pairs
-    features_model extract_features inputs targets augment
+    features_model extract_features inputs targets augment save load
 """
 
 
@@ -142,8 +146,10 @@ def test_no_module_bears_the_name_of_a_public_function():
 
 
 def test_a_wrong_name_is_refused():
-    with pytest.raises(AttributeError, match="evalute"):
+    with pytest.raises(AttributeError, match="no attribute 'evalute'; did you mean 'evaluate'"):
         _ = mmkeras.evalute
+    with pytest.raises(AttributeError, match=r"no attribute '__wrapped__'$"):
+        _ = mmkeras.__wrapped__
 
 
 @pytest.mark.parametrize("statement", ["import mmkeras", "import mmkeras.cli", "import mmkeras.datasets"])

@@ -1,0 +1,236 @@
+"""A model, its schema and its spec in one file, which runs no code when it is read.
+
+The file is a zip of `model.keras`, `schema.json`, `format.json` and, where there is such a thing, `spec.json` and
+`weight_history.json`. Nothing in it is compressed, so no part of it can be larger than the file.
+"""
+
+import json
+import os
+import shutil
+import stat
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import keras
+
+from mmkeras import __version__
+from mmkeras.errors import InputError, shown
+from mmkeras.files import write_whole
+from mmkeras.model_spec import ModelSpec
+from mmkeras.schema import Schema
+from mmkeras.tasks import learn_loss_weights
+from mmkeras.transfer import HISTORY, weight_history
+
+FORMAT = 1
+MODEL, SCHEMA, ABOUT, SPEC, PAST = "model.keras", "schema.json", "format.json", "spec.json", "weight_history.json"
+NEEDED, ALLOWED = {MODEL, SCHEMA, ABOUT}, {MODEL, SCHEMA, ABOUT, SPEC, PAST}
+LONGEST = 2**28  # bytes of a JSON; a vocabulary of a million words has some 20 million
+CODE = ("__lambda__", "TorchModuleWrapper")  # what Keras may read code or pickles from, where its safe mode is off
+
+
+def save(path: str | os.PathLike[str], model: keras.Model, schema: Schema, spec: ModelSpec | None = None) -> Path:
+    """Write a model with all that is needed to use it into one file, whole or not at all.
+
+    What `compile` was given is kept, the optimizer's state with it, so training goes on with `mk.load`. A loss or
+    metric that is a function of one's own is kept by name: `keras.saving.register_keras_serializable` it.
+
+    Args:
+        path: of the file, "keypad.mmkeras" or any other name; a file of this name is replaced.
+        model: `keras.Model` of `mk.build`.
+        schema: the fitted `Schema` that it was built for.
+        spec: the `ModelSpec` that it was built from, if it is to be kept.
+
+    Returns:
+        `path`.
+
+    Raises:
+        InputError: something of another kind, a schema that is not fitted or not the model's, a spec whose parts are
+            functions, a model with a Lambda layer, a file that cannot be written.
+    """
+    for name, value, kind in (("model", model, keras.Model), ("schema", schema, Schema), ("spec", spec, ModelSpec)):
+        if not isinstance(value, kind) and not (name == "spec" and spec is None):
+            raise InputError(f"save: expected {name} to be a {kind.__name__}, received {shown(value)}")
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"save: expected a path, received {shown(path)}")
+    schema.require_fitted("save")
+    _check_belongs(model, schema)
+    about = {"format": FORMAT, "mmkeras": __version__, "keras": keras.__version__, "backend": keras.backend.backend()}
+    texts = {ABOUT: json.dumps(about), SCHEMA: schema.to_json()}
+    if spec is not None:
+        texts[SPEC] = spec.to_json()
+    if weight_history(model):
+        texts[PAST] = json.dumps(weight_history(model))
+    path = Path(path)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".mmkeras-", dir=path.parent) as folder:
+            part = Path(folder) / MODEL
+            model.save(part)
+            _check_model_file(part, "save: ")
+            return write_whole(path, lambda file: _write(file, texts, part))
+    except OSError as error:
+        raise InputError(f"save: cannot write {str(path)!r}: {error.strerror or error}") from error
+
+
+def load(path: str | os.PathLike[str]) -> tuple[keras.Model, Schema, ModelSpec | None]:
+    """Read a file of `mk.save`: `model, schema, spec = mk.load("keypad.mmkeras")`.
+
+    No code is run from the file. Layers of one's own must be registered with Keras, kinds of one's own with mmkeras,
+    before it is read.
+
+    The model is compiled if it was when it was saved, and goes on where it was: its optimizer's state and learned loss
+    weights are kept. It may have been saved on another backend of Keras; then it is compiled as that backend does by
+    itself (`jit_compile`).
+
+    Args:
+        path: of the file.
+
+    Returns:
+        `(model, schema, spec)`; spec is None if none was saved.
+
+    Raises:
+        InputError: a file that cannot be read or is no whole file of `mk.save`, one of a newer mmkeras, a class or a
+            kind that is not registered here.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"load: expected a path, received {shown(path)}")
+    where = f"load: {str(path)!r}: "
+    try:
+        with open(path, "rb") as file, tempfile.TemporaryDirectory(prefix="mmkeras-") as folder:
+            archive = _opened(file, where)
+            about = _json(archive, ABOUT, where)
+            _check_format(about, where)
+            schema = _schema(_text(archive, SCHEMA, where), where)
+            part = Path(folder) / MODEL
+            with archive.open(MODEL) as packed, open(part, "wb") as unpacked:
+                shutil.copyfileobj(packed, unpacked)
+            _check_model_file(part, where)
+            model = _model(part, where)
+            spec = ModelSpec.from_json(_text(archive, SPEC, where)) if SPEC in archive.namelist() else None
+            past = _json(archive, PAST, where) if PAST in archive.namelist() else []
+    except OSError as error:
+        raise InputError(f"{where}cannot be read: {error.strerror or error}") from error
+    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+        raise InputError(f"{where}expected a whole file of mk.save, received a damaged one ({error})") from error
+    _check_belongs(model, schema, where)
+    if model.compiled:
+        learn_loss_weights(model)
+        if about.get("backend") != keras.backend.backend() and not model.run_eagerly:
+            model.jit_compile = keras.backend.backend() == "jax"
+    if past:
+        HISTORY[model] = past
+    return model, schema, spec
+
+
+def _check_belongs(model: keras.Model, schema: Schema, where: str = "save: ") -> None:
+    """Refuse a model that has not the schema's inputs and targets."""
+    expected = {name: shape for name, (shape, _) in schema.model_inputs.items()}
+    received = {tensor.name: tuple(tensor.shape[1:]) for tensor in model.inputs}
+    if list(expected.items()) != list(received.items()):
+        raise InputError(f"{where}expected a model with the schema's inputs {expected}, received {received}")
+    if isinstance(model.output, dict) and (lost := [name for name in schema.targets if name not in model.output]):
+        raise InputError(f"{where}expected a model with an output {lost[0]!r}, as the schema has, received none")
+
+
+def _write(file: BinaryIO, texts: dict[str, str], model: Path) -> None:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, text in texts.items():
+            archive.writestr(name, text)
+        archive.write(model, MODEL)
+
+
+def _opened(file: BinaryIO, where: str) -> zipfile.ZipFile:
+    """The zip, if it holds what `save` puts into it and nothing else."""
+    if not zipfile.is_zipfile(file):
+        raise InputError(f"{where}expected a file of mk.save, received none, or one that was cut short")
+    archive = zipfile.ZipFile(file)
+    names = set(archive.namelist())
+    if {"config.json", "metadata.json"} <= names:
+        raise InputError(
+            f"{where}expected a file of mk.save, received a model of Keras: keras.models.load_model reads it"
+        )
+    if not NEEDED <= names <= ALLOWED:
+        found = ", ".join(sorted(map(shown, names))[:8]) or "nothing"
+        raise InputError(f"{where}expected a file of mk.save, received another zip, of {found}")
+    _check_members(archive, os.fstat(file.fileno()).st_size, where)
+    for name in names - {MODEL}:
+        if archive.getinfo(name).file_size > LONGEST:
+            raise InputError(f"{where}{name}: expected at most {LONGEST} bytes")
+    return archive
+
+
+def _check_members(archive: zipfile.ZipFile, size: int, where: str) -> None:
+    """Refuse what neither `save` nor Keras writes: compressed, larger than the file, twice, links, ways out of it."""
+    members = archive.infolist()
+    names = [member.filename for member in members]
+    if len(set(names)) != len(names):
+        raise InputError(f"{where}expected each part once, received {shown(max(names, key=names.count))} twice")
+    for member in members:
+        kind = stat.S_IFMT(member.external_attr >> 16)
+        if kind not in (0, stat.S_IFREG, stat.S_IFDIR) or member.flag_bits & 1:
+            raise InputError(f"{where}{shown(member.filename)}: expected a plain file, received a link or a locked one")
+        if member.compress_type != zipfile.ZIP_STORED:
+            raise InputError(f"{where}{shown(member.filename)}: expected it as it is, received it compressed")
+        if member.filename.startswith(("/", "\\")) or ".." in Path(member.filename.replace("\\", "/")).parts:
+            raise InputError(f"{where}expected parts inside the file, received {shown(member.filename)}")
+    if sum(member.file_size for member in members) > size:
+        raise InputError(f"{where}expected parts no larger than the file, which has {size} bytes")
+
+
+def _check_model_file(path: Path, where: str) -> None:
+    """Refuse a `.keras` file that holds code, or what Keras would not write."""
+    if not zipfile.is_zipfile(path):
+        raise InputError(f"{where}{MODEL}: expected a model of Keras, received something else")
+    with zipfile.ZipFile(path) as archive:
+        _check_members(archive, path.stat().st_size, f"{where}{MODEL}: ")
+        if "config.json" not in archive.namelist():
+            raise InputError(f"{where}{MODEL}: expected a model of Keras, received another zip")
+        for name in CODE:
+            if f'"{name}"'.encode() in archive.read("config.json"):
+                raise InputError(f"{where}expected a model without code in it, received one with {name!r}")
+
+
+def _check_format(about: Any, where: str) -> None:
+    found = about.get("format") if isinstance(about, dict) else None
+    if not isinstance(found, int) or found < 1:
+        raise InputError(f"{where}{ABOUT}: expected the format of a file of mk.save, received {shown(about)}")
+    if found > FORMAT:
+        raise InputError(
+            f"{where}expected format {FORMAT}, received {found}, of mmkeras {about.get('mmkeras')}: this is mmkeras "
+            f"{__version__}, which does not know it"
+        )
+
+
+def _schema(text: str, where: str) -> Schema:
+    try:
+        return Schema.from_json(text)
+    except InputError as error:
+        raise InputError(
+            f"{where}{error} (a kind of your own is registered, as by @mk.inputs.register, before the file is read)"
+        ) from error
+
+
+def _model(path: Path, where: str) -> keras.Model:
+    try:
+        return keras.models.load_model(path, safe_mode=True)
+    except Exception as error:  # whatever Keras raises for a config that it does not understand
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise InputError(
+            f"{where}Keras cannot load the model: {reason[0][:200]} (a layer of your own is registered, by "
+            "@keras.saving.register_keras_serializable, before the file is read)"
+        ) from error
+
+
+def _text(archive: zipfile.ZipFile, name: str, where: str) -> str:
+    try:
+        return archive.read(name).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where}{name}: expected UTF-8 ({error})") from error
+
+
+def _json(archive: zipfile.ZipFile, name: str, where: str) -> Any:
+    try:
+        return json.loads(_text(archive, name, where))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}{name}: expected JSON ({error})") from error
