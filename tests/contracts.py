@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from mmkeras.decode import codec_of
 from mmkeras.fusion import fuse
 from mmkeras.layers import Fused, Tokens
 from mmkeras.schema import Audio, Category, Image, Labels, Number, Schema, Series, Tabular, Text, Video
@@ -64,25 +65,8 @@ def small_schema(features=FEATURES, **targets):
 
 def sample(feature, rows=5, seed=0):
     """Random values of one input, as its tower receives them: an array, or a list of values and lengths."""
-    random = np.random.default_rng(seed)
-    if isinstance(feature, Text):
-        words = random.integers(2, feature.tokens, (rows, feature.length))
-        lengths = random.integers(1, feature.length + 1, (rows, 1))
-        return np.where(np.arange(feature.length) < lengths, words, 0).astype("int32")
-    if isinstance(feature, Tabular):
-        there = random.integers(0, 2, (rows, len(feature.numeric)))
-        numbers = there * random.normal(feature.means, feature.std, there.shape)
-        codes = random.integers(0, [len(words) + 2 for words in feature.vocabularies], (rows, len(feature.categorical)))
-        return np.concatenate([numbers, there, codes], axis=1).astype("float32")
-    if feature.dtype == "uint8":
-        values = random.integers(0, 256, (rows, *feature.shape)).astype("uint8")
-    else:
-        values = random.uniform(-1, 1, (rows, *feature.shape)).astype("float32")
-    if not feature.padded:
-        return values
-    lengths = random.integers(1, feature.shape[0] + 1, rows).astype("int32")
-    values[np.arange(feature.shape[0]) >= lengths[:, None]] = 0
-    return [values, lengths]
+    values, lengths = codec_of(feature).sample(feature, rows, np.random.default_rng(seed))
+    return values if lengths is None else [values, lengths]
 
 
 def samples(schema, rows=5, seed=0):

@@ -10,6 +10,7 @@ import pytest
 from keras import ops
 
 import mmkeras as mk
+from mmkeras.decode import NumbersCodec
 from mmkeras.errors import InputError
 from mmkeras.inputs import Image, Input
 from mmkeras.towers import from_model, reads, tower
@@ -84,7 +85,7 @@ def test_kinds_of_ones_own(tmp_path):
     x = np.random.default_rng(0).uniform(0, 1, (5, 12, 10, 1)).astype("float32")
     made = built(pictures((8, 8, 3)), "far", feature=Depths())
     assert contracts.outputs(made, x)[0].shape == (5, 1, 8)
-    points, lengths = contracts.sample(Cloud())
+    points, lengths = NumbersCodec().sample(Cloud(), 5, np.random.default_rng(0))
     model = keras.Sequential([keras.Input((7, 3)), keras.layers.Dense(3)])
     made = built(model, "cloud", "all", Cloud())
     values, mask = contracts.outputs(made, [points, lengths])

@@ -5,43 +5,62 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from mmkeras.errors import InputError
-
-_ASK = """
-import json, sys
+import numpy as np
 import tensorflow as tf
 
-bundle, rows = sys.argv[1], json.load(sys.stdin)
+from mmkeras.bundle.golden import plain
+from mmkeras.decode import codec_of
+from mmkeras.errors import InputError, shown
+from mmkeras.schema import Schema
+
+_ASK = """
+import base64, json, sys
+import tensorflow as tf
+
+def raw(value):
+    if isinstance(value, list):
+        return [raw(one) for one in value]
+    return base64.b64decode(value["b64"]) if isinstance(value, dict) else value
+
+bundle, inputs = sys.argv[1], json.load(sys.stdin)
 serve = tf.saved_model.load(bundle).signatures["serving_default"]
-inputs = {}
-for name in rows[0]:
-    inputs[name] = tf.stack([tf.io.read_file(r[name]["file"]) if "file" in r[name] else r[name]["cell"] for r in rows])
+kinds = serve.structured_input_signature[1]
+inputs = {name: tf.constant(raw(value), kinds[name].dtype) for name, value in inputs.items()}
 answers = {name: value.numpy().tolist() for name, value in serve(**inputs).items()}
 json.dump(answers, sys.stdout, default=bytes.decode)
 """
 
 
-def ask(bundle, rows, schema):
+def ask(bundle: str | os.PathLike, rows: Sequence[Mapping[str, Any]], schema: Schema) -> dict[str, list]:
     """Ask an exported version in a fresh process that imports TensorFlow and nothing else.
 
     Args:
         bundle: path of the version, as `export` returns it.
-        rows: list of dicts of input name -> raw value: a path for a picture, recording or video, the text itself, the
-            cells of `Tabular`.
+        rows: list of dicts of input name -> what the table's cell holds: a path for a picture, recording, trace or
+            video, the text itself, the cells of `Tabular`.
         schema: the model's `Schema`.
 
     Returns:
         dict of output name -> list with one answer a row.
 
     Raises:
-        InputError: a bundle that cannot be loaded or asked; the message holds the process' last lines.
+        InputError: a file that cannot be read; a bundle that cannot be loaded or asked: the message holds the process'
+            last lines.
     """
-    kind = {name: "file" if feature.files else "cell" for name, feature in schema.inputs.items()}
-    question = [{name: {kind[name]: row[name]} for name in schema.inputs} for row in rows]
+    question = {}
+    for name, feature in schema.inputs.items():
+        cells = np.array([row[name] for row in rows]).astype(str).astype(object)
+        try:
+            sent = codec_of(feature).sent(feature, cells)
+        except tf.errors.OpError as error:
+            raise InputError(f"ask: {name!r}: cannot read one of {shown(cells.tolist())}: {error.message}") from error
+        question |= codec_of(feature).batch(name, feature, sent)
     done = subprocess.run(
         [sys.executable, "-c", _ASK, str(bundle)],
-        input=json.dumps(question, default=str),
+        input=json.dumps({key: plain(values) for key, values in question.items()}),
         capture_output=True,
         text=True,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},

@@ -29,8 +29,8 @@ class Golden:
         """Plain values, as TensorFlow Serving's REST API takes and gives them: bytes that are no text in base64."""
         return {
             "signature_name": "serving_default",
-            "inputs": {name: _plain(values) for name, values in self.inputs.items()},
-            "outputs": {name: _plain(values) for name, values in self.outputs.items()},
+            "inputs": {name: plain(values) for name, values in self.inputs.items()},
+            "outputs": {name: plain(values) for name, values in self.outputs.items()},
             "tolerance": _tolerance(),
         }
 
@@ -99,10 +99,11 @@ def _columns(schema, rows):
     return inputs
 
 
-def _plain(values):
+def plain(values: np.ndarray) -> list:
+    """An array as JSON takes it: bytes that are no text in base64, as TensorFlow Serving's REST API has it."""
     if values.dtype != object:
         return values.tolist()
-    return [_text(value) if isinstance(value, (str, bytes)) else _plain(value) for value in values]
+    return [_text(value) if isinstance(value, (str, bytes)) else plain(value) for value in values]
 
 
 def write_warm_up(path, golden, schema, name, signatures):

@@ -21,7 +21,7 @@ class Decoded(NamedTuple):
     """Decoded values.
 
     Attributes:
-        values: `(rows, *feature.shape)`, zeros where the status is not `OK`.
+        values: `(rows, *feature.shape)`; of files and numbers zeros where the status is not `OK`.
         status: `(rows,)` int32, `OK` or `UNREADABLE`.
         length: `(rows,)` int32, how many samples, steps or frames of each value are its own and not padding; None for
             kinds all of whose values are equally long.
