@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from mmkeras.errors import InputError, warn
-from mmkeras.schema import Tabular
 
 ACTIONS = ("raise", "drop", "missing")
 
@@ -77,7 +76,7 @@ def settle(records, bad):
 
 def _may_be_empty(records, cell):
     part = records.schema.parts[cell.name]
-    return part.optional or isinstance(part, Tabular)  # each of whose cells may be a hole
+    return part.optional or part.holes
 
 
 def _with_holes(records, bad):

@@ -48,11 +48,11 @@ def negative_pairs(records, name, target="match", *, differing=None, copies=1, s
     >>> from mmkeras.schema import Text
     >>> table = pd.DataFrame({"de": ["rot", "blau"], "en": ["red", "blue"]})
     >>> negative_pairs(read(table, Schema({"de": Text(1), "en": Text(1)}, {})), "en").frame
-                               de    en match
-    DataFrame             0   rot   red   yes
-                          1  blau  blue   yes
+                                   de    en match
+    DataFrame                 0   rot   red   yes
+                              1  blau  blue   yes
     DataFrame, negative_pairs 0   rot  blue    no
-                          1  blau   red    no
+                              1  blau   red    no
     """
     _check(records, name, target, copies, seed)
     records = records.take(records.there(name))

@@ -20,6 +20,7 @@ class Target:
         dtype: of the truth that Keras receives.
         class_weights: whether a truth is the number of one of `classes`, each of which can have a weight.
         files: whether the table's cells are paths of files, which a codec decodes (`mk.decode.register`).
+        holes: whether single cells of a row may be empty although the target itself is there.
         several: whether a row's truth stands in several cells of the table.
         checked_early: whether `encode` can tell a bad cell before fitting; the table is then refused when it is read.
         column, optional, reads: see the kinds.
@@ -28,6 +29,7 @@ class Target:
     dtype: ClassVar[str] = "float32"
     files: ClassVar[bool] = False
     class_weights: ClassVar[bool] = False
+    holes: ClassVar[bool] = False
     several: ClassVar[bool] = False
     checked_early: ClassVar[bool] = False
     optional = False
@@ -74,6 +76,10 @@ class Target:
     def encode(self, cells: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """The truths of cells `(rows, ...)`, and `(rows,)` bool, whether each cell could be read."""
         raise NotImplementedError(f"{type(self).__name__} has to encode its cells")
+
+    def values_of(self, cell: str) -> set[str]:
+        """The values that a cell holds: itself; of several labels each; none in an empty one."""
+        return {cell} - {""}
 
     def table_columns(self, name: str) -> tuple[str, ...]:
         """The table's columns that hold the target of this name."""

@@ -49,7 +49,7 @@ class Labels(Target):
         if classes is not None and not classes:
             raise InputError("Labels: expected at least 1 class, received none")
         for label in classes or ():
-            if self._split(label) != {label}:
+            if self.values_of(label) != {label}:
                 raise InputError(
                     f"Labels: expected labels without {self.separator!r} and spaces around them, received {label!r}"
                 )
@@ -75,12 +75,17 @@ class Labels(Target):
         """What a cell has to hold."""
         return f"some of {listed(self.classes)}, joined by {self.separator!r}, or {self.separator!r} alone for none"
 
-    def _split(self, cell):
+    def values_of(self, cell: str) -> set[str]:
+        """The labels that a cell holds.
+
+        >>> sorted(Labels().values_of("round| red|"))
+        ['red', 'round']
+        """
         return {label.strip() for label in cell.split(self.separator)} - {""}
 
     def fit(self, cells: Iterable[object]) -> "Labels":
         """A copy whose classes are all labels in `cells` (an iterable of str; empty ones are skipped)."""
-        return replace(self, classes=tuple(sorted(set().union(*map(self._split, cells)), key=natural)))
+        return replace(self, classes=tuple(sorted(set().union(*map(self.values_of, cells)), key=natural)))
 
     def encode(self, cells: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """The labels of cells as ones and zeros.
@@ -97,7 +102,7 @@ class Labels(Target):
         number = {label: index for index, label in enumerate(self.classes)}
         index, good = {}, {}
         for cell in dict.fromkeys(cells):
-            labels = self._split(cell)
+            labels = self.values_of(cell)
             good[cell] = labels <= number.keys() and bool(labels or self.separator in cell)
             index[cell] = [number[label] for label in labels] if good[cell] else []
         values = np.zeros((len(cells), len(self.classes)), np.float32)

@@ -1,0 +1,122 @@
+"""What a describer is: the one object for each kind of input or target that says and draws what a table holds of it."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from mmkeras.records.description.drawing import histogram
+from mmkeras.registry import Kinds
+
+
+class Seen(NamedTuple):
+    """What was seen of one input or target.
+
+    Attributes:
+        table: DataFrame, as the describer documents it.
+        distinct: how many different values there are.
+        looked_at: how many of them were looked at.
+    """
+
+    table: pd.DataFrame
+    distinct: int
+    looked_at: int
+
+
+class Describer:
+    """Base of all describers.
+
+    A new kind derives from the describer that fits it, and registers an object:
+    `@mmkeras.records.description.register(PointCloud)`.
+
+    - `FileDescriber`: the cells are paths of files, some of which are opened.
+    - this class for all others. As it is, it reads the cells as numbers, says their spread and draws their histogram.
+
+    `part` is in all methods the input or target of the schema.
+
+    Attributes:
+        measure: the column of its table whose spread is said and drawn; it also names it for people.
+        whole: whether the measure is a whole number.
+        form: how a value of the measure is written, a format.
+        counted: what has a value of the measure, for the figure: "rows".
+        title: of the panel in the figure.
+        beyond: how more than `limit` is said.
+    """
+
+    measure = "value"
+    whole = False
+    form = "{:,.6g}"
+    counted = "rows"
+    title = "values"
+    beyond = "longer than"
+
+    def unit(self, part: Any) -> str:
+        """What the measure is called for people."""
+        return self.measure
+
+    def limit(self, part: Any) -> tuple[float, str] | None:
+        """The most of the measure that the model receives, and how it is written; None: there is no such limit."""
+        return None
+
+    def look(self, part: Any, cells: np.ndarray, most: int) -> Seen:
+        """Look at the cells of all rows.
+
+        Args:
+            part: the input or target.
+            cells: `(rows, columns)` of str, "" where a value is missing.
+            most: files that are opened, at most.
+        """
+        number, distinct = pd.factorize(cells[cells != ""])
+        return Seen(self.table(part, distinct, number), len(distinct), len(distinct))
+
+    def table(self, part: Any, distinct: np.ndarray, number: np.ndarray) -> pd.DataFrame:
+        """What the cells hold.
+
+        Args:
+            part: the input or target.
+            distinct: `(values,)` of str, the different cells, in the order of the table.
+            number: `(cells,)` int, which of them each cell that is not empty is.
+        """
+        values = pd.to_numeric(pd.Series(distinct, dtype=object), errors="coerce").to_numpy()
+        return pd.DataFrame({self.measure: values[number]})
+
+    def lines(self, part: Any, table: pd.DataFrame, distinct: int) -> list[str]:
+        """What is said of its table; `distinct` is the number of different values."""
+        return [self.spread(part, table)]
+
+    def spread(self, part: Any, table: pd.DataFrame) -> str:
+        """The measure's least, median and most, and the share of what is beyond the limit."""
+        values, limit = table[self.measure].dropna(), self.limit(part)
+        said = spread(values, self.unit(part), self.form)
+        if limit is None or not len(values):
+            return said
+        return f"{said}; {self.beyond} {limit[1]}: {np.mean(values > limit[0]):.1%}"
+
+    def draw(self, axes: Any, part: Any, table: pd.DataFrame) -> str:
+        """Draw its table into matplotlib axes. Returns the title."""
+        values = table[self.measure].dropna()
+        histogram(axes, values, self.unit(part), self.counted, whole=self.whole, limit=self.limit(part))
+        return self.title
+
+
+def spread(values: pd.Series, what: str, form: str, more: tuple[tuple[str, float], ...] = ()) -> str:
+    """Least, median and most of values, in one line.
+
+    Args:
+        values: numbers.
+        what: they are called.
+        form: how one is written, a format.
+        more: further quantiles, name and share.
+
+    >>> spread(pd.Series([1, 2, 6]), "words", "{:.0f}")
+    'words: 1 least, 2 median, 6 most'
+    """
+    if not len(values):
+        return f"{what}: none"
+    points = (("least", 0), ("median", 0.5), *more, ("most", 1))
+    return f"{what}: " + ", ".join(f"{form.format(values.quantile(at))} {name}" for name, at in points)
+
+
+DESCRIBERS = Kinds("describer", Describer, "mmkeras.records.description")
+
+register = DESCRIBERS.register

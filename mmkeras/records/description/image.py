@@ -1,0 +1,50 @@
+"""How pictures are described."""
+
+from typing import Any
+
+import pandas as pd
+
+from mmkeras.inputs import Image
+from mmkeras.plotting import GREY, PALE
+from mmkeras.records.description.base import register
+from mmkeras.records.description.drawing import BLUE, ORANGE
+from mmkeras.records.description.files import FileDescriber, sizes
+from mmkeras.records.description.pictures import picture
+
+
+@register(Image)
+class ImageDescriber(FileDescriber):
+    """Its table: file, format, height, width, orientation (EXIF)."""
+
+    columns = ("format", "height", "width", "orientation")
+
+    def header(self, path: str) -> tuple[str, int, int, int]:
+        """Format, height, width and EXIF orientation of a picture file."""
+        return picture(path)
+
+    def lines(self, part: Image, table: pd.DataFrame, distinct: int) -> list[str]:
+        """Formats, sizes, and how many pictures are turned by their orientation alone."""
+        readable = table.dropna()
+        turned = int((readable["orientation"] != 1).sum())
+        said = [self.formats(table, distinct), *([sizes(part, readable)] if len(readable) else [])]
+        return [*said, f"EXIF orientation other than 1: {turned:,}" + " (it is not applied)" * (turned > 0)]
+
+    def draw(self, axes: Any, part: Image, table: pd.DataFrame) -> str:
+        """The pictures' sizes, by their number. Returns the title."""
+        found = table.dropna().value_counts(["width", "height"]).reset_index()
+        area = 24 + 400 * found["count"] / max(found["count"].sum(), 1)
+        axes.scatter(found["width"], found["height"], area, color=BLUE, alpha=0.6, edgecolor="white")
+        axes.scatter([part.width], [part.height], 90, color=ORANGE, marker="+", linewidth=2)
+        right, top = (1.15 * max([*found[side], getattr(part, side)]) for side in ("width", "height"))
+        notes = [(part.width, part.height, "the model's", ORANGE)]
+        if len(found) <= 3:
+            notes += [(width, height, f"{count:,} files", GREY) for width, height, count in found.to_numpy().tolist()]
+        for width, height, label, color in notes:
+            side, shift = ("right", (-14, 0)) if width > 0.6 * right else ("left", (14, 0))
+            style = {"textcoords": "offset points", "color": color, "fontsize": 9, "ha": side, "va": "center"}
+            axes.annotate(f"{height:.0f} x {width:.0f}, {label}", (width, height), shift, **style)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.get_major_locator().set_params(integer=True)
+        axes.grid(color=PALE)
+        axes.set(xlabel="width, pixels", ylabel="height, pixels", xlim=(0, right), ylim=(0, top))
+        return "height x width of pictures"

@@ -1,0 +1,50 @@
+"""What the header of a picture tells, read by Pillow."""
+
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+from PIL import Image, WebPImagePlugin  # the latter: Pillow would look for WebP among all its formats
+
+from mmkeras.decode.files import open_file
+
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", WebPImagePlugin.WebPImageFile.format)
+NAMES = {"MPO": "JPEG", "WEBP": "WebP"}  # MPO: a JPEG that holds a second one
+ORIENTATION = 0x0112  # the tag of EXIF
+_LOCK = threading.Lock()
+
+
+def picture(path: str) -> tuple[str, int, int, int]:
+    """Format, height, width and EXIF orientation (1: upright) of a picture file, of any size.
+
+    Raises one of `mmkeras.records.description.files.BROKEN` for what is no picture.
+    """
+    with open_file(path) as file, opened(file) as image:
+        return NAMES.get(image.format, image.format), image.height, image.width, _orientation(image)
+
+
+@contextmanager
+def opened(file: BinaryIO) -> Iterator[Image.Image]:
+    """An open file as a Pillow image, whatever its size: no pixel of it is to be read.
+
+    Pillow refuses large pictures by a number of the whole process; it is lifted while a header is read.
+    """
+    with _LOCK, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield Image.open(file, formats=FORMATS)
+        finally:
+            Image.MAX_IMAGE_PIXELS = most
+
+
+def _orientation(image):
+    exif = Image.Exif()
+    try:
+        exif.load(image.info.get("exif", b""))
+        found = exif.get(ORIENTATION)
+    except Exception:  # broken EXIF in a good picture
+        return 1
+    return found if isinstance(found, int) else 1
