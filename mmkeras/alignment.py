@@ -66,12 +66,12 @@ def aligner(tokens, present, choice):
     layer, dim, through = _layer(choice)
     if len(tokens) < 2:
         raise InputError(f"alignment: expected at least two inputs, received {', '.join(tokens)}")
-    given = {name: [part for part in given if part is not None] for name, given in tokens.items()}
+    given = {name: part.pair for name, part in tokens.items()}
     inputs = {
         "tokens": keras.tree.map_structure(input_like, given),
         "present": keras.tree.map_structure(input_like, present),
     }
-    tokens = {name: Tokens(*part) for name, part in inputs["tokens"].items()}
+    tokens = {name: Tokens.of(part) for name, part in inputs["tokens"].items()}
     pooled = {name: masked_mean(part) for name, part in tokens.items()}
     first = next(iter(pooled.values()))
     there = [inputs["present"].get(name) for name in tokens]
@@ -150,5 +150,4 @@ def encoder(model, schema, name):
     tokens = parts[f"{name}_tower"](inputs if len(inputs) > 1 else inputs[0])
     alignment = parts["alignment"]
     into_space = keras.Model(alignment.input["tokens"][name], alignment.get_layer(f"{name}_unit").output)
-    tokens = tokens if isinstance(tokens, (list, tuple)) else [tokens]
-    return keras.Model(inputs, into_space(tokens), name=f"{name}_encoder")
+    return keras.Model(inputs, into_space(Tokens.of(tokens).pair), name=f"{name}_encoder")

@@ -56,7 +56,8 @@ def extract_features(model, records, towers, *, class_weight=None):
     made = front.predict(rows, verbose=0)
     x, wanted = {}, [tensor.name for tensor in rest.inputs]
     for name, arrays in made.items():
-        keys = [key for key in (f"{name}_tokens", f"{name}_tokens_mask", f"{name}_present") if key in wanted]
+        grids = [f"{name}_grid{number}" for number in range(len(arrays))]
+        keys = [key for key in (f"{name}_tokens", f"{name}_tokens_mask", *grids, f"{name}_present") if key in wanted]
         x |= dict(zip(keys, arrays, strict=True))
     live = [key for key in wanted if key not in x]
     given = [{key: keras.ops.convert_to_numpy(batch[key]) for key in live} for batch in rows] if live else []

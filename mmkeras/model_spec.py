@@ -1,13 +1,17 @@
 """Which parts a model is made of, as plain data."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from typing import Any, TypeAlias
 
-from mmkeras.checks import check_whole
-from mmkeras.errors import InputError, unknown
+from mmkeras.checks import check_whole, checked_keywords
+from mmkeras.errors import InputError, shown
+
+Part: TypeAlias = str | Mapping[str, Any] | Callable[..., Any]  # a name; "kind" and options; the part itself
 
 
+@checked_keywords
 @dataclass(frozen=True)
 class ModelSpec:
     """Which parts a model is made of. Each part is a name, or a dict of "kind" (the name) and options.
@@ -23,34 +27,38 @@ class ModelSpec:
         modality_dropout: share of the rows, 0 to below 1, that get the missing token in training although the modality
             is there: a number for every optional input, or a dict of optional input -> number.
         align: a name of `mmkeras.alignment.ALIGNMENTS`, or a dict of "kind", "dim" (width), "weight", "through" and
-            options: the inputs' vectors are brought into a space that they share, by a loss beside those of the heads.
+            options: the inputs' vectors are brought into a space that they share, by a loss beside those of the tasks.
+            `{"kind": "contrastive", "dim": 64}`, for example.
+
+    Raises:
+        InputError: a misspelt option, a width that is no whole number above 0, towers or tasks that are no dict.
 
     >>> spec = ModelSpec(fusion={"kind": "concat", "dropout": 0.2}, width=64)
     >>> ModelSpec.from_json(spec.to_json()) == spec
     True
     """
 
-    towers: dict[str, str | dict] = field(default_factory=dict)
-    fusion: str | dict = "concat"
+    towers: Mapping[str, Part] = field(default_factory=dict)
+    fusion: Part = "concat"
     width: int = 128
-    tasks: dict[str, str | dict] = field(default_factory=dict)
-    modality_dropout: float | dict[str, float] = 0.0
-    align: str | dict | None = None
+    tasks: Mapping[str, Any] = field(default_factory=dict)
+    modality_dropout: float | Mapping[str, float] = 0.0
+    align: Part | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_whole(self.width, "width", "ModelSpec: ")
         for role in ("towers", "tasks"):
             parts = getattr(self, role)
             if not isinstance(parts, Mapping):
-                raise InputError(f"ModelSpec: expected {role} to be a dict of name -> part, received {parts!r}")
+                raise InputError(f"ModelSpec: expected {role} to be a dict of name -> part, received {shown(parts)}")
             object.__setattr__(self, role, dict(parts))
 
-    def to_json(self):
+    def to_json(self) -> str:
         """The spec as a JSON string. Raises `InputError` if a part is a function: register it, and give its name."""
 
-        def refuse(part):
+        def refuse(part: Any) -> Any:
             raise InputError(
-                f"ModelSpec.to_json: expected parts by name, received {part!r}; register it, as "
+                f"ModelSpec.to_json: expected parts by name, received {shown(part)}; register it, as "
                 '@mk.towers.register("mine"), and give its name'
             )
 
@@ -58,21 +66,17 @@ class ModelSpec:
         return json.dumps(content, indent=1, ensure_ascii=False, default=refuse)
 
     @classmethod
-    def from_json(cls, text):
+    def from_json(cls, text: str) -> "ModelSpec":
         """The spec from `to_json`'s string. Raises `InputError` for anything else."""
         try:
             content = json.loads(text)
         except json.JSONDecodeError as error:
-            raise InputError(f"ModelSpec: expected JSON, received {text[:60]!r} ({error})") from error
+            raise InputError(f"ModelSpec: expected JSON, received {shown(text)} ({error})") from error
         return cls.from_options(content)
 
     @classmethod
-    def from_options(cls, options):
+    def from_options(cls, options: Mapping[str, Any]) -> "ModelSpec":
         """The spec from a dict; a misspelt key is refused."""
         if not isinstance(options, Mapping):
-            raise InputError(f"ModelSpec: expected a dict of options, received {options!r}")
-        known = [option.name for option in fields(cls)]
-        for name in options:
-            if name not in known:
-                raise unknown("option of ModelSpec:", name, known)
+            raise InputError(f"ModelSpec: expected a dict of options, received {shown(options)}")
         return cls(**options)

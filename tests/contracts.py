@@ -164,17 +164,17 @@ def some_tokens(rows=5, width=6, seed=0):
 
 def flat(tokens):
     """Tokens as a fusion model of `fusion_model` takes them."""
-    return [value for part in tokens.values() for value in part if value is not None]
+    return [value for part in tokens.values() for value in part.tensors]
 
 
 def fusion_model(choice, tokens, width=WIDTH):
     """A model around one fusion, for tokens of any number; a fusion of decisions gives it one output a modality."""
     inputs = {}
-    for name, (values, mask) in tokens.items():
+    for name, (values, mask, _) in tokens.items():
         mask = None if mask is None else keras.Input(mask.shape[1:], dtype="bool", name=f"{name}_mask")
         inputs[name] = Tokens(keras.Input(values.shape[1:], name=name), mask)
     fused = fuse(inputs, choice, width=width)
-    return keras.Model(flat(inputs), list(fused.values()) if isinstance(fused, dict) else fused)
+    return keras.Model(flat(inputs), list(fused.decisions.values()) if fused.decisions else fused.vector)
 
 
 def head_model(choice, target, width=WIDTH):

@@ -46,8 +46,8 @@ def fusion_model(kind):
             keras.Input(tokens["text"].mask.shape[1:], dtype="bool", name="text_there"),
         ),
     }
-    fused = keras.tree.flatten(fuse(inputs, kind, width=8))
-    x = keras.layers.Concatenate()(fused) if len(fused) > 1 else fused[0]
+    fused = fuse(inputs, kind, width=8)
+    x = keras.layers.Concatenate()(list(fused.decisions.values())) if fused.decisions else fused.vector
     model = keras.Model(contracts.flat(inputs), keras.layers.Dense(3, activation="softmax", name="answer")(x))
     return model, dict(zip(("image", "text", "text_there"), contracts.flat(tokens), strict=True))
 

@@ -68,7 +68,7 @@ def test_rows_do_not_see_each_other(kind):
     tokens = contracts.some_tokens()
     model = contracts.fusion_model(kind, tokens)
     contracts.order_of_the_batch_changes_nothing(model, contracts.flat(tokens))
-    alone = {name: Tokens(*(None if value is None else value[:1] for value in part)) for name, part in tokens.items()}
+    alone = {name: part.map(lambda value: value[:1]) for name, part in tokens.items()}
     np.testing.assert_allclose(answers(model, alone), answers(model, tokens)[:1], atol=1e-5)
 
 
@@ -76,7 +76,7 @@ def test_rows_do_not_see_each_other(kind):
 def test_padding_changes_nothing(kind):
     tokens = contracts.some_tokens()
     longer = dict(tokens)
-    values, mask = tokens["text"]
+    values, mask, _ = tokens["text"]
     longer["text"] = Tokens(np.pad(values, [[0, 0], [0, 3], [0, 0]]), np.pad(mask, [[0, 0], [0, 3]]))
     small, large = contracts.fusion_model(kind, tokens), contracts.fusion_model(kind, longer)
     large.set_weights(small.get_weights())
@@ -89,7 +89,7 @@ def test_a_row_without_any_token_is_finite(kind):
     tokens = contracts.some_tokens()
     nothing = {
         name: Tokens(values * (np.arange(5) != 1)[:, None, None], np.ones(values.shape[:2], bool))
-        for name, (values, _) in tokens.items()
+        for name, (values, *_) in tokens.items()
     }
     for part in nothing.values():
         part.mask[1] = False
@@ -104,7 +104,7 @@ def test_every_modality_counts(kind):
     tokens = contracts.some_tokens()
     model = contracts.fusion_model(kind, tokens)
     old = answers(model, tokens)
-    for name, (values, mask) in tokens.items():
+    for name, (values, mask, _) in tokens.items():
         changed = {**tokens, name: Tokens(values + (1 if mask is None else mask[..., None]), mask)}
         assert np.abs(answers(model, changed) - old)[:4].max(axis=1).min() > 1e-4, name
 
@@ -172,26 +172,26 @@ def test_attention_has_the_numbers_of_keras_multi_head_attention():
         ({"kind": "attention", "dropout": "0.1"}, "expected dropout to be from 0 to below 1, received '0.1'"),
         ({"kind": "concat", "droput": 0.1}, "unknown option of fusion 'concat': 'droput'; did you mean 'dropout'"),
         ({"kind": "attention", "heads": 3}, "expected width to be a multiple of heads, received width=8, heads=3"),
-        ({"kind": "concat", "depth": 0}, "fusion 'concat': expected depth to be a whole number from 1, received 0"),
+        ({"kind": "concat", "depth": 0}, "fusion 'concat': expected depth to be a whole number above 0, received 0"),
         (
             {"kind": "weighted", "depth": -1},
             "fusion 'weighted': expected depth to be a whole number from 0, received -1",
         ),
-        ({"kind": "late", "depth": True}, "fusion 'late': expected depth to be a whole number from 1, received True"),
+        ({"kind": "late", "depth": True}, "fusion 'late': expected depth to be a whole number above 0, received True"),
         ({"kind": "gated", "variant": "exq"}, "fusion 'gated': unknown value of variant 'exq'; did you mean 'exp'"),
         ({"kind": "multiply", "activation": "tan"}, "unknown value of activation 'tan'; did you mean 'tanh'"),
         ({"kind": "film", "by": "txt"}, "fusion 'film': unknown modality in by: 'txt'; did you mean 'text'"),
-        ({"kind": "film", "depth": 0}, "fusion 'film': expected depth to be a whole number from 1, received 0"),
-        ({"kind": "attention", "depth": 0}, "fusion 'attention': expected depth .* from 1, received 0"),
+        ({"kind": "film", "depth": 0}, "fusion 'film': expected depth to be a whole number above 0, received 0"),
+        ({"kind": "attention", "depth": 0}, "fusion 'attention': expected depth .* above 0, received 0"),
         ({"kind": "cross_attention", "heads": 0}, "fusion 'cross_attention': expected width to be a multiple of heads"),
         ({"kind": "bottleneck", "depth": 1}, "fusion 'bottleneck': expected depth .* from 2, received 1"),
-        ({"kind": "bottleneck", "bottlenecks": 0}, "fusion 'bottleneck': expected bottlenecks .* from 1, received 0"),
+        ({"kind": "bottleneck", "bottlenecks": 0}, "fusion 'bottleneck': expected bottlenecks .* above 0, received 0"),
         (
             {"kind": "tensor", "size": 21},
             r"at most 10000 entries .*, received .* = 22\^3 = 10648; choose a smaller",
         ),
-        ({"kind": "tensor", "size": 1.5}, "fusion 'tensor': expected size to be a whole number from 1, received 1.5"),
-        ({"kind": "low_rank", "rank": 0}, "fusion 'low_rank': expected rank to be a whole number from 1, received 0"),
+        ({"kind": "tensor", "size": 1.5}, "fusion 'tensor': expected size to be a whole number above 0, received 1.5"),
+        ({"kind": "low_rank", "rank": 0}, "fusion 'low_rank': expected rank to be a whole number above 0, received 0"),
     ],
 )
 def test_refused(choice, message):

@@ -288,7 +288,7 @@ def test_spec_round_trip_and_errors():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"widht": 3}, "unknown option of ModelSpec: 'widht'; did you mean 'width'"),
+        ({"widht": 3}, "build: unknown argument 'widht'; did you mean 'width'"),
         ({"width": 0}, "expected width to be a whole number above 0, received 0"),
         ({"width": 2.5}, "expected width to be a whole number above 0, received 2.5"),
         ({"towers": "conv"}, "expected towers to be a dict of name -> part, received 'conv'"),

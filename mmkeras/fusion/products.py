@@ -1,17 +1,23 @@
 """Fusions that multiply the modalities' features: one by one, all with all, and all with all at a low rank."""
 
+from collections.abc import Mapping
+from functools import reduce
+from operator import mul
+
 import keras
 from keras import ops
 
-from mmkeras.errors import InputError, unknown
-from mmkeras.fusion.checks import check_whole
+from mmkeras.checks import check_choice, check_whole
+from mmkeras.errors import InputError
 from mmkeras.fusion.vectors import dense_layers
-from mmkeras.layers import masked_mean
+from mmkeras.layers import Tensor, Tokens, masked_mean
 
 ACTIVATIONS = ("gelu", "linear", "relu", "sigmoid", "tanh")
 
 
-def multiply(tokens, *, width, activation="linear", depth=1, dropout=0.0):
+def multiply(
+    tokens: Mapping[str, Tokens], *, width: int, activation: str = "linear", depth: int = 1, dropout: float = 0.0
+) -> Tensor:
     """The product of the modalities' projections, feature by feature (Hadamard), then dense layers.
 
     `h = f(W_1 m_1 + b_1) * ... * f(W_n m_n + b_n)`, with m_i the mean of the tokens of modality i that are there. The
@@ -37,19 +43,20 @@ def multiply(tokens, *, width, activation="linear", depth=1, dropout=0.0):
     Raises:
         InputError: an unknown activation, a depth below 0.
     """
-    if activation not in ACTIVATIONS:
-        raise unknown("value of activation", activation, ACTIVATIONS, where="fusion 'multiply': ")
-    check_whole("multiply", 0, depth=depth)
+    check_choice(activation, "activation", ACTIVATIONS, "fusion 'multiply': ")
+    check_whole(depth, "depth", "fusion 'multiply': ", least=0)
     parts = [
         keras.layers.Dense(width, activation, bias_initializer="ones", name=f"multiply_{name}_project")(
             masked_mean(part)
         )
         for name, part in tokens.items()
     ]
-    return dense_layers(_product(parts), width, depth, dropout, "multiply")
+    return dense_layers(reduce(mul, parts), width, depth, dropout, "multiply")
 
 
-def tensor(tokens, *, width, size=8, limit=10_000, dropout=0.0):
+def tensor(
+    tokens: Mapping[str, Tokens], *, width: int, size: int = 8, limit: int = 10_000, dropout: float = 0.0
+) -> Tensor:
     """The outer product of all modalities' features: every product of one, two, ... n features, then a dense layer.
 
     `h = relu(W vec([1; z_1] x ... x [1; z_n]))`, with `z_i = relu(U_i m_i + c_i)` of `size` features and m_i the mean
@@ -71,7 +78,8 @@ def tensor(tokens, *, width, size=8, limit=10_000, dropout=0.0):
     Raises:
         InputError: a size or limit below 1, a product of more entries than the limit.
     """
-    check_whole("tensor", 1, size=size, limit=limit)
+    for option, count in (("size", size), ("limit", limit)):
+        check_whole(count, option, "fusion 'tensor': ")
     entries = (size + 1) ** len(tokens)
     if entries > limit:
         raise InputError(
@@ -91,7 +99,9 @@ def tensor(tokens, *, width, size=8, limit=10_000, dropout=0.0):
     return keras.layers.Dense(width, activation="relu", use_bias=False, name="tensor_dense")(product)
 
 
-def low_rank(tokens, *, width, rank=4, size=32, dropout=0.0):
+def low_rank(
+    tokens: Mapping[str, Tokens], *, width: int, rank: int = 4, size: int = 32, dropout: float = 0.0
+) -> Tensor:
     """What `tensor` does with a weight of low rank, without ever making the product.
 
     `h = relu(1/R sum_r prod_i (A_ir z_i + a_ir))`, r = 1 ... R, with `z_i = relu(U_i m_i + c_i)` of `size` features and
@@ -114,7 +124,8 @@ def low_rank(tokens, *, width, rank=4, size=32, dropout=0.0):
     Raises:
         InputError: a rank or size below 1.
     """
-    check_whole("low_rank", 1, rank=rank, size=size)
+    for option, count in (("rank", rank), ("size", size)):
+        check_whole(count, option, "fusion 'low_rank': ")
     factors = []
     for name, vector in zip(tokens, _features(tokens, size, "low_rank"), strict=True):
         if dropout:
@@ -122,21 +133,13 @@ def low_rank(tokens, *, width, rank=4, size=32, dropout=0.0):
         factors.append(
             keras.layers.Dense(rank * width, bias_initializer="ones", name=f"low_rank_{name}_factors")(vector)
         )
-    product = keras.layers.Reshape((rank, width), name="low_rank_products")(_product(factors))
+    product = keras.layers.Reshape((rank, width), name="low_rank_products")(reduce(mul, factors))
     return ops.relu(ops.mean(product, axis=1))
 
 
-def _features(tokens, size, fusion):
+def _features(tokens: Mapping[str, Tokens], size: int, fusion: str) -> list[Tensor]:
     """`size` features of each modality's mean token: list of `(batch, size)`."""
     return [
         keras.layers.Dense(size, activation="relu", name=f"{fusion}_{name}_features")(masked_mean(part))
         for name, part in tokens.items()
     ]
-
-
-def _product(vectors):
-    """Product of vectors of one width, feature by feature."""
-    product = vectors[0]
-    for vector in vectors[1:]:
-        product = product * vector
-    return product

@@ -1,8 +1,4 @@
-"""Tokens and the layers and blocks that towers, fusions and heads share.
-
-A model that holds a layer of mmkeras is no longer made of stock Keras layers alone: `import mmkeras.layers` before
-`keras.models.load_model` (`import mmkeras` does not load the modules behind it).
-"""
+"""Tokens and the layers and blocks that towers, fusions and tasks share."""
 
 from mmkeras.layers.alignment import (
     Adversarial,
@@ -16,7 +12,6 @@ from mmkeras.layers.alignment import (
     reverse_gradient,
 )
 from mmkeras.layers.blocks import (
-    SinePositions,
     attend,
     check_heads,
     conv_blocks,
@@ -27,19 +22,22 @@ from mmkeras.layers.blocks import (
 from mmkeras.layers.columns import NumberTokens
 from mmkeras.layers.frozen import Frozen
 from mmkeras.layers.loss_weight import LossWeight
+from mmkeras.layers.missing import MissingToken
 from mmkeras.layers.mixing import LearnedTokens, WeightedMean
+from mmkeras.layers.positions import SinePositions
 from mmkeras.layers.sequences import encode, placed, recurrent
 from mmkeras.layers.spec_augment import SpecAugment
 from mmkeras.layers.task_name import TaskName
 from mmkeras.layers.tokens import (
     Fused,
-    MissingToken,
+    Tensor,
     Tokens,
     check_counts,
     check_switches,
     check_tokens,
     hide_padding,
     input_like,
+    joined,
     masked_mean,
     one_token,
 )
@@ -61,6 +59,7 @@ __all__ = [
     "SinePositions",
     "SpecAugment",
     "TaskName",
+    "Tensor",
     "Tokens",
     "UnitLength",
     "WeightedMean",
@@ -75,6 +74,7 @@ __all__ = [
     "halvings",
     "hide_padding",
     "input_like",
+    "joined",
     "masked_mean",
     "one_token",
     "placed",

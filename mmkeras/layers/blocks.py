@@ -1,14 +1,27 @@
 """Blocks of stock Keras layers that several towers and fusions are made of."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
-import numpy as np
 from keras import ops
 
-from mmkeras.errors import InputError
-from mmkeras.layers.tokens import Tokens, check_counts, check_tokens, one_token
+from mmkeras.checks import is_whole
+from mmkeras.errors import InputError, shown
+from mmkeras.layers.tokens import Tensor, Tokens, check_counts, check_tokens, one_token
 
 
-def conv_blocks(x, *, width, filters, depth, dropout, tokens, name, pool=True):
+def conv_blocks(
+    x: Tensor,
+    *,
+    width: int,
+    filters: int,
+    depth: int | None,
+    dropout: float,
+    tokens: str,
+    name: str,
+    pool: bool = True,
+) -> Tokens:
     """Conv2D blocks, each halving the picture and doubling the filters, then tokens: for pictures and spectrograms.
 
     Args:
@@ -19,14 +32,15 @@ def conv_blocks(x, *, width, filters, depth, dropout, tokens, name, pool=True):
         dropout: share of the flattened values dropped in training.
         tokens: "one" (the grid flattened, then dense: keeps places apart) or "all" (one token a place of the grid).
         name: prefix of the layers' names.
-        pool: halve by max-pooling behind each convolution; False: by its stride, at about a third of the cost.
+        pool: halve by max-pooling after each convolution; False: by its stride, at about a third of the cost.
 
     Returns:
-        `Tokens` of `(batch, 1 or places, width)`.
+        `Tokens` of `(batch, 1 or places, width)`; their grids are what each convolution gives, and the last one halved.
     """
     check_tokens(tokens, name)
     depth = halvings(x) if depth is None else depth
     check_counts(name, filters=filters, depth=depth)
+    grids = []
     for block in range(depth):
         convolve = keras.layers.Conv2D(
             filters * 2**block,
@@ -37,17 +51,20 @@ def conv_blocks(x, *, width, filters, depth, dropout, tokens, name, pool=True):
             name=f"{name}_conv{block}",
         )
         x = convolve(x)
+        grids.append(x)
         if pool:
             x = keras.layers.MaxPooling2D(2, padding="same", name=f"{name}_pool{block}")(x)
-    return grid_tokens(x, width=width, dropout=dropout, tokens=tokens, name=name)
+    return grid_tokens(x, width=width, dropout=dropout, tokens=tokens, name=name, finer=grids if pool else grids[:-1])
 
 
-def halvings(x):
+def halvings(x: Tensor) -> int:
     """How often `(batch, height, width_px, channels)` is halved until its shorter side is at most 4: once or more."""
     return max(1, (min(x.shape[1:3]) - 1).bit_length() - 2)
 
 
-def grid_tokens(x, *, width, dropout, tokens, name):
+def grid_tokens(
+    x: Tensor, *, width: int, dropout: float, tokens: str, name: str, finer: Sequence[Tensor] = ()
+) -> Tokens:
     """Tokens of a grid: one by flatten and dense, which keeps places apart, or one a place.
 
     Args:
@@ -56,20 +73,22 @@ def grid_tokens(x, *, width, dropout, tokens, name):
         dropout: share of the flattened values dropped in training.
         tokens: "one" (the grid flattened, then dense) or "all" (one token a place, row by row).
         name: prefix of the layers' names.
+        finer: grids that came before this one, the finest first.
 
     Returns:
-        `Tokens` of `(batch, 1 or places, width)`, no mask.
+        `Tokens` of `(batch, 1 or places, width)`, no mask, with all the grids.
     """
+    grids = (*finer, x)
     if tokens == "all":
         x = keras.layers.Reshape((-1, x.shape[-1]), name=f"{name}_places")(x)
-        return Tokens(keras.layers.Dense(width, activation="relu", name=f"{name}_dense")(x))
+        return Tokens(keras.layers.Dense(width, activation="relu", name=f"{name}_dense")(x), grids=grids)
     x = keras.layers.Flatten(name=f"{name}_flatten")(x)
     if dropout:
         x = keras.layers.Dropout(dropout, name=f"{name}_dropout")(x)
-    return one_token(keras.layers.Dense(width, activation="relu", name=f"{name}_dense")(x))
+    return one_token(keras.layers.Dense(width, activation="relu", name=f"{name}_dense")(x))._replace(grids=grids)
 
 
-def attend(x, context, mask, *, heads, name):
+def attend(x: Tensor, context: Tensor, mask: Tensor | None, *, heads: int, name: str) -> Tensor:
     """Multi-head attention of some tokens to others, `softmax(q k' / sqrt(width / heads)) v` in each head, then dense.
 
     The numbers of `keras.layers.MultiHeadAttention` (Vaswani et al., 2017) from Dense layers: TensorFlow's gradient of
@@ -99,7 +118,9 @@ def attend(x, context, mask, *, heads, name):
     return keras.layers.Dense(width, name=f"{name}_output")(x)
 
 
-def transformer_block(x, mask, *, heads, dropout=0.0, context=None, name):
+def transformer_block(
+    x: Tensor, mask: Tensor | None, *, heads: int, dropout: float = 0.0, context: Tensor | None = None, name: str
+) -> Tensor:
     """A transformer layer (Vaswani et al., 2017) with layer normalisation before each part (Xiong et al., 2020).
 
     `x += attend(norm(x), norm(x))`, or `attend(norm(x), norm(context))`, then `x += W2 gelu(W1 norm(x))`, twice as
@@ -110,7 +131,7 @@ def transformer_block(x, mask, *, heads, dropout=0.0, context=None, name):
         mask: `(batch, tokens)`, of the context if there is one, bool, True for tokens that may be attended to; None:
             all.
         heads: of the attention; width is a multiple of it.
-        dropout: share of the values dropped in training behind each of the two parts.
+        dropout: share of the values dropped in training after each of the two parts.
         context: `(batch, others, any width)`, other tokens to attend to; None: x itself.
         name: prefix of the layers' names.
 
@@ -132,53 +153,9 @@ def transformer_block(x, mask, *, heads, dropout=0.0, context=None, name):
     return keras.layers.Add(name=f"{name}_dense_add")([x, part])
 
 
-def check_heads(heads, width, where):
+def check_heads(heads: Any, width: int, where: str) -> None:
     """Raise an `InputError` unless heads is a whole number above 0 that divides the width."""
-    if isinstance(heads, bool) or not isinstance(heads, int) or heads < 1 or width % heads:
-        raise InputError(f"{where}expected width to be a multiple of heads, received width={width}, heads={heads!r}")
-
-
-@keras.saving.register_keras_serializable(package="mmkeras")
-class SinePositions(keras.layers.Layer):
-    """Adds the place of each token, as sines and cosines (Vaswani et al., 2017), to tokens `(batch, tokens, width)`.
-
-    With a grid, half of the width tells the row and half the column (as Beyer et al., Better plain ViT baselines,
-    2022). There are no weights, so a longer input needs none.
-
-    Args:
-        grid: `(rows, columns)` of which the tokens are the places, row by row; None: a sequence.
-    """
-
-    def __init__(self, grid=None, **kwargs):
-        super().__init__(**kwargs)
-        self.grid = None if grid is None else tuple(grid)
-        self.supports_masking = True  # Keras' implicit masks may come in; `compute_mask` lets none out
-
-    def call(self, x):
-        """`(batch, tokens, width)` -> the same."""
-        tokens, width = x.shape[1:]
-        if self.grid is None:
-            table = _sines(np.arange(tokens), width)
-        else:
-            rows, columns = np.divmod(np.arange(tokens), self.grid[1])
-            table = np.concatenate([_sines(rows, width - width // 2), _sines(columns, width // 2)], axis=1)
-        return x + ops.cast(table, x.dtype)
-
-    def compute_mask(self, *args, **kwargs):
-        """None: masks are explicit."""
-        return None
-
-    def compute_output_shape(self, input_shape):
-        """The shape of the tokens."""
-        return input_shape
-
-    def get_config(self):
-        """The layer's arguments."""
-        return {**super().get_config(), "grid": self.grid}
-
-
-def _sines(places, width):
-    """`(len(places), width)` float32: sines, then cosines, of wavelengths from 2 pi to 20,000 pi places."""
-    half = width - width // 2
-    angles = places[:, None] * 10_000.0 ** (-np.arange(half) / max(half, 1))
-    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)[:, :width].astype("float32")
+    if not is_whole(heads) or width % heads:
+        raise InputError(
+            f"{where}expected width to be a multiple of heads, received width={width}, heads={shown(heads)}"
+        )

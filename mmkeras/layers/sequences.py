@@ -1,11 +1,15 @@
 """What reads a sequence, shared by several towers: recurrent layers and a transformer encoder."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import ops
 
 from mmkeras.errors import InputError
-from mmkeras.layers.blocks import SinePositions, check_heads, transformer_block
+from mmkeras.layers.blocks import check_heads, transformer_block
+from mmkeras.layers.positions import SinePositions
 from mmkeras.layers.tokens import (
+    Tensor,
     Tokens,
     check_counts,
     check_switches,
@@ -18,11 +22,22 @@ from mmkeras.layers.tokens import (
 CELLS = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU}
 
 
-def recurrent(x, mask, *, cell, width, layers=1, bidirectional=False, dropout=0.0, tokens="one", name):
+def recurrent(
+    x: Tensor,
+    mask: Tensor | None,
+    *,
+    cell: str,
+    width: int,
+    layers: int = 1,
+    bidirectional: bool = False,
+    dropout: float = 0.0,
+    tokens: str = "one",
+    name: str,
+) -> Tokens:
     """Recurrent layers over steps that are padded at their end.
 
     Args:
-        x: `(batch, steps, channels)`, finite also behind the mask.
+        x: `(batch, steps, channels)`, finite also where the mask is False.
         mask: `(batch, steps)` bool, True up to the last step; None: every step is there.
         cell: "lstm" (Hochreiter and Schmidhuber, 1997) or "gru" (Cho et al., 2014).
         width: width of the tokens.
@@ -62,7 +77,7 @@ def recurrent(x, mask, *, cell, width, layers=1, bidirectional=False, dropout=0.
     return one_token(x)
 
 
-def placed(x, width, name, grid=None):
+def placed(x: Tensor, width: int, name: str, grid: Sequence[int] | None = None) -> Tensor:
     """Values of any width as tokens `(batch, tokens, width)` that tell their place.
 
     A dense layer, normalised so that what a token is and where it is weigh alike, plus `SinePositions`.
@@ -72,7 +87,9 @@ def placed(x, width, name, grid=None):
     return SinePositions(grid, name=f"{name}_positions")(x)
 
 
-def encode(x, mask, *, depth, heads, dropout=0.0, tokens="one", name):
+def encode(
+    x: Tensor, mask: Tensor | None, *, depth: int, heads: int, dropout: float = 0.0, tokens: str = "one", name: str
+) -> Tokens:
     """A transformer encoder: `transformer_block` several times, a layer normalisation, and a dense layer.
 
     Args:
@@ -80,7 +97,7 @@ def encode(x, mask, *, depth, heads, dropout=0.0, tokens="one", name):
         mask: `(batch, tokens)` bool, True where there is a token; None: everywhere.
         depth: number of transformer layers.
         heads: of their attention; width is a multiple of it.
-        dropout: share of the values dropped in training behind each part of a layer.
+        dropout: share of the values dropped in training after each part of a layer.
         tokens: "one" (the mean of the tokens that are there) or "all".
         name: prefix of the layers' names.
 

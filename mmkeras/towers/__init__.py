@@ -127,7 +127,9 @@ def require_reads(part: Callable, feature: Input, kind: str, where: str) -> None
         raise InputError(f"{where}tower {kind!r} reads {known}, received {type(feature).__name__} {feature.shape}")
 
 
-def tower(feature: Input, choice: str | dict[str, Any] | Callable | None, *, width: int, name: str) -> keras.Model:
+def tower(
+    feature: Input, choice: str | dict[str, Any] | Callable | None, *, width: int, name: str, grids: bool = False
+) -> keras.Model:
     """The sub-model `<name>_tower` of one input.
 
     Args:
@@ -135,10 +137,12 @@ def tower(feature: Input, choice: str | dict[str, Any] | Callable | None, *, wid
         choice: name of a tower, or a dict of "kind" and options; None: the default of its kind.
         width: width of its tokens, unless `choice` has a "width" of its own.
         name: of the input.
+        grids: whether the tower's feature maps are among the outputs, where it has any.
 
     Returns:
         `keras.Model`: `(batch, *feature.shape)`, for a padded input a list of that and `<name>_length` `(batch,)` int32
-        -> values `(batch, tokens, width)`, or `[values, mask]` with mask `(batch, tokens)` bool. Values are zeros
+        -> values `(batch, tokens, width)`, or `[values, mask]` with mask `(batch, tokens)` bool; with grids after them
+        in one list, each `(batch, rows, columns, channels)`, the finest first: `Tokens.of` reads it. Values are zeros
         behind the mask.
 
     Raises:
@@ -155,9 +159,14 @@ def tower(feature: Input, choice: str | dict[str, Any] | Callable | None, *, wid
         raise InputError(
             f"{where}expected tower {kind!r} to return Tokens of (batch, tokens, {width}), received {shown(tokens)}"
         )
-    values, mask = hide_padding(tokens)
-    given, made = inputs if len(inputs) > 1 else inputs[0], values if mask is None else [values, mask]
-    return keras.Model(given, made, name=f"{name}_tower")
+    if any(len(grid.shape) != 4 for grid in tokens.grids):
+        raise InputError(
+            f"{where}expected tower {kind!r} to return grids (batch, rows, columns, channels), received "
+            f"{shown([tuple(grid.shape) for grid in tokens.grids])}"
+        )
+    tokens = hide_padding(tokens)
+    made = tokens.tensors if grids else tokens.pair
+    return keras.Model(*(one if len(one) > 1 else one[0] for one in (inputs, made)), name=f"{name}_tower")
 
 
 def _inputs(feature: Input, name: str) -> tuple[list[KerasTensor], KerasTensor | None]:

@@ -91,15 +91,17 @@ def residual(
     check_tokens(tokens, name)
     depth = halvings(x) if depth is None else depth
     check_counts(name, filters=filters, depth=depth)
-    x = _convolution(_rescaled(x, name), filters, f"{name}_conv")
+    x, grids = _convolution(_rescaled(x, name), filters, f"{name}_conv"), []
     for block in range(depth):
         label, wide = f"{name}_block{block}", filters * 2**block
         x = _normalised(x, label)
+        grids.append(x)
         shortcut = _convolution(x, wide, f"{label}_shortcut", kernel=1, strides=2)
         x = _convolution(x, wide, f"{label}_conv0", strides=2)
         x = _convolution(_normalised(x, f"{label}_middle"), wide, f"{label}_conv1")
         x = keras.layers.Add(name=f"{label}_add")([shortcut, x])
-    return grid_tokens(_normalised(x, name), width=width, dropout=dropout, tokens=tokens, name=name)
+    x = _normalised(x, name)
+    return grid_tokens(x, width=width, dropout=dropout, tokens=tokens, name=name, finer=grids)
 
 
 def _convolution(x: KerasTensor, filters: int, name: str, kernel: int = 3, strides: int = 1) -> KerasTensor:

@@ -1,14 +1,18 @@
 """Fusions by attention between the tokens of the modalities: of all to all, of pairs, and through a bottleneck."""
 
+from collections.abc import Mapping
+
 import keras
-from keras import ops
 
-from mmkeras.fusion.checks import check_two, check_whole
+from mmkeras.checks import check_whole
+from mmkeras.fusion.checks import check_two
 from mmkeras.fusion.vectors import dense_layers, side_by_side
-from mmkeras.layers import LearnedTokens, Tokens, check_heads, masked_mean, transformer_block
+from mmkeras.layers import Fused, LearnedTokens, Tokens, check_heads, joined, masked_mean, transformer_block
 
 
-def attention(tokens, *, width, depth=2, heads=4, dropout=0.0):
+def attention(
+    tokens: Mapping[str, Tokens], *, width: int, depth: int = 2, heads: int = 4, dropout: float = 0.0
+) -> Tokens:
     """Self-attention over the tokens of all modalities, then their mean.
 
     `h = norm(mean(x))` of one sequence x of all tokens, after `depth` transformer layers
@@ -23,24 +27,25 @@ def attention(tokens, *, width, depth=2, heads=4, dropout=0.0):
         width: width of the result; a multiple of heads.
         depth: number of transformer layers, from 1.
         heads: of the attention.
-        dropout: share of the values dropped in training behind each of the two parts.
+        dropout: share of the values dropped in training after each of the two parts.
 
     Returns:
-        `(batch, width)`.
+        `Tokens` `(batch, tokens of all modalities, width)` in the order of the modalities, normalised; the vector is
+        their mean.
 
     Raises:
         InputError: a width that is not a multiple of heads, a depth below 1.
     """
     _check("attention", width, heads, depth)
-    values = ops.concatenate(list(_projected(tokens, width, "attention").values()), axis=1)
-    mask = _joined_mask(tokens.values())
+    x, mask, _ = joined(_projected(tokens, width, "attention").values())
     for number in range(depth):
-        values = transformer_block(values, mask, heads=heads, dropout=dropout, name=f"attention{number}")
-    values = keras.layers.LayerNormalization(name="attention_norm")(values)
-    return masked_mean(Tokens(values, mask))
+        x = transformer_block(x, mask, heads=heads, dropout=dropout, name=f"attention{number}")
+    return Tokens(keras.layers.LayerNormalization(name="attention_norm")(x), mask)
 
 
-def cross_attention(tokens, *, width, depth=1, heads=4, dropout=0.0):
+def cross_attention(
+    tokens: Mapping[str, Tokens], *, width: int, depth: int = 1, heads: int = 4, dropout: float = 0.0
+) -> Fused:
     """Every modality asks every other one: cross-attention in both directions of each pair, then dense.
 
     For each pair i <- j, the tokens x of modality i go through `depth` transformer layers that attend to those of j,
@@ -59,34 +64,44 @@ def cross_attention(tokens, *, width, depth=1, heads=4, dropout=0.0):
         width: width of the result and of the tokens; a multiple of heads.
         depth: number of layers of each pair, from 1.
         heads: of the attention.
-        dropout: share of the values dropped in training behind each of the two parts.
+        dropout: share of the values dropped in training after each of the two parts.
 
     Returns:
-        `(batch, width)`.
+        `Fused`: the vector `(batch, width)`, and the tokens x of all streams `(batch, tokens, width)`: each modality's
+        tokens n - 1 times, once for each other one that they have asked.
 
     Raises:
         InputError: fewer than two modalities, a width that is not a multiple of heads, a depth below 1.
     """
     check_two("cross_attention", tokens)
     _check("cross_attention", width, heads, depth)
-    values = _projected(tokens, width, "cross_attention")
+    asking = _projected(tokens, width, "cross_attention")
     contexts = {}
-    for name, x in values.items():
-        nothing = LearnedTokens(name=f"cross_attention_{name}_nothing")(x)
-        contexts[name] = (ops.concatenate([nothing, x], axis=1), _joined_mask([Tokens(nothing), tokens[name]]))
-    vectors = []
-    for name, part in tokens.items():
-        for other, (context, mask) in contexts.items():
+    for name, part in asking.items():
+        nothing = LearnedTokens(name=f"cross_attention_{name}_nothing")(part.values)
+        contexts[name] = joined([Tokens(nothing), part])
+    streams = []
+    for name, part in asking.items():
+        for other, (context, mask, _) in contexts.items():
             if other != name:
-                x = values[name]
+                x = part.values
                 for number in range(depth):
                     layer = f"cross_attention_{name}_from_{other}_{number}"
                     x = transformer_block(x, mask, context=context, heads=heads, dropout=dropout, name=layer)
-                vectors.append(masked_mean(Tokens(x, part.mask)))
-    return dense_layers(side_by_side(vectors), width, 1, 0, "cross_attention")
+                streams.append(Tokens(x, part.mask))
+    vector = dense_layers(side_by_side(map(masked_mean, streams)), width, 1, 0, "cross_attention")
+    return Fused(vector, joined(streams))
 
 
-def bottleneck(tokens, *, width, depth=2, bottlenecks=4, heads=4, dropout=0.0):
+def bottleneck(
+    tokens: Mapping[str, Tokens],
+    *,
+    width: int,
+    depth: int = 2,
+    bottlenecks: int = 4,
+    heads: int = 4,
+    dropout: float = 0.0,
+) -> Fused:
     """Attention within each modality and a few learned tokens, through which alone the modalities meet.
 
     In each of `depth` layers every modality has a transformer layer of its own over its tokens and the bottleneck,
@@ -104,46 +119,40 @@ def bottleneck(tokens, *, width, depth=2, bottlenecks=4, heads=4, dropout=0.0):
         depth: number of layers, from 2.
         bottlenecks: number of learned tokens, from 1.
         heads: of the attention.
-        dropout: share of the values dropped in training behind each of the two parts.
+        dropout: share of the values dropped in training after each of the two parts.
 
     Returns:
-        `(batch, width)`.
+        `Fused`: the vector `(batch, width)`, and the tokens of all modalities `(batch, tokens, width)` in their order,
+        without the bottleneck.
 
     Raises:
         InputError: a width that is not a multiple of heads, a depth below 2, bottlenecks below 1.
     """
     _check("bottleneck", width, heads, depth, least=2)
-    check_whole("bottleneck", 1, bottlenecks=bottlenecks)
-    values = _projected(tokens, width, "bottleneck")
-    shared = LearnedTokens(bottlenecks, name="bottleneck_tokens")(next(iter(values.values())))
+    check_whole(bottlenecks, "bottlenecks", "fusion 'bottleneck': ")
+    parts = _projected(tokens, width, "bottleneck")
+    shared = LearnedTokens(bottlenecks, name="bottleneck_tokens")(next(iter(parts.values())).values)
     for number in range(depth):
         seen = []
-        for name, part in tokens.items():
-            x, mask = ops.concatenate([shared, values[name]], axis=1), _joined_mask([Tokens(shared), part])
+        for name, part in parts.items():
+            x, mask, _ = joined([Tokens(shared), part])
             x = transformer_block(x, mask, heads=heads, dropout=dropout, name=f"bottleneck_{name}_{number}")
-            values[name] = x[:, bottlenecks:]
+            parts[name] = part._replace(values=x[:, bottlenecks:])
             seen.append(x[:, :bottlenecks])
         shared = sum(seen) / len(seen)
-    means = [masked_mean(part._replace(values=values[name])) for name, part in tokens.items()]
-    return keras.layers.LayerNormalization(name="bottleneck_norm")(sum(means) / len(means))
+    means = [masked_mean(part) for part in parts.values()]
+    vector = keras.layers.LayerNormalization(name="bottleneck_norm")(sum(means) / len(means))
+    return Fused(vector, joined(parts.values()))
 
 
-def _check(fusion, width, heads, depth, least=1):
+def _check(fusion: str, width: int, heads: int, depth: int, least: int = 1) -> None:
     check_heads(heads, width, f"fusion {fusion!r}: ")
-    check_whole(fusion, least, depth=depth)
+    check_whole(depth, "depth", f"fusion {fusion!r}: ", least=least)
 
 
-def _projected(tokens, width, fusion):
-    """Each modality's tokens projected to `width` by a dense layer of its own: dict of name -> values."""
+def _projected(tokens: Mapping[str, Tokens], width: int, fusion: str) -> dict[str, Tokens]:
+    """Each modality's tokens, projected to `width` by a dense layer of its own."""
     return {
-        name: keras.layers.Dense(width, name=f"{fusion}_{name}_project")(part.values) for name, part in tokens.items()
+        name: Tokens(keras.layers.Dense(width, name=f"{fusion}_{name}_project")(part.values), part.mask)
+        for name, part in tokens.items()
     }
-
-
-def _joined_mask(parts):
-    """The mask of several `Tokens` one behind the other; None if none of them has one."""
-    parts = list(parts)
-    if all(part.mask is None for part in parts):
-        return None
-    masks = [ops.ones_like(p.values[..., 0], dtype="bool") if p.mask is None else p.mask for p in parts]
-    return ops.concatenate(masks, axis=1)
