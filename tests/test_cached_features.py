@@ -114,7 +114,7 @@ def test_towers_that_cannot_be_left_out(data, model, towers, message):
 
 def test_models_that_cannot_be_cut(data, model):
     other = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
-    with pytest.raises(InputError, match="behind: expected a model that build made of the schema"):
+    with pytest.raises(InputError, match="features_model: expected a model that build made of the schema"):
         mk.features_model(other, data.schema, CUT)
     with pytest.raises(InputError, match="extract_features: expected a model that build made of the schema"):
         mk.extract_features(other, data["val"], CUT)

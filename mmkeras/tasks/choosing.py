@@ -120,10 +120,6 @@ def output(fused: Fused, target: Target, choice: Any, *, name: str) -> Any:
     Returns:
         `(batch, ...)` float32, of the shape that the task says.
     """
-    if isinstance(fused, dict):
-        fused = Fused(None, decisions=fused)
-    elif not isinstance(fused, Fused):
-        fused = Fused(fused)
     chosen = choose_task(target, choice, name)
     if chosen.part.reads == "vector" and fused.decisions is not None:
         names = {modality: f"{name}_decision_of_{modality}" for modality in fused.decisions}
