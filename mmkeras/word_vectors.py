@@ -1,12 +1,15 @@
 """Vectors of words that others have trained, from GloVe and word2vec files, for the words of one vocabulary."""
 
+import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
-from mmkeras.errors import InputError
-from mmkeras.schema import Text
+from mmkeras.errors import InputError, shown
+from mmkeras.inputs import Input, Text
 
 CHUNK = 1 << 22  # bytes of a binary file read at a time
 LONGEST = 10_000  # bytes of a word; more is not a word
@@ -23,7 +26,7 @@ class WordVectors:
     Attributes:
         values: `(tokens, numbers)`, float32, a row for each token id: 0 padding (zeros), 1 the unknown word (the mean
             of the vectors found), from 2 on the vocabulary. Words that the file lacks have random values of the mean
-            and deviation of the vectors found (Kim, 2014), always the same ones.
+            and standard deviation of the vectors found (Kim, 2014), always the same ones.
         found: the words found, in the vocabulary's order.
         missing: the words not found, in the vocabulary's order: most frequent first, if the vocabulary was fitted.
     """
@@ -33,11 +36,11 @@ class WordVectors:
     missing: tuple[str, ...]
 
     @property
-    def share(self):
+    def share(self) -> float:
         """Share of the vocabulary that was found, 0 to 1."""
         return len(self.found) / (len(self.found) + len(self.missing))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         total = len(self.found) + len(self.missing)
         text = f"{len(self.found):,} of {total:,} words found ({self.share:.1%}), {self.values.shape[1]} numbers each"
         if self.missing:
@@ -46,7 +49,7 @@ class WordVectors:
         return f"WordVectors({text})"
 
 
-def read_word_vectors(path, vocabulary):
+def read_word_vectors(path: str | os.PathLike[str], vocabulary: Input | Iterable[str]) -> WordVectors:
     """Read the vectors of a vocabulary's words from a file of GloVe or word2vec.
 
     The file is read piece by piece, and only the vocabulary's rows are kept. A word that is not in the file as it
@@ -79,19 +82,19 @@ def read_word_vectors(path, vocabulary):
     return collected.result()
 
 
-def _words(vocabulary):
-    if isinstance(vocabulary, Text):
-        if not vocabulary.fitted:
+def _words(vocabulary: Input | Iterable[str]) -> tuple[str, ...]:
+    if isinstance(vocabulary, Input):
+        if "" not in vocabulary.words:
             raise InputError("word vectors: expected a fitted Text, received one without a vocabulary")
-        vocabulary = vocabulary.vocabulary
+        vocabulary = vocabulary.words[""]
     if isinstance(vocabulary, str):
-        raise InputError(f"word vectors: expected a fitted Text or a list of words, received {vocabulary!r}")
+        raise InputError(f"word vectors: expected a fitted Text or a list of words, received {shown(vocabulary)}")
     # a Text checks the words
     return Text(1, vocabulary=vocabulary).vocabulary
 
 
-def _check_head(head, path):
-    """The numbers of a header, `(words, numbers each)` or None, and what comes behind the first line."""
+def _check_head(head: bytes, path: Path) -> tuple[tuple[int, int] | None, bytes]:
+    """The numbers of a header, `(words, numbers each)` or None, and what comes after the first line."""
     for magic, kind in PACKED.items():
         if head.startswith(magic):
             raise InputError(f"{path}: expected an unpacked file of word vectors, received {kind}: unpack it first")
@@ -109,12 +112,12 @@ def _check_head(head, path):
     return None, rest
 
 
-def _is_text(first):
-    """Whether what stands behind the header is text: behind a word, only what numbers are written with."""
+def _is_text(first: bytes) -> bool:
+    """Whether what stands after the header is text: after a word, only what numbers are written with."""
     return set(first.partition(b" ")[2][:100].partition(b"\n")[0]) <= TEXTUAL
 
 
-def _numbers_at_end(fields):
+def _numbers_at_end(fields: list[bytes]) -> int:
     """How many of a line's last fields are numbers; its first is a word."""
     for place in range(len(fields) - 1, 0, -1):
         if _floats(fields[place : place + 1]) is None:
@@ -122,7 +125,7 @@ def _numbers_at_end(fields):
     return len(fields) - 1
 
 
-def _floats(fields):
+def _floats(fields: list[bytes]) -> list[float] | None:
     """The numbers that byte strings spell; None if one spells none."""
     try:
         return [float(field) for field in fields]
@@ -130,7 +133,7 @@ def _floats(fields):
         return None
 
 
-def _text(file, header, collected):
+def _text(file: BinaryIO, header: tuple[int, int] | None, collected: "_Collected") -> None:
     count, size = header or (None, None)
     read = 0
     for number, line in enumerate(file, 1):
@@ -145,12 +148,12 @@ def _text(file, header, collected):
         else:
             word, values = _with_spaces(line, size, collected.path, where)
         read += 1
-        collected.add(word, where, size, lambda values=values, where=where: _spelt(values, collected.path, where))
+        collected.add(word, where, lambda values=values, where=where: _spelt(values, collected.path, where))
     if count is not None and read != count:
         raise InputError(f"{collected.path}: its header says {count:,} words, found {read:,}")
 
 
-def _with_spaces(line, size, path, where):
+def _with_spaces(line: bytes, size: int, path: Path, where: str) -> tuple[bytes, bytes]:
     """The word, which has spaces in it, and the numbers of a line of GloVe."""
     fields = line.split(b" ")
     numbers = _numbers_at_end(fields)
@@ -159,14 +162,14 @@ def _with_spaces(line, size, path, where):
     return b" ".join(fields[:-size]), b" ".join(fields[-size:])
 
 
-def _spelt(values, path, where):
+def _spelt(values: bytes, path: Path, where: str) -> np.ndarray:
     numbers = _floats(values.split(b" "))
     if numbers is None:
         raise InputError(f"{path} {where}: expected numbers, received {values[:60]!r}")
     return np.array(numbers, "float32")
 
 
-def _binary(file, header, collected):
+def _binary(file: BinaryIO, header: tuple[int, int], collected: "_Collected") -> None:
     count, size = header
     file.readline()
     buffer, start, offset = b"", 0, file.tell()  # offset: where the buffer begins in the file
@@ -185,20 +188,20 @@ def _binary(file, header, collected):
         where = f"word {number}, byte {offset + start}"
         values, word = buffer[space + 1 : space + 1 + 4 * size], buffer[start:space].lstrip(b"\n")
         start = space + 1 + 4 * size
-        collected.add(word, where, size, lambda values=values: np.frombuffer(values, "<f4"))
+        collected.add(word, where, lambda values=values: np.frombuffer(values, "<f4"))
     if (buffer[start:] + file.read(CHUNK)).strip():
-        raise InputError(f"{collected.path}: goes on behind the {count:,} words of {size} numbers that its header says")
+        raise InputError(f"{collected.path}: goes on after the {count:,} words of {size} numbers that its header says")
 
 
 class _Collected:
     """The rows of a vocabulary, while a file is read."""
 
-    def __init__(self, words, path):
+    def __init__(self, words: tuple[str, ...], path: Path):
         self.words, self.path = words, path
         self.rows = {word.encode(): row for row, word in enumerate(words)}
         self.exact, self.similar = {}, {}  # row -> (where, values)
 
-    def add(self, word, where, size, values):
+    def add(self, word: bytes, where: str, values: Callable[[], np.ndarray]) -> None:
         """One entry of the file; `values` gives its numbers, which are read only if the word is wanted."""
         row = self.rows.get(word)
         if row is not None:
@@ -215,22 +218,22 @@ class _Collected:
         if row is not None and row not in self.exact and row not in self.similar:
             self.similar[row] = where, self._finite(values(), where)
 
-    def _finite(self, values, where):
+    def _finite(self, values: np.ndarray, where: str) -> np.ndarray:
         if not np.isfinite(values).all():
             raise InputError(
                 f"{self.path} {where}: expected finite numbers, received {values[~np.isfinite(values)][0]}"
             )
         return values
 
-    def result(self):
+    def result(self) -> WordVectors:
         rows = self.exact | self.similar
         if not rows:
             few = ", ".join(map(repr, self.words[:SHOWN]))
             raise InputError(f"{self.path}: holds none of the {len(self.words):,} words of the vocabulary, as {few}")
         places = np.array(sorted(rows))
         vectors = np.stack([rows[row][1] for row in places])
-        mean, deviation = vectors.mean(axis=0, dtype="float64"), vectors.std(axis=0, dtype="float64")
-        values = np.random.default_rng(0).normal(mean, deviation, (len(self.words) + 2, vectors.shape[1]))
+        mean, std = vectors.mean(axis=0, dtype="float64"), vectors.std(axis=0, dtype="float64")
+        values = np.random.default_rng(0).normal(mean, std, (len(self.words) + 2, vectors.shape[1]))
         values[0], values[1], values[places + 2] = 0, mean, vectors
         values = values.astype("float32")
         values.flags.writeable = False

@@ -132,7 +132,7 @@ BINARY = content("binary")
         (b"the 1 2\nca\xfft 3 4\n", r"line 2: the word b'ca\\xfft' is not UTF-8"),
         (BINARY[:-5], r"ends within word 4, byte \d+; its header says 4 words of 3 numbers"),
         (BINARY[:60], r"ends within word \d, byte 60; its header says 4 words"),
-        (BINARY + BINARY, "goes on behind the 4 words of 3 numbers"),
+        (BINARY + BINARY, "goes on after the 4 words of 3 numbers"),
         (b"2 2\n" + 2 * (b"the " + struct.pack("<2f", 1, 2)), "word 2, byte 16: 'the' again, first at word 1, byte 4"),
         (b"1 2\nt\xfe " + struct.pack("<2f", 1, 2), r"word 1, byte 4: the word b't\\xfe' is not UTF-8"),
         (b"1 2\nthe " + struct.pack("<2f", 1, np.inf), "word 1, byte 4: expected finite numbers, received inf"),

@@ -58,6 +58,14 @@ class Input:
         """Whether a row's value stands in several cells of the table."""
         return self.wire == "cells"
 
+    @property
+    def words(self) -> dict[str, tuple[str, ...]]:
+        """The vocabulary of each column of words, "" that of the input itself; none of a kind without words.
+
+        Number 0 of the values is padding or a hole, 1 a word outside the vocabulary, from 2 on are its words.
+        """
+        return {}
+
     def table_columns(self, name: str) -> tuple[str, ...]:
         """The table's columns that hold the input of this name."""
         return (self.column or name,)

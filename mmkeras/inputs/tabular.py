@@ -76,6 +76,11 @@ class Tabular(Input):
         return (2 * len(self.numeric) + len(self.categorical),)
 
     @property
+    def words(self) -> dict[str, tuple[str, ...]]:
+        """The vocabulary of each categorical column, none before they are known."""
+        return dict(zip(self.categorical, self.vocabularies or (), strict=False))
+
+    @property
     def fitted(self) -> bool:
         """Whether means, standard deviations and vocabularies are known."""
         return None not in (self.means, self.std, self.vocabularies)

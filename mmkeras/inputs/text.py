@@ -50,6 +50,11 @@ class Text(Input):
         return (self.length,)
 
     @property
+    def words(self) -> dict[str, tuple[str, ...]]:
+        """The vocabulary, none before it is known."""
+        return {"": self.vocabulary} if self.vocabulary is not None else {}
+
+    @property
     def tokens(self) -> int:
         """Number of different token ids, padding and the unknown word among them."""
         return len(self.vocabulary) + 2
