@@ -20,7 +20,7 @@ from mmkeras.decode.numbers import NumbersCodec
 from mmkeras.inputs import Input
 from mmkeras.layers import Tokens, hide_padding, masked_mean, one_token
 from mmkeras.records import description
-from mmkeras.retrieval import drawers
+from mmkeras.retrieval import figures
 from mmkeras.targets import Target
 from mmkeras.tasks import Task, Words
 from mmkeras.tuning import space
@@ -75,11 +75,11 @@ class PointCloudAugmentation(Augmentation):
 class PointCloudDescriber(description.FileDescriber):
     """The number of points of each file."""
 
-    measure, whole, title, columns = "points", True, "points of clouds", ("points",)
+    measure, whole, title, columns = "points", True, "points of clouds", ("kind", "points")
 
-    def header(self, part, path):
-        """The number of points."""
-        return (len(np.load(path)),)
+    def header(self, path):
+        """The format and the number of points."""
+        return "NPY", len(np.load(path, mmap_mode="r"))
 
     def limit(self, part):
         """The points that are kept."""
@@ -89,8 +89,8 @@ class PointCloudDescriber(description.FileDescriber):
 space.register(PointCloud)(["points"])
 
 
-@drawers.register(PointCloud)
-class PointCloudDrawer(drawers.Drawer):
+@figures.register(PointCloud)
+class PointCloudDrawer(figures.Drawer):
     """The points from above."""
 
     def draw(self, axes, value, feature):
