@@ -53,6 +53,12 @@ def write_json(path: str | os.PathLike[str], content: Any) -> Path:
     return write_whole(path, json.dumps(content))
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Remove what `write_whole` left in a folder when its process was killed."""
+    for part in folder.glob(".*.part"):
+        part.unlink(missing_ok=True)
+
+
 def rename_whole(folder: Path, target: Path) -> Path:
     """Rename a folder to `target` once all that is in it is on the disk; returns `target`.
 

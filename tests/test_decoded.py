@@ -103,7 +103,7 @@ def test_a_disk_that_is_too_small(levels, tmp_path, monkeypatch):
 @pytest.mark.parametrize("widths", [[2, 2, 2], [4, 2, 2], [2, 2, 4]])
 def test_recordings_are_kept_in_16_bits_where_that_is_exact(tmp_path, monkeypatch, widths, memory):
     random, waves = np.random.default_rng(0), []
-    monkeypatch.setattr(mk.decode, "_chunk", lambda feature: 1)
+    monkeypatch.setattr(mk.decode.chunks, "_chunk", lambda feature: 1)
     for number, width in enumerate(widths):
         top = 2 ** (8 * width - 1)
         waves.append(random.integers(-top, top, 50))

@@ -78,8 +78,8 @@ def test_largest_remainder():
         ({"sorce": {"few": 1}}, {}, "mix: unknown column 'sorce'; did you mean 'source'"),
         ({"source": {"few": 1, "mny": 1}}, {}, "mix: unknown value of 'source': 'mny'; did you mean 'many'"),
         ({"source": {"few": 1}}, {}, "mix: expected a share for every value of 'source', received none for 'many'"),
-        ({"source": {"few": 0, "many": 1}}, {}, "mix: expected shares above 0, received 0 for 'few'"),
-        ({"source": {"few": "1", "many": 1}}, {}, "mix: expected shares above 0, received '1' for 'few'"),
+        ({"source": {"few": 0, "many": 1}}, {}, "mix: expected the share of 'few' to be a number above 0, received 0"),
+        ({"source": {"few": "1", "many": 1}}, {}, "mix: expected the share of 'few' to be a number above 0, received '1'"),
         (
             {"source": {"few": 1, "many": 99}},
             {},

@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "decode": "inputs registry",
     "augment": "inputs registry schema",
     "records": "decode inputs plotting registry schema targets",
-    "pipeline": "augment decode records schema",
+    "pipeline": "augment decode records schema targets",
     "layers": "",
     "word_vectors": "inputs",
     "towers": "inputs layers registry schema word_vectors",

@@ -149,7 +149,7 @@ def test_a_shared_file_is_decoded_once(pictures, monkeypatch):
 
 
 def test_more_distinct_values_than_are_decoded_at_a_time(counted, monkeypatch):
-    monkeypatch.setattr(decode, "_chunk", lambda feature: 7)
+    monkeypatch.setattr(decode.chunks, "_chunk", lambda feature: 7)
     assert order(mk.batches(counted.take(range(50)), 50)) == list(range(50))
     inputs, _ = epoch(mk.batches(counted.take(range(49, -1, -1)), 50))
     assert inputs == [list(range(49, -1, -1))]

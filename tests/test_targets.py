@@ -202,11 +202,11 @@ def test_class_weights_times_absence():
         ({"d": {"x": 1}}, "unknown target 'd'; Known: c, n"),
         ({"c": {"xx": 1}}, "unknown label of 'c': 'xx'; did you mean 'x'?"),
         ({"c": 2}, "'c': expected 'balanced' or a dict of label -> weight, received 2"),
-        ({"c": {"x": -1}}, "'c': expected a number from 0 for 'x', received -1"),
-        ({"c": {"x": True}}, "'c': expected a number from 0 for 'x', received True"),
-        ({"c": {"x": float("nan")}}, "'c': expected a number from 0 for 'x', received nan"),
-        ({"n": {"x": 1}}, "'n': only a Category has class weights, not Number"),
-        ({"n": "balanced"}, "'n': only a Category has class weights, not Number"),
+        ({"c": {"x": -1}}, "'c': expected the weight of 'x' to be a number from 0, received -1"),
+        ({"c": {"x": True}}, "'c': expected the weight of 'x' to be a number from 0, received True"),
+        ({"c": {"x": float("nan")}}, "'c': expected the weight of 'x' to be a number from 0, received nan"),
+        ({"n": {"x": 1}}, "'n': expected a target whose classes can have weights, received a Number"),
+        ({"n": "balanced"}, "'n': expected a target whose classes can have weights, received a Number"),
     ],
 )
 def test_class_weights_that_cannot_be(class_weight, message):
@@ -220,7 +220,7 @@ def test_class_weights_only_in_training_and_only_for_categories():
     for options in ({}, {"training": True, "targets": False}):
         with pytest.raises(InputError, match="expected class_weight with training=True and targets only"):
             mk.batches(records, 2, class_weight="balanced", **options)
-    with pytest.raises(InputError, match="expected a Category among the targets, received n"):
+    with pytest.raises(InputError, match="expected a target whose classes can have weights, as a Category, received n"):
         mk.batches(records_of({"n": Number(0, 1)}, n=["1", "2"]), 2, training=True, class_weight="balanced")
 
 

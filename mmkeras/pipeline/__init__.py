@@ -1,7 +1,8 @@
 """Checked rows to tf.data batches: one chain, each step with its reason.
 
-1. Every distinct file is decoded once, however many rows share it, and kept decoded (decoded.py), in memory up to a
-   limit, else on disk: the second epoch, the evaluation and every shuffled control cost no decoding at all.
+1. Every distinct file is decoded once, of inputs and targets, however many rows share it, and kept decoded
+   (decoded.py), in memory up to a limit, else on disk (kept.py): the second epoch, the evaluation and every shuffled
+   control cost no decoding at all.
 2. Row numbers are shuffled, not values: the whole table is one permutation, new in every epoch, the same for a seed.
 3. Batches are cut from the permutation and each is gathered by one op an input; with `group_by` a batch holds each
    distinct value of that input once. With `mix` every source has a permutation of its own, and a batch takes its share
@@ -9,19 +10,23 @@
 4. Augmentation comes last, on whole batches.
 """
 
-from numbers import Integral
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from mmkeras.augment import augmenter
+from mmkeras.checks import check_whole, checked_keywords
 from mmkeras.decode.graph import plain
-from mmkeras.errors import InputError
-from mmkeras.pipeline.decoded import columns, read_decoded, readable, write_decoded
+from mmkeras.errors import InputError, shown
+from mmkeras.pipeline.decoded import columns, read_decoded, readable, truths, write_decoded
 from mmkeras.pipeline.gather import gatherer
 from mmkeras.pipeline.mixing import mixed_rows, sources
-from mmkeras.pipeline.shards import Shards, parser, read_shards, serialised, write_shards
-from mmkeras.pipeline.weights import labels, row_weights
+from mmkeras.pipeline.shard_rows import parser, serialised
+from mmkeras.pipeline.shards import Shards, read_shards, write_shards
+from mmkeras.pipeline.weights import ClassWeight, class_numbers, labels, row_weights
+from mmkeras.records import Records
 
 __all__ = [
     "Shards",
@@ -32,24 +37,26 @@ __all__ = [
     "read_shards",
     "readable",
     "row_weights",
+    "truths",
     "write_decoded",
     "write_shards",
 ]
 
 
+@checked_keywords
 def batches(
-    records,
-    batch_size,
+    records: Records | Shards,
+    batch_size: int,
     *,
-    training=False,
-    targets=True,
-    augment=None,
-    class_weight=None,
-    group_by=None,
-    mix=None,
-    shard=None,
-    seed=0,
-):
+    training: bool = False,
+    targets: bool = True,
+    augment: Mapping[str, Mapping[str, Any]] | None = None,
+    class_weight: ClassWeight = None,
+    group_by: str | None = None,
+    mix: Mapping[str, Mapping[Any, float]] | None = None,
+    shard: tuple[int, int] | None = None,
+    seed: int = 0,
+) -> tf.data.Dataset:
     """A tf.data pipeline of batches for `fit`, `evaluate` and `predict`.
 
     Args:
@@ -59,11 +66,11 @@ def batches(
         targets: False: inputs alone.
         augment: dict of input name -> options of `mmkeras.augment.augmenter`, in training only, as
             `{"image": {"flip": True, "rotate": 10}, "audio": {"noise": 20}}`; every row is drawn anew in every epoch.
-        class_weight: in training only, for `Category` targets: dict of target -> {label: weight} (a label left out
-            weighs 1), with one target also {label: weight}; or "balanced", for all of them or as a target's value:
-            rows / (classes * rows of the class), counted among these records' rows and classes that have the target, so
-            that every class weighs alike and the mean is 1. `Labels` and `Number` are left as they are by "balanced"
-            and refused in the dict.
+        class_weight: in training only, for targets whose classes can have weights, as `Category`: dict of target ->
+            {label: weight} (a label left out weighs 1), with one target also {label: weight}; or "balanced", for all of
+            them or as a target's value: rows / (classes * rows of the class), counted among these records' rows and
+            classes that have the target, so that every class weighs alike and the mean is 1. Other targets, as `Labels`
+            and `Number`, are left as they are by "balanced" and refused in the dict.
         group_by: name of an input with `shared=True`: batches of rows that share its values, each of which stands in a
             batch once, for the model of `mk.deduplicated_model`. Its rows come in a random order of the values in
             training.
@@ -78,10 +85,10 @@ def batches(
 
     Returns:
         `tf.data.Dataset` of `(inputs, target)`: inputs a dict of name -> `(batch, ...)` as `schema.model_inputs` says
-        (zeros where an optional input is missing); the target one tensor, or a dict if the schema has several. If a
-        target is optional or class weights are asked for, of `(inputs, target, weights)`: weights like the target,
-        `(batch,)` float32 for every one, 0 where it is missing. With `group_by` inputs are a tuple in the order of
-        `schema.deduplicated_inputs`. Its cardinality is known.
+        (zeros where an optional input is missing); the target one tensor `(batch, ...)` as `target.truth` says, or a
+        dict if the schema has several. If a target is optional or class weights are asked for, of `(inputs, target,
+        weights)`: weights like the target, `(batch,)` float32 for every one, 0 where it is missing. With `group_by`
+        inputs are a tuple in the order of `schema.deduplicated_inputs`. Its cardinality is known.
 
     Raises:
         InputError: a file that cannot be decoded or a label that is no class, with table, row and column; augmentation
@@ -89,19 +96,8 @@ def batches(
             not shared, or under a distribution strategy, which would part values and rows; `mix` outside training, with
             `group_by` or `Shards`, of an unknown column or value, or that leaves a value without a row.
     """
-    if augment and not training:
-        raise InputError(f"batches: expected augment with training=True only, received {augment!r} without")
-    if class_weight is not None and not (training and targets):
-        raise InputError(
-            f"batches: expected class_weight with training=True and targets only, received {class_weight!r} without"
-        )
-    if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
-        raise InputError(f"batches: expected batch_size to be a whole number above 0, received {batch_size!r}")
-    if mix is not None and (not training or group_by is not None or isinstance(records, Shards)):
-        raise InputError(
-            "batches: expected mix with Records, training=True and no group_by, received "
-            f"{type(records).__name__}, training={training!r} and group_by={group_by!r}"
-        )
+    _check(records, training, targets, augment, class_weight, group_by, mix)
+    batch_size = check_whole(batch_size, "batch_size", "batches: ")
     if isinstance(records, Shards):
         if group_by is not None:
             raise InputError("batches: group_by needs Records: a shard holds every row with values of its own")
@@ -113,28 +109,42 @@ def batches(
     if training and not len(records):
         raise InputError(f"batches: expected at least one row of {records.name} to train on, received none")
     inputs = gatherer(records, training, group_by)
-    answers = _answers(records, class_weight) if targets else lambda rows: []
+    truth = _truth(records, class_weight) if targets else lambda rows: []
     if mix is not None:
         rows = mixed_rows(sources(records, mix, batch_size), seed)
     else:
         index = None if group_by is None else columns(records)[group_by].index
         rows = _rows(len(records), batch_size, training, seed, index)
-    data = _batched(
-        rows, lambda rows, draw: (inputs(rows, draw), answers(rows)), records.schema, augment, seed, group_by
-    )
-    data.decoded = columns(records)  # what lies on disk lives as long as the pipeline
+    data = _batched(rows, lambda rows, draw: (inputs(rows, draw), truth(rows)), records.schema, augment, seed, group_by)
+    data.decoded = columns(records), truths(records) if targets else {}  # what is on disk lives as long as the pipeline
     return data
 
 
+def _check(records, training, targets, augment, class_weight, group_by, mix):
+    """Raise an `InputError` for what is of use in training alone, or not with the others."""
+    if augment and not training:
+        raise InputError(f"batches: expected augment with training=True only, received {shown(augment)} without")
+    if class_weight is not None and not (training and targets):
+        received = shown(class_weight)
+        raise InputError(
+            f"batches: expected class_weight with training=True and targets only, received {received} without"
+        )
+    if mix is not None and (not training or group_by is not None or isinstance(records, Shards)):
+        raise InputError(
+            "batches: expected mix with Records, training=True and no group_by, received "
+            f"{type(records).__name__}, training={training!r} and group_by={group_by!r}"
+        )
+
+
 def _batched(rows, read, schema, augment, seed, group_by=None):
-    """The pipeline from row numbers (or serialised rows) by `read`, which gives the inputs and the list of answers."""
+    """The pipeline from row numbers (or serialised rows) by `read`: the inputs, and a list of targets and weights."""
     change = augmenter(schema, augment, seed) if augment else lambda inputs, draw: inputs
 
     def batch(rows, draw):
-        inputs, answers = read(rows, draw)
+        inputs, truth = read(rows, draw)
         inputs = change(inputs, draw)
         inputs = inputs if group_by is None else tuple(inputs.values())
-        return (inputs, *answers) if answers else inputs
+        return (inputs, *truth) if truth else inputs
 
     draws = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
     data = tf.data.Dataset.zip(rows, draws).map(plain(batch), num_parallel_calls=tf.data.AUTOTUNE)
@@ -164,15 +174,20 @@ def _rows(count, batch_size, training, seed, index=None):
     return batched.apply(tf.data.experimental.assert_cardinality(-(-count // batch_size)))
 
 
-def _answers(records, class_weight):
+def _truth(records, class_weight):
     """A function from row numbers `(batch,)` to the targets and, where there are any, the weights, in a graph."""
-    numbers = labels(records)
-    weights = row_weights(records, numbers, class_weight)
+    schema, kept = records.schema, truths(records)
+    if not schema.targets:
+        return lambda rows: []
     with tf.device("CPU"):
-        parts = [{name: tf.constant(value) for name, value in part.items()} for part in (numbers, weights) if part]
+        index = {name: tf.constant(kept[name].index, tf.int64) for name in schema.targets}
+        weights = row_weights(records, class_numbers(records), class_weight)
+        weights = {name: tf.constant(value) for name, value in weights.items()}
 
     def gather(rows):
-        given = [{name: tf.gather(value, rows) for name, value in part.items()} for part in parts]
-        return [part if len(part) > 1 else next(iter(part.values())) for part in given]
+        given = [{name: kept[name].gather(tf.gather(numbers, rows)) for name, numbers in index.items()}]
+        if weights:
+            given.append({name: tf.gather(value, rows) for name, value in weights.items()})
+        return [schema.fold(part) for part in given]
 
     return gather

@@ -1,72 +1,40 @@
-"""Every input of a table, decoded once and kept: in main memory up to a limit, else on disk."""
+"""Every input and every truth of a table, decoded once and kept."""
 
-import dataclasses
 import math
-import os
-import tempfile
 import weakref
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from mmkeras import decode
-from mmkeras.errors import InputError
+from mmkeras.decode import OK, UNREADABLE, codec_of
+from mmkeras.errors import InputError, shown
+from mmkeras.pipeline.kept import Column, Store, fits, in_main_memory
 from mmkeras.records import Records
 from mmkeras.records.checks import unreadable
-from mmkeras.records.ledger import Bad, settle
-from mmkeras.schema import Audio
+from mmkeras.records.ledger import settle
+from mmkeras.schema import Schema
+from mmkeras.targets import Target
 
 PROGRESS = 20_000  # from so many files on, decoding shows a progress bar
-FULL_SCALE = 2.0**15  # of recordings that are kept as int16
+CHUNK = 2**26  # bytes of truths that are encoded at a time
+
+# Records -> (those of its rows whose truths, or inputs, can be read, or None for all; dict of name -> Column); as long
+# as the Records live, so a value must not hold its own key
+_Remembered = weakref.WeakKeyDictionary[Records, tuple[Records | None, dict[str, Column]]]
+_TRUTHS: _Remembered = weakref.WeakKeyDictionary()
+_INPUTS: _Remembered = weakref.WeakKeyDictionary()
 
 
-class Column:
-    """One input, decoded: row r is `values[index[r]]`.
-
-    Attributes:
-        values: `(distinct, ...)`, tf.Tensor in main memory whatever the model runs on, or np.memmap. Of an optional
-            input the last one is all zeros and stands for a missing value. Recordings are int16 where that is exact.
-        index: `(rows,)`.
-        length: `(distinct,)` int32, or None: how many samples, steps or frames of each value are not padding.
-    """
-
-    def __init__(self, values, index, length=None):
-        self.values, self.index, self.length = values, index, length
-
-    def take(self, rows):
-        """The column of these positions; the values are shared."""
-        return Column(self.values, self.index[rows], self.length)
-
-    @property
-    def in_memory(self):
-        """Bytes that the values take in main memory."""
-        if isinstance(self.values, np.memmap):
-            return 0
-        return math.prod(self.values.shape) * self.values.dtype.size
-
-    def gather(self, numbers):
-        """The values `(n, ...)` of these numbers `(n,)`, in a graph."""
-        if not isinstance(self.values, np.memmap):
-            values = tf.gather(self.values, numbers)
-        else:
-            column = weakref.ref(self)  # TensorFlow never lets go of the function; `batches` keeps hold of the column
-            values = tf.numpy_function(lambda places: column().values[places], [numbers], self.values.dtype)
-            values = tf.ensure_shape(values, (None, *self.values.shape[1:]))
-        return tf.cast(values, tf.float32) / FULL_SCALE if values.dtype == tf.int16 else values
-
-
-# Records -> those of its rows whose targets can be read, or None for all; and Records -> (those of its rows that can be
-# decoded, or None for all; {input name: Column}); as long as the Records live, so a value must not hold its own key
-_LABELLED, _DECODED = weakref.WeakKeyDictionary(), weakref.WeakKeyDictionary()
-
-
-def readable(records, targets=False):
+def readable(records: Records, targets: bool = False) -> Records:
     """The rows whose every input can be decoded; what is done about the others is for `records.on_bad` to say.
 
     Args:
         records: `Records` with a fitted schema.
-        targets: whether to leave out the rows with a label that is no class of the schema, too.
+        targets: whether to leave out the rows with a truth that cannot be read, too, as a label that is no class.
 
     Raises:
         InputError: a file that cannot be decoded (or a label that is no class), with table, row and column, unless
@@ -75,156 +43,145 @@ def readable(records, targets=False):
     if not isinstance(records, Records):
         raise InputError(f"expected Records (from mk.read), received {type(records).__name__}")
     records.schema.require_fitted("decoding")
-    if targets:
-        if records not in _LABELLED:
-            strange = [cell for name in records.schema.targets for cell in _strange(records, name)]
-            kept = settle(records, strange)
-            _LABELLED[records] = None if kept is records else kept
-        records = _or(_LABELLED[records], records)
-    if records not in _DECODED:
-        _DECODED[records] = _decode_all(records)
-    return _or(_DECODED[records][0], records)
+    if not targets:
+        return _read(_INPUTS, records, records.schema.inputs)[0]
+    labelled, truth = _read(_TRUTHS, records, records.schema.targets)
+    kept, _ = _read(_INPUTS, labelled, records.schema.inputs)
+    if kept not in _TRUTHS:
+        _TRUTHS[kept] = None, _taken(truth, labelled, kept)
+    return kept
 
 
-def _or(kept, records):
-    return records if kept is None else kept  # Records without a row are False
+def columns(records: Records) -> dict[str, Column]:
+    """Every input of the readable rows, decoded once and remembered.
 
-
-def columns(records):
-    """Every input of the readable rows, decoded once and remembered: dict of name -> `Column`."""
+    Returns:
+        dict of name -> `Column`; of inputs whose values differ in length also `<name>_length` -> their lengths, int32.
+    """
     readable(records)
-    return _DECODED[records][1]
+    return _INPUTS[records][1]
 
 
-def write_decoded(records, folder):
-    """Write what `columns` has decoded to a folder, for another process to begin with."""
-    for name, column in columns(records).items():
+def truths(records: Records) -> dict[str, Column]:
+    """Every target, read once and remembered, of records all of whose truths can be read.
+
+    Returns:
+        dict of `<target><suffix>` -> `Column` for all that `target.truth` names. Where an optional target is missing
+        there is a valid value; of files zeros.
+    """
+    return _read(_TRUTHS, records, records.schema.targets)[1]
+
+
+def write_decoded(records: Records, folder: Path) -> None:
+    """Write what `columns` and `truths` hold to a folder, for another process to begin with."""
+    for name, column in {**columns(records), **truths(records)}.items():
         np.save(folder / f"{name}.npy", column.values)
-        length = {} if column.length is None else {"length": column.length}
-        np.savez(folder / f"{name}.npz", index=column.index, **length)
+        np.save(folder / f"{name}.rows.npy", column.index)
 
 
-def read_decoded(records, folder):
-    """Take what `write_decoded` wrote of records like these as their decoded values, in memory as far as it goes."""
-    found, used = {}, 0
-    for name in records.schema.inputs:
-        values = np.load(folder / f"{name}.npy", mmap_mode="r")
-        used += values.nbytes
-        if used <= records.memory * 2**30:
-            with tf.device("CPU"):
-                values = tf.constant(values)
-        with np.load(folder / f"{name}.npz") as rows:
-            found[name] = Column(values, rows["index"], rows.get("length"))
-    _LABELLED[records], _DECODED[records] = None, (None, found)
+def read_decoded(records: Records, folder: Path) -> None:
+    """Take what `write_decoded` wrote of records like these as their values, in memory as far as they fit."""
+    for remembered, parts in ((_INPUTS, records.schema.inputs), (_TRUTHS, records.schema.targets)):
+        found = {}
+        for name in parts:
+            for suffix, (_, dtype) in layout(records.schema, name).items():
+                values = np.load(folder / f"{name}{suffix}.npy", mmap_mode="r")
+                if fits(values.nbytes, records.memory):
+                    values = in_main_memory(values)
+                found[name + suffix] = Column(values, np.load(folder / f"{name}{suffix}.rows.npy"), dtype)
+        remembered[records] = None, found
 
 
-def _strange(records, name):
-    """The cells of a target that it cannot be read from."""
-    target, cells = records.schema.targets[name], records.values(name)
-    _, good = target.encode(cells)
-    bad = np.flatnonzero(~good & ((cells != "") | (not target.optional)))
-    return [Bad(int(row), name, cells[row], f"expected {target.expected}") for row in bad]
+def stored(feature: Any) -> Any:
+    """An input as it is decoded and kept: a recording in its longest duration."""
+    return codec_of(feature).stored(feature)
 
 
-def _decode_all(records):
-    found = {name: _decode(records, name) for name in records.schema.inputs}
-    decoded = {name: column for name, (column, _) in found.items()}
-    kept = settle(records, [cell for _, bad in found.values() for cell in bad])
+def layout(schema: Schema, name: str) -> dict[str, tuple[tuple[int, ...], str]]:
+    """What is kept of an input or target: dict of suffix -> (shape of one value, dtype)."""
+    if name in schema.targets:
+        return schema.targets[name].truth
+    feature = stored(schema.inputs[name])
+    length = {"_length": ((), "int32")} if codec_of(feature).has_length(feature) else {}
+    return {"": (feature.shape, feature.dtype), **length}
+
+
+def _read(remembered: _Remembered, records, parts):
+    """The rows of which all these parts can be read, and the parts' columns of these rows."""
+    if records not in remembered:
+        remembered[records] = _decode_all(records, parts)
+        if (kept := remembered[records][0]) is not None:
+            remembered[kept] = None, remembered[records][1]
+    kept, decoded = remembered[records]
+    return records if kept is None else kept, decoded  # not `or`: Records without a row are False
+
+
+def _decode_all(records, parts):
+    decoded, bad = {}, []
+    for name in parts:
+        found, wrong = _decode(records, name)
+        decoded |= found
+        bad += wrong
+    kept = settle(records, bad)
     if kept is records:
         return None, decoded
-    rows = records.frame.index.get_indexer(kept.frame.index)
-    decoded = {name: column.take(rows) for name, column in decoded.items()}
-    for name, feature in records.schema.inputs.items():
-        if feature.optional:
-            decoded[name].index[~kept.there(name)] = len(decoded[name].values) - 1
-    _DECODED[kept] = None, decoded
+    decoded = _taken(decoded, records, kept)
+    for name in parts:
+        if name in records.schema.inputs and parts[name].optional:
+            missing = ~kept.there(name)
+            for suffix in layout(records.schema, name):
+                decoded[name + suffix].index[missing] = len(decoded[name].values) - 1
     return kept, decoded
 
 
+def _taken(decoded, records, kept):
+    rows = records.frame.index.get_indexer(kept.frame.index)
+    return {name: column.take(rows) for name, column in decoded.items()}
+
+
 def _decode(records, name):
-    """The `Column` of one input, and the list of its cells that cannot be decoded."""
-    feature = stored(records.schema.inputs[name])
+    """The columns of one input or target, and the list of its cells that cannot be read."""
+    part, kinds = records.schema.parts[name], layout(records.schema, name)
     distinct, index = records.distinct(name)
-    show = len(distinct) > PROGRESS and feature.files
-    bar = keras.utils.Progbar(len(distinct), unit_name=f"file of {name!r}") if show else None
-    store = _Store(feature, len(distinct) + feature.optional, records)
-    status, lengths = [np.zeros(0, np.int32)], [np.zeros(0, np.int32)]
-    for part in decode.in_chunks(feature, distinct, bar):
-        store.append(part.values)
-        status.append(part.status)
-        lengths.append(part.length)
+    spare = int(name in records.schema.inputs and part.optional)  # of zeros, for missing values
+    stores = {}
+    for suffix, (shape, dtype) in kinds.items():
+        kept_as = codec_of(part).storage_dtype(part) if name in records.schema.inputs and not suffix else dtype
+        memory = records.memory if shape else math.inf  # a number a value is no more than its place in the table
+        stores[suffix] = Store((len(distinct) + spare, *shape), dtype, kept_as, memory, records.cache)
+    status = [np.zeros(0, np.int32)]
+    for values, one_by_one in _chunks(records, name, distinct):
+        for suffix, store in stores.items():
+            store.append(values[suffix])
+        status.append(one_by_one)
     bad = unreadable(records, name, distinct, index, np.concatenate(status))
-    if feature.optional:
+    if spare:
         index = np.where(records.there(name), index, len(distinct))
-    length = None
-    if lengths[-1] is not None:
-        length = np.concatenate([*lengths, np.zeros(int(feature.optional), np.int32)])
-    return Column(store.finish(), index, length), bad
+    return {name + suffix: Column(store.finish(), index, kinds[suffix][1]) for suffix, store in stores.items()}, bad
 
 
-def stored(feature):
-    """The feature as it is decoded and kept: a recording in its longest duration."""
-    longest = getattr(feature, "longest", None)
-    return feature if longest is None else dataclasses.replace(feature, seconds=longest, longest=None)
+def _chunks(records, name, distinct) -> Iterator[tuple[Mapping[str, np.ndarray], np.ndarray]]:
+    """Some values after the others: dict of suffix -> `(n, ...)`, and their status."""
+    part = records.schema.parts[name]
+    if name in records.schema.targets and not part.files:
+        yield from _encoded(name, part, distinct)
+        return
+    show = len(distinct) > PROGRESS and part.files
+    bar = keras.utils.Progbar(len(distinct), unit_name=f"file of {name!r}") if show else None
+    for values, status, length in decode.in_chunks(stored(part), distinct, bar):
+        yield {"": values, "_length": length}, status
 
 
-class _Store:
-    """An array `(count, *feature.shape)` that is filled from its beginning, in memory or on disk."""
-
-    def __init__(self, feature, count, records):
-        self.feature, self.records, self.filled = feature, records, 0
-        self.values = self._empty(count, np.int16 if isinstance(feature, Audio) else feature.dtype)
-
-    def _empty(self, count, dtype):
-        shape = (count, *self.feature.shape)
-        size = math.prod(shape) * np.dtype(dtype).itemsize
-        kept = {id(column.values): column for _, decoded in list(_DECODED.values()) for column in decoded.values()}
-        if sum(column.in_memory for column in kept.values()) + size <= self.records.memory * 2**30:
-            return np.zeros(shape, dtype)
-        return _on_disk(shape, dtype, size, self.records.cache)
-
-    def append(self, values):
-        part = self.values[self.filled : self.filled + len(values)]
-        self.filled += len(values)
-        if self.values.dtype == np.int16 and not _exactly(values, part):  # finer than 16 bits, or resampled
-            self._widen(self.filled - len(values))
-            part = self.values[self.filled - len(values) : self.filled]
-        if self.values.dtype != np.int16:
-            part[:] = values
-
-    def _widen(self, filled):
-        narrow, self.values = self.values, self._empty(len(self.values), np.float32)
-        for start in range(0, filled, 1024):
-            part = slice(start, min(start + 1024, filled))
-            self.values[part] = narrow[part] / np.float32(FULL_SCALE)
-
-    def finish(self):
-        if isinstance(self.values, np.memmap):
-            return self.values
-        with tf.device("CPU"):
-            return tf.constant(self.values)
-
-
-def _exactly(waves, whole):
-    """Write float32 waves `(rows, samples)` as int16 into `whole`; whether that loses nothing."""
-    for start in range(0, len(waves), 16):  # a few rows at a time stay in the processor's cache
-        scaled = waves[start : start + 16] * np.float32(FULL_SCALE)
-        part = whole[start : start + 16]
-        with np.errstate(invalid="ignore"):  # full scale itself is beyond int16, and found below
-            np.copyto(part, scaled, casting="unsafe")
-        if not np.array_equal(part, scaled):
-            return False
-    return True
-
-
-def _on_disk(shape, dtype, size, folder):
-    """An array of zeros in a file without a name, whose space is there already and is given back with the array."""
-    try:
-        with tempfile.TemporaryFile(dir=folder) as file:
-            os.posix_fallocate(file.fileno(), 0, max(size, 1))
-            return np.memmap(file, dtype, "r+", shape=shape)
-    except OSError as error:
-        raise InputError(
-            f"batches: {size / 2**30:.1f} GiB of decoded values are more than memory allows and do not fit into "
-            f"{folder or tempfile.gettempdir()!r}: {error.strerror}; use read(..., memory=..., cache=...)"
-        ) from error
+def _encoded(name, target: Target, distinct):
+    """The truths of cells that are no files, as `target.encode` reads them."""
+    size = sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in target.truth.values())
+    step = max(1, min(CHUNK // size, 2**14))
+    for start in range(0, len(distinct), step):
+        cells = np.asarray(distinct[start : start + step], object)
+        values, good = target.encode(cells)
+        values = values if isinstance(values, Mapping) else {"": values}
+        found = {suffix: np.shape(value) for suffix, value in values.items()}
+        expected = {suffix: (len(cells), *shape) for suffix, (shape, _) in target.truth.items()}
+        if found != expected:
+            raise InputError(f"{name!r}: expected encode to give {expected}, as truth says, received {shown(found)}")
+        yield values, np.where(good, OK, UNREADABLE)

@@ -1,13 +1,20 @@
 """The inputs of one batch, in a graph."""
 
+from collections.abc import Callable, Iterable, Mapping
+
 import keras
 import tensorflow as tf
 
+from mmkeras.decode import codec_of
 from mmkeras.errors import InputError, unknown
-from mmkeras.pipeline.decoded import columns, stored
+from mmkeras.pipeline.decoded import columns
+from mmkeras.records import Records
+from mmkeras.schema import Schema
 
 
-def gatherer(records, training, group_by=None):
+def gatherer(
+    records: Records, training: bool, group_by: str | None = None
+) -> Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]:
     """A function from row numbers `(batch,)` and a random number to the dict of inputs.
 
     Args:
@@ -19,8 +26,7 @@ def gatherer(records, training, group_by=None):
     if group_by is not None:
         _check_group(features, group_by)
     with tf.device("CPU"):
-        index = {name: tf.constant(column.index, tf.int64) for name, column in decoded.items()}
-        length = {name: tf.constant(c.length) for name, c in decoded.items() if c.length is not None}
+        index = {name: tf.constant(decoded[name].index, tf.int64) for name in features}
 
     def gather(rows, draw):
         given = {}
@@ -30,16 +36,18 @@ def gatherer(records, training, group_by=None):
                 given[f"{name}_present"] = numbers != len(decoded[name].values) - 1
             if name == group_by:
                 numbers, given[f"{name}_index"] = tf.unique(numbers)
-            given[name] = decoded[name].gather(numbers)
-            if name in length:
-                given[f"{name}_length"] = tf.gather(length[name], numbers)
+            for key in (name, f"{name}_length"):
+                if key in decoded:
+                    given[key] = decoded[key].gather(numbers)
         order = records.schema.model_inputs if group_by is None else records.schema.deduplicated_inputs(group_by)
         return finish(given, records.schema, order, draw if training else None)
 
     return gather
 
 
-def finish(given, schema, names, draw):
+def finish(
+    given: Mapping[str, tf.Tensor], schema: Schema, names: Iterable[str], draw: tf.Tensor | None
+) -> dict[str, tf.Tensor]:
     """The inputs `names` from decoded values and their lengths, recordings cut to the model's duration.
 
     Args:
@@ -48,25 +56,13 @@ def finish(given, schema, names, draw):
         names: which are wanted, in order.
         draw: random number that places the windows, scalar int64; None: at the beginning.
     """
+    given = dict(given)
     for place, (name, feature) in enumerate(schema.inputs.items()):
-        if stored(feature) is not feature:
-            spare = given[f"{name}_length"] - feature.samples
+        codec = codec_of(feature)
+        if codec.stored(feature) is not feature:
             seed = None if draw is None else [draw, place]
-            given = {**given, name: _window(given[name], feature.samples, spare, seed)}
+            given[name] = codec.window(feature, given[name], given[f"{name}_length"], seed)
     return {name: given[name] for name in names}
-
-
-def _window(waves, samples, spare, seed):
-    """`(batch, samples)` of longer recordings `(batch, any)`: their beginnings, or with a seed any place of them.
-
-    `spare`: `(batch,)`, by how much each recording itself, without its padding, is longer than `samples`.
-    """
-    if seed is None:
-        return waves[:, :samples]
-    luck = tf.random.stateless_uniform(tf.shape(spare), seed)
-    start = tf.cast(luck * (tf.cast(tf.maximum(spare, 0), tf.float32) + 1), tf.int32)
-    place = tf.minimum(start[:, None] + tf.range(samples), tf.shape(waves)[1] - 1)
-    return tf.gather(waves, place, batch_dims=1)
 
 
 def _check_group(features, name):

@@ -1,20 +1,21 @@
 """Batches in which the rows of every source have their share."""
 
-import math
-from collections.abc import Mapping
-from numbers import Real
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from mmkeras.checks import check_number
 from mmkeras.decode.graph import plain
-from mmkeras.errors import InputError, unknown
+from mmkeras.errors import InputError, shown, unknown
+from mmkeras.records import Records
 from mmkeras.records.manifest import cells
 
 WHERE = "batches: mix: "
 
 
-def sources(records, mix, batch_size):
+def sources(records: Records, mix: Mapping[str, Mapping[Any, float]], batch_size: int) -> list[tuple[np.ndarray, int]]:
     """The rows of every source, and how many of them stand in each batch.
 
     Args:
@@ -48,15 +49,14 @@ def sources(records, mix, batch_size):
 def _asked(mix):
     """The column, and dict of value -> share."""
     if not isinstance(mix, Mapping) or len(mix) != 1 or not isinstance(next(iter(mix.values())), Mapping):
-        raise InputError(f"{WHERE}expected {{column: {{value: share, ...}}}}, received {mix!r}")
+        raise InputError(f"{WHERE}expected {{column: {{value: share, ...}}}}, received {shown(mix)}")
     ((column, shares),) = mix.items()
     for value, share in shares.items():
-        if isinstance(share, bool) or not isinstance(share, Real) or not 0 < share < math.inf:
-            raise InputError(f"{WHERE}expected shares above 0, received {share!r} for {value!r}")
+        check_number(share, f"the share of {value!r}", WHERE, least=0, above=True)
     return column, {str(value): float(share) for value, share in shares.items()}
 
 
-def parts_of(count, shares):
+def parts_of(count: int, shares: Sequence[float]) -> list[int]:
     """A whole number in whole parts as the shares say, by the largest remainder (Hamilton's method).
 
     >>> parts_of(8, [1, 3]), parts_of(32, [1, 1, 1])
@@ -68,7 +68,7 @@ def parts_of(count, shares):
     return parts.tolist()
 
 
-def mixed_rows(sources, seed):
+def mixed_rows(sources: Sequence[tuple[np.ndarray, int]], seed: int) -> tf.data.Dataset:
     """Full batches of row numbers, each with so many rows of every source, as `sources` gives them.
 
     An epoch is over when every row has been seen: a source that runs out before begins again, in a new order.

@@ -11,7 +11,6 @@ import math
 import os
 import warnings
 from dataclasses import dataclass, replace
-from numbers import Integral
 from pathlib import Path
 
 import keras
@@ -19,17 +18,16 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from mmkeras.errors import InputError, warn
-from mmkeras.pipeline.decoded import columns, readable, stored
-from mmkeras.pipeline.gather import finish
-from mmkeras.pipeline.weights import class_counts, class_weights, labels, there, weighs
+from mmkeras.checks import checked_keywords, is_whole
+from mmkeras.errors import InputError, shown, warn
+from mmkeras.files import remove_unfinished, write_json, write_whole
+from mmkeras.pipeline.decoded import columns, layout, readable, truths
+from mmkeras.pipeline.weights import class_counts, class_numbers, there
 from mmkeras.records import Records
 from mmkeras.records.ledger import Ledger
-from mmkeras.schema import Category, Schema
+from mmkeras.schema import Schema
 
 FORMAT, INDEX = 1, "shards.json"
-BUFFER = 2**27  # bytes of rows, at most 10,000 of them, among which training shuffles
-OPEN = 16  # files that training reads by turns
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Shards:
         schema: the fitted `Schema`.
         folder: where the files are.
         files: dict of file name -> dict of its rows, bytes and sha256.
-        counts: dict of `Category` target -> rows of each class.
+        counts: dict of target whose classes can have weights -> rows of each class.
     """
 
     schema: Schema
@@ -48,14 +46,15 @@ class Shards:
     files: dict[str, dict]
     counts: dict[str, list[int]]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return sum(file["rows"] for file in self.files.values())
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<Shards {self.folder}: {len(self)} rows in {len(self.files)} files, {', '.join(self.schema.parts)}>"
 
 
-def write_shards(records, folder, *, shards, seed=0):
+@checked_keywords
+def write_shards(records: Records, folder: str | os.PathLike[str], *, shards: int, seed: int = 0) -> Shards:
     """Decode records once and write them as TFRecord files, in a random order.
 
     Memory does not grow with the number of rows. A file is there whole or not at all; interrupted at any moment, the
@@ -76,14 +75,16 @@ def write_shards(records, folder, *, shards, seed=0):
     if not isinstance(records, Records):
         raise InputError(f"write_shards: expected Records (from mk.read), received {type(records).__name__}")
     records.schema.require_fitted("write_shards")
-    if isinstance(shards, bool) or not isinstance(shards, Integral) or not 1 <= shards <= len(records):
+    if not is_whole(shards) or shards > len(records):
         raise InputError(
-            f"write_shards: expected shards to be a whole number from 1 to the {len(records)} rows, received {shards!r}"
+            f"write_shards: expected shards to be a whole number from 1 to the {len(records)} rows, received "
+            f"{shown(shards)}"
         )
     folder, made_of = Path(folder), _made_of(records, shards, seed)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if _own(folder / INDEX, made_of) is None:
+            remove_unfinished(folder)
             _write(records, folder, shards, seed, made_of)
     except (OSError, tf.errors.OpError) as error:
         raise InputError(f"write_shards: cannot write to {str(folder)!r}: {error}") from error
@@ -108,11 +109,11 @@ def _write(records, folder, shards, seed, made_of):
         "counts": {
             name: np.sum([file["counts"][name] for file in done.values()], axis=0).tolist()
             for name, target in records.schema.targets.items()
-            if isinstance(target, Category)
+            if target.class_weights
         },
         "files": {path.name: {key: file[key] for key in ("rows", "bytes", "sha256")} for path, file in done.items()},
     }
-    _write_whole(folder / INDEX, index)
+    write_json(folder / INDEX, index)
     for path in done:
         _notes(path).unlink()
     if left_out := len(records) - sum(file["rows"] for file in done.values()):
@@ -129,41 +130,43 @@ def _check_share(records, left_out):
 
 def _write_shard(records, path, made_of):
     """Write one file whole or not at all, and beside it what is to be said of it, which is returned."""
-    unfinished, notes = path.with_suffix(".part"), {"made_of": made_of, "rows": 0, "counts": {}, "bad": []}
-    size = sum(math.prod(stored(feature).shape) * 4 for feature in records.schema.inputs.values())
-    chunk = max(1, min(1024, 2**26 // size))
-    with tf.io.TFRecordWriter(str(unfinished)) as writer:
-        for start in range(0, len(records), chunk):
-            # of its own ledger and without a limit: the share of bad rows is that of the whole table
-            part = replace(records.take(np.arange(start, min(start + chunk, len(records)))), entries=Ledger())
-            part = replace(part, bad_limit=1.0, memory=math.inf)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                kept = readable(part, targets=True)
-            for example in _examples(kept, notes):
-                writer.write(example)
-            notes["bad"] += part.ledger.astype({"row": object}).to_numpy().tolist()
-    with open(unfinished, "rb") as file:
-        os.fsync(file.fileno())
-        notes |= {"bytes": os.path.getsize(unfinished), "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
-    os.replace(unfinished, path)
-    _write_whole(_notes(path), notes)
+    notes = {"made_of": made_of, "rows": 0, "counts": {}, "bad": []}
+    chunk = max(1, min(1024, 2**26 // row_size(records.schema)))
+
+    def write(file):
+        with tf.io.TFRecordWriter(file.name) as writer:
+            for start in range(0, len(records), chunk):
+                # of its own ledger and without a limit: the share of bad rows is that of the whole table
+                part = replace(records.take(np.arange(start, min(start + chunk, len(records)))), entries=Ledger())
+                part = replace(part, bad_limit=1.0, memory=math.inf)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    kept = readable(part, targets=True)
+                for example in _examples(kept, notes):
+                    writer.write(example)
+                notes["bad"] += part.ledger.astype({"row": object}).to_numpy().tolist()
+
+    write_whole(path, write)
+    notes |= {"bytes": os.path.getsize(path), "sha256": _sha256(path)}
+    write_json(_notes(path), notes)
     return notes
+
+
+def row_size(schema: Schema) -> int:
+    """Bytes of a row with four for each of its numbers, so that it is on the safe side."""
+    return 4 * sum(math.prod(shape) for name in schema.parts for shape, _ in layout(schema, name).values())
 
 
 def _examples(records, notes):
     """Each row as a serialised tf.train.Example; rows and classes are counted in `notes`."""
-    numbers, present = labels(records), there(records)
-    values = {}
-    for name, column in columns(records).items():
-        values[name] = column.gather(column.index).numpy()
-        if column.length is not None:
-            values[f"{name}_length"] = column.length[column.index]
-        if records.schema.inputs[name].optional:
-            values[f"{name}_present"] = column.index != len(column.values) - 1
-    values |= numbers | {f"{name}_present": rows.astype(np.uint8) for name, rows in present.items()}
+    inputs, present = columns(records), there(records)
+    values = {name: column.array() for name, column in {**inputs, **truths(records)}.items()}
+    for name, feature in records.schema.inputs.items():
+        if feature.optional:
+            values[f"{name}_present"] = inputs[name].index != len(inputs[name].values) - 1
+    values |= {f"{name}_present": rows.astype(np.uint8) for name, rows in present.items()}
     notes["rows"] += len(records)
-    for name, count in class_counts(records.schema, numbers, present).items():
+    for name, count in class_counts(records.schema, class_numbers(records), present).items():
         notes["counts"][name] = (np.array(notes["counts"].get(name, 0)) + count).tolist()
     for row in range(len(records)):
         feature = {
@@ -211,16 +214,8 @@ def _sha256(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _write_whole(path, content):
-    unfinished = path.with_suffix(".part")
-    with open(unfinished, "w", encoding="utf-8") as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(unfinished, path)
-
-
-def read_shards(folder, *, check=False):
+@checked_keywords
+def read_shards(folder: str | os.PathLike[str], *, check: bool = False) -> Shards:
     """Open a folder that `write_shards` has finished.
 
     Args:
@@ -247,75 +242,3 @@ def read_shards(folder, *, check=False):
             raise InputError(f"read_shards: {str(path)!r}: its SHA-256 sum is not the one that was written")
     schema = Schema.from_json(json.dumps(index["schema"]))
     return Shards(schema, str(folder), index["files"], index["counts"])
-
-
-def serialised(shards, batch_size, training, shard, seed):
-    """Batches of serialised rows: `(batch,)` string.
-
-    Args:
-        shards: `Shards`.
-        batch_size: rows in a batch.
-        training: shuffle: the files, and the rows of several files read by turns.
-        shard: (number of this worker from 0, number of workers): it reads its share of the files; None: all.
-        seed: of shuffling.
-    """
-    names = list(shards.files)[slice(*_share(shards, shard))]
-    rows = sum(shards.files[name]["rows"] for name in names)
-    files = tf.data.Dataset.from_tensor_slices([os.path.join(shards.folder, name) for name in names])
-    if training:
-        files = files.shuffle(len(names), seed=seed, reshuffle_each_iteration=True)
-    turns = {"cycle_length": min(len(names), OPEN), "num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
-    data = files.interleave(tf.data.TFRecordDataset, block_length=16, **turns if training else {"cycle_length": 1})
-    if training:
-        size = sum(math.prod(stored(feature).shape) * 4 for feature in shards.schema.inputs.values())
-        data = data.shuffle(max(batch_size, min(BUFFER // size, 10_000)), seed=seed, reshuffle_each_iteration=True)
-    return data.batch(batch_size).apply(tf.data.experimental.assert_cardinality(-(-rows // batch_size)))
-
-
-def _share(shards, shard):
-    if shard is None:
-        return None, None, 1
-    number, count = shard
-    if not 0 <= number < count <= len(shards.files):
-        raise InputError(
-            f"batches: expected shard to be (number, workers), number from 0, at most {len(shards.files)} workers for "
-            f"as many shards, received {shard!r}"
-        )
-    return number, None, count
-
-
-def parser(shards, training, targets, class_weight):
-    """A function from serialised rows `(batch,)` and a random number to the inputs and the list of answers."""
-    schema = shards.schema
-    with_weights = targets and weighs(schema, class_weight)
-    asked = class_weights(schema, class_weight, {name: np.array(count) for name, count in shards.counts.items()})
-    dtypes = {}
-    for name, feature in schema.inputs.items():
-        dtypes[name] = feature.dtype, stored(feature).shape
-        if feature.padded or stored(feature) is not feature:
-            dtypes[f"{name}_length"] = "int32", ()
-        if feature.optional:
-            dtypes[f"{name}_present"] = "uint8", ()
-    for name, target in schema.targets.items() if targets else ():
-        shape = () if isinstance(target, Category) else target.answer_shape
-        dtypes |= {name: (target.dtype, shape), f"{name}_present": ("uint8", ())}
-
-    def parse(rows, draw):
-        spec = {name: tf.io.FixedLenFeature([], tf.string) for name in dtypes}
-        values = {
-            name: tf.reshape(tf.io.decode_raw(value, dtypes[name][0]), (-1, *dtypes[name][1]))
-            for name, value in tf.io.parse_example(rows, spec).items()
-        }
-        values |= {name: value != 0 for name, value in values.items() if name.endswith("_present")}
-        given = finish(values, schema, schema.model_inputs, draw if training else None)
-        parts = [{name: values[name] for name in schema.targets}] if targets else []
-        if with_weights:
-            parts.append({name: _weights(name, values, asked) for name in schema.targets})
-        return given, [part if len(part) > 1 else next(iter(part.values())) for part in parts]
-
-    return parse
-
-
-def _weights(name, values, asked):
-    present = tf.cast(values[f"{name}_present"], tf.float32)
-    return present * tf.gather(asked[name], values[name]) if name in asked else present

@@ -1,39 +1,54 @@
 """Targets as numbers, and what each row weighs."""
 
 from collections.abc import Mapping
-from numbers import Real
+from typing import Any
 
 import numpy as np
 
-from mmkeras.errors import InputError, unknown
-from mmkeras.schema import Category
+from mmkeras.checks import check_number
+from mmkeras.errors import InputError, shown, unknown
+from mmkeras.pipeline.decoded import truths
+from mmkeras.records import Records
+from mmkeras.schema import Schema
+
+# "balanced", or weights by label, or either by target
+ClassWeight = str | Mapping[str, Any] | None
 
 
-def labels(records):
-    """Every target of `readable(records, targets=True)` as numbers: dict of name -> array.
+def labels(records: Records) -> dict[str, np.ndarray]:
+    """Every target of `readable(records, targets=True)` as numbers, all in memory: dict of name -> `(rows, ...)`.
 
     `(rows,)` int32 class numbers for `Category`, `(rows, classes)` float32 ones and zeros for `Labels`, `(rows,)`
-    float32 in the unit for `Number`; where an optional target is missing a valid value, to which `row_weights` gives 0.
+    float32 in the unit for `Number`, for others what `target.truth` says; where an optional target is missing a valid
+    value, to which `row_weights` gives 0. Truths that are large come from `batches`.
     """
-    return {name: target.encode(records.values(name))[0] for name, target in records.schema.targets.items()}
+    return {name: truths(records)[name].array() for name in records.schema.targets}
 
 
-def there(records):
+def class_numbers(records: Records) -> dict[str, np.ndarray]:
+    """`labels` of the targets whose classes can have weights."""
+    wanted = [name for name, target in records.schema.targets.items() if target.class_weights]
+    return {name: truths(records)[name].array() for name in wanted}
+
+
+def there(records: Records) -> dict[str, np.ndarray]:
     """Whether each row has each target: dict of name -> `(rows,)` bool."""
     return {name: records.there(name) for name in records.schema.targets}
 
 
-def weighs(schema, class_weight=None):
+def weighs(schema: Schema, class_weight: ClassWeight = None) -> bool:
     """Whether rows have sample weights: where a target is optional, or class weights are asked for."""
     return class_weight is not None or any(target.optional for target in schema.targets.values())
 
 
-def row_weights(records, numbers, class_weight=None):
+def row_weights(
+    records: Records, numbers: Mapping[str, np.ndarray], class_weight: ClassWeight = None
+) -> dict[str, np.ndarray]:
     """Sample weights: dict of target -> `(rows,)` float32; empty where no target is optional and none are asked for.
 
     Args:
         records: `Records` all of whose rows are readable.
-        numbers: of the same records, from `labels`.
+        numbers: of the same records, from `labels` or `class_numbers`.
         class_weight: as in `batches`.
     """
     if not weighs(records.schema, class_weight):
@@ -46,16 +61,18 @@ def row_weights(records, numbers, class_weight=None):
     }
 
 
-def class_counts(schema, numbers, present):
-    """The rows of every class: dict of `Category` target -> `(classes,)` int."""
+def class_counts(
+    schema: Schema, numbers: Mapping[str, np.ndarray], present: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The rows of every class: dict of target whose classes can have weights -> `(classes,)` int."""
     return {
         name: np.bincount(numbers[name][present[name]], minlength=len(target.classes))
         for name, target in schema.targets.items()
-        if isinstance(target, Category)
+        if target.class_weights
     }
 
 
-def class_weights(schema, class_weight, counts):
+def class_weights(schema: Schema, class_weight: ClassWeight, counts: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The weight of every class of the targets that are weighed: dict of target -> `(classes,)` float32.
 
     Args:
@@ -77,15 +94,17 @@ def class_weights(schema, class_weight, counts):
 def _asked_weights(targets, class_weight):
     """What `batches` takes as class_weight, as a dict of target -> "balanced" or dict of label -> weight."""
     where = "batches: class_weight: "
-    categories = [name for name, target in targets.items() if isinstance(target, Category)]
+    weighed = [name for name, target in targets.items() if target.class_weights]
     if class_weight is None:
         return {}
     if isinstance(class_weight, str) and class_weight == "balanced":
-        if not categories:
-            raise InputError(f"{where}expected a Category among the targets, received {', '.join(targets)}")
-        return dict.fromkeys(categories, "balanced")
+        if not weighed:
+            raise InputError(
+                f"{where}expected a target whose classes can have weights, as a Category, received {', '.join(targets)}"
+            )
+        return dict.fromkeys(weighed, "balanced")
     if not isinstance(class_weight, Mapping):
-        raise InputError(f"{where}expected 'balanced' or a dict, received {class_weight!r}")
+        raise InputError(f"{where}expected 'balanced' or a dict, received {shown(class_weight)}")
     if len(targets) == 1 and not all(isinstance(weights, Mapping | str) for weights in class_weight.values()):
         class_weight = {next(iter(targets)): class_weight}
     return {name: _of_labels(targets, name, weights, where) for name, weights in class_weight.items()}
@@ -94,15 +113,17 @@ def _asked_weights(targets, class_weight):
 def _of_labels(targets, name, weights, where):
     if name not in targets:
         raise unknown("target", name, targets, where)
-    if not isinstance(targets[name], Category):
-        raise InputError(f"{where}{name!r}: only a Category has class weights, not {type(targets[name]).__name__}")
+    if not targets[name].class_weights:
+        kind = type(targets[name]).__name__
+        raise InputError(f"{where}{name!r}: expected a target whose classes can have weights, received a {kind}")
     if isinstance(weights, str) and weights == "balanced":
         return weights
     if not isinstance(weights, Mapping):
-        raise InputError(f"{where}{name!r}: expected 'balanced' or a dict of label -> weight, received {weights!r}")
+        raise InputError(
+            f"{where}{name!r}: expected 'balanced' or a dict of label -> weight, received {shown(weights)}"
+        )
     for label, weight in weights.items():
         if str(label) not in targets[name].classes:
             raise unknown(f"label of {name!r}:", str(label), targets[name].classes, where)
-        if isinstance(weight, bool) or not isinstance(weight, Real) or not 0 <= weight < float("inf"):
-            raise InputError(f"{where}{name!r}: expected a number from 0 for {label!r}, received {weight!r}")
+        check_number(weight, f"the weight of {label!r}", f"{where}{name!r}: ", least=0)
     return {str(label): float(weight) for label, weight in weights.items()}

@@ -111,6 +111,14 @@ def unreadable(records, name, distinct, number, status):
     for value in np.flatnonzero(status != decode.OK):
         cell = distinct[value] if distinct.ndim == 1 else ", ".join(distinct.iloc[value])
         if cell or not feature.optional:
-            reasons[value] = cell, codec_of(feature).reason(feature, cell)
+            reasons[value] = cell, _reason(records, name, cell)
     rows = np.flatnonzero(np.isin(number, list(reasons)))
     return [Bad(int(row), name, *reasons[number[row]]) for row in rows]
+
+
+def _reason(records, name, cell):
+    """Why a cell cannot be read."""
+    part = records.schema.parts[name]
+    if name in records.schema.targets and not part.files:
+        return f"expected {part.expected}"
+    return codec_of(part).reason(part, cell)

@@ -115,16 +115,13 @@ def _drawable(items, wanted):
     feature, wanted = items.feature, np.unique(wanted)
     if type(feature) not in _DRAWERS:
         return dict(zip(wanted, items.value(wanted), strict=True))
-    column = columns(items.records)[items.name]
-    numbers = column.index[items.first[wanted]]
-    values = np.stack([np.asarray(column.values[number]) for number in numbers])
-    if isinstance(feature, Audio):
-        waves = values / 2.0**15 if values.dtype == np.int16 else values
-        values, lengths = _spectrograms(waves[:, : feature.samples], column.length[numbers], feature.sampling_rate)
-    elif column.length is None:
+    decoded, rows = columns(items.records), items.first[wanted]
+    values = decoded[items.name].take(rows).array()
+    if f"{items.name}_length" not in decoded:
         return dict(zip(wanted, values, strict=True))
-    else:
-        lengths = column.length[numbers]
+    lengths = decoded[f"{items.name}_length"].take(rows).array()
+    if isinstance(feature, Audio):
+        values, lengths = _spectrograms(values[:, : feature.samples], lengths, feature.sampling_rate)
     return {item: value[: max(length, 1)] for item, value, length in zip(wanted, values, lengths, strict=True)}
 
 

@@ -73,8 +73,11 @@ class Target:
         """A copy fitted on the cells of the training rows (empty ones are skipped)."""
         return self
 
-    def encode(self, cells: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """The truths of cells `(rows, ...)`, and `(rows,)` bool, whether each cell could be read."""
+    def encode(self, cells: Sequence[str]) -> tuple[np.ndarray | dict[str, np.ndarray], np.ndarray]:
+        """The truths of cells `(rows, ...)`, and `(rows,)` bool, whether each cell could be read.
+
+        Where `truth` has more than one suffix the truths are a dict of suffix -> `(rows, ...)`.
+        """
         raise NotImplementedError(f"{type(self).__name__} has to encode its cells")
 
     def values_of(self, cell: str) -> set[str]:
