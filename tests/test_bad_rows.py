@@ -135,7 +135,7 @@ def test_too_many(hurt, keypad_schema):
     [
         ({"on_bad": "dorp"}, "read: unknown value of on_bad 'dorp'; did you mean 'drop'"),
         ({"check": "path"}, "read: unknown value of check 'path'; did you mean 'paths'"),
-        ({"bad_limit": 5}, "read: expected bad_limit to be from 0 to 1, received 5"),
+        ({"bad_limit": 5}, "read: expected bad_limit to be a number from 0 to 1, received 5"),
     ],
 )
 def test_refused(keypad_manifest, keypad_schema, options, message):

@@ -1,12 +1,16 @@
 """Serialised tf.Example to the raw values of a request, and back."""
 
+from collections.abc import Mapping
+
+import numpy as np
 import tensorflow as tf
 
 from mmkeras.decode import codec_of
 from mmkeras.decode.graph import plain
+from mmkeras.schema import Schema
 
 
-def raw_values(schema, serialized):
+def raw_values(schema: Schema, serialized: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
     """What stands in each tf.Example, by the names of the inputs.
 
     Args:
@@ -34,7 +38,7 @@ def raw_values(schema, serialized):
     return values, good
 
 
-def serialized(schema, inputs):
+def serialized(schema: Schema, inputs: Mapping[str, np.ndarray]) -> list[bytes]:
     """The rows of a request, dict of key -> array, each as a serialised tf.Example: list of bytes."""
     return [_serialized(schema, inputs, row) for row in range(len(next(iter(inputs.values()))))]
 

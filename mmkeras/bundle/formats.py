@@ -4,6 +4,7 @@ import importlib.util
 import json
 import logging
 import logging.handlers
+import os
 import re
 import subprocess
 import sys
@@ -23,12 +24,13 @@ from mmkeras.bundle.versions import write_version
 from mmkeras.decode import codec_of
 from mmkeras.errors import InputError, unknown
 from mmkeras.evaluation import check_model
+from mmkeras.schema import Schema
 
 # float32 sums in another order: probabilities of every tower and fusion, small, were at most 7e-7 apart
 TOLERANCE = 1e-4
 
 
-def export_as(model, schema, directory, format):
+def export_as(model: keras.Model, schema: Schema, directory: str | os.PathLike, format: str) -> Path:
     """Write the next version of a model for another runtime: `directory/1`, then `directory/2`, whole or not at all.
 
     In a version: `model.tflite` or `model.onnx`; `schema.json`; `labels.json`, target -> list of its labels in the

@@ -1,8 +1,12 @@
 """A batch of raw values with the answers that they got, and the requests that warm a server up."""
 
 import base64
+import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -13,6 +17,8 @@ from mmkeras.bundle.signatures import raw_inputs
 from mmkeras.decode import codec_of
 from mmkeras.errors import InputError
 from mmkeras.pipeline import batches
+from mmkeras.records import Records
+from mmkeras.schema import Schema
 
 ROWS = 8  # most real rows
 TOLERANCE, ON_GPU = 1e-5, 1e-2  # of floats, on other machines and versions; a GPU multiplies with 10 bits (TF32)
@@ -22,10 +28,10 @@ TOLERANCE, ON_GPU = 1e-5, 1e-2  # of floats, on other machines and versions; a G
 class Golden:
     """A request to "serving_default" and its answers, both dicts of name -> array."""
 
-    inputs: dict
-    outputs: dict
+    inputs: dict[str, np.ndarray]
+    outputs: dict[str, np.ndarray]
 
-    def as_json(self):
+    def as_json(self) -> dict[str, Any]:
         """Plain values, as TensorFlow Serving's REST API takes and gives them: bytes that are no text in base64."""
         return {
             "signature_name": "serving_default",
@@ -35,7 +41,9 @@ class Golden:
         }
 
 
-def golden_batch(serve, schema, model, records=None):
+def golden_batch(
+    serve: Callable[..., dict[str, tf.Tensor]], schema: Schema, model: keras.Model, records: Records | None = None
+) -> Golden:
     """Rows that can be answered, one made up of the schema alone, and one that cannot be read.
 
     Args:
@@ -106,7 +114,9 @@ def plain(values: np.ndarray) -> list:
     return [_text(value) if isinstance(value, (str, bytes)) else plain(value) for value in values]
 
 
-def write_warm_up(path, golden, schema, name, signatures):
+def write_warm_up(
+    path: str | os.PathLike, golden: Golden, schema: Schema, name: str, signatures: Iterable[str]
+) -> None:
     """Write the requests that TensorFlow Serving replays when it has loaded a version.
 
     They are of one row and of all, those that cannot be read among them, to every signature that takes raw values: its

@@ -1,5 +1,8 @@
 """The graph of a served model: raw values -> tensors -> answers."""
 
+import os
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
@@ -8,7 +11,7 @@ from mmkeras.bundle import examples
 from mmkeras.bundle.answers import answers, prefix
 from mmkeras.decode import codec_of
 from mmkeras.model import with_embedding
-from mmkeras.schema import Number
+from mmkeras.schema import Number, Schema
 
 EMPTY, TOO_LARGE = 2, 3  # beside decode's own
 STATUSES = {
@@ -19,7 +22,7 @@ STATUSES = {
 }
 
 
-def archive_of(model, schema):
+def archive_of(model: keras.Model, schema: Schema) -> tuple[keras.export.ExportArchive, dict[str, Callable]]:
     """What is to be saved.
 
     Args:
@@ -89,7 +92,7 @@ def _renamed(all_answers, parts):
     return lambda inputs: {key: all_answers(inputs)[part] for key, part in parts.items()}
 
 
-def raw_inputs(schema):
+def raw_inputs(schema: Schema) -> dict[str, tf.TensorSpec]:
     """What a client sends: dict of key -> tf.TensorSpec."""
     return {
         key: spec
@@ -178,7 +181,7 @@ def _where_ok(status, answer):
     return tf.where(ok, answer, tf.zeros_like(answer))
 
 
-def set_methods(folder, schema):
+def set_methods(folder: str | os.PathLike, schema: Schema) -> None:
     """Name the methods of TensorFlow Serving's Classify and Regress APIs: what was saved says Predict throughout."""
     updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(str(folder))
     for name, target in schema.targets.items():

@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import warnings
+from types import ModuleType
 
 import tensorflow as tf
 
@@ -11,7 +12,7 @@ from mmkeras.errors import InputError
 _WEBP = b"RIFF\x1a\0\0\0WEBPVP8L\x0d\0\0\0/\0\0\0\x10\x07\x10\x11\x11\x88\x88\xfe\x07\0"  # one pixel
 
 
-def backends():
+def backends() -> dict[str, str | None]:
     """The library that reads each format here: a dict from the format's name to a package, or None for not at all.
 
     What "tensorflow" reads is read by the served graph too, all others in training only. WebP: TensorFlow 2.16 cannot
@@ -43,7 +44,7 @@ def _reads_webp():
 
 
 @functools.cache
-def waveform_ops():
+def waveform_ops() -> ModuleType:
     """The module `tensorflow_io.audio`, of which only what consists of TensorFlow's own ops may be used.
 
     Importing it warns twice where its native ops do not fit the installed TensorFlow; none of them is used.

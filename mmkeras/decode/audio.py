@@ -8,6 +8,7 @@ and ends are faded by tensorflow-io's functions of TensorFlow's own ops, in both
 import functools
 import io
 import struct
+from collections.abc import Callable
 
 import numpy as np
 import soundfile
@@ -15,6 +16,7 @@ import tensorflow as tf
 
 from mmkeras.decode._backends import waveform_ops
 from mmkeras.decode.graph import apart
+from mmkeras.inputs import Audio
 
 # the first bytes of a WAV file with one channel of 16 bits and nothing beside its sound
 USUAL = rb"RIFF\C{4}WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00\C{8}\x02\x00\x10\x00data\C{4}"
@@ -25,7 +27,7 @@ PASSBAND = 0.92  # share of the lower Nyquist frequency that passes unchanged
 WEIGHTS = 2**20  # the most that are held at once to resample
 
 
-def decode_audio(raw, feature, read=None):
+def decode_audio(raw: tf.Tensor, feature: Audio, read: Callable | None = None) -> tuple[tf.Tensor, tf.Tensor]:
     """One recording.
 
     Args:
@@ -98,7 +100,7 @@ def _fade(wave, steps):
     return tf.ensure_shape(waveform_ops().fade(wave, fade_in=steps, fade_out=steps, mode="linear"), (None,))
 
 
-def any_file(raw):
+def any_file(raw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Samples and rate, as `wav` gives them, of a WAV, FLAC, OGG or MP3 file."""
 
     def others():
@@ -120,7 +122,7 @@ def _soundfile(raw):
     return wave, np.int32(rate)
 
 
-def wav(raw):
+def wav(raw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """A WAV file's samples and rate.
 
     Args:
@@ -208,7 +210,7 @@ def _samples(data, kind, bits):
     return tf.switch_case(found, [*kinds.values(), refused])
 
 
-def resample(wave, rate, wanted, most=2**31 - 1):
+def resample(wave: tf.Tensor, rate: tf.Tensor, wanted: int, most: int = 2**31 - 1) -> tf.Tensor:
     """Band-limited resampling by a sinc under a Kaiser window.
 
     Args:

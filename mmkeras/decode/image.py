@@ -12,12 +12,13 @@ import numpy as np
 import tensorflow as tf
 
 from mmkeras.decode.graph import apart
+from mmkeras.inputs import Image, Video
 
 _REFUSED = 2**62  # the height of what is no picture, or none that can be decoded
 _STEPS = 4096  # most parts of a JPEG or GIF that are stepped over in search of its size
 
 
-def decode_image(raw, feature):
+def decode_image(raw: tf.Tensor, feature: Image) -> tf.Tensor:
     """One picture.
 
     Args:
@@ -58,7 +59,7 @@ def _to_size(feature):
     return apart(lambda pixels: bring_to_size(pixels, feature), tf.TensorSpec([None, None, None], tf.uint8))
 
 
-def bring_to_size(pixels, feature):
+def bring_to_size(pixels: tf.Tensor, feature: Image | Video) -> tf.Tensor:
     """A picture, or a stack of pictures of one size, as a model receives it.
 
     Args:
@@ -151,13 +152,13 @@ def _decode_with_care(raw, limit):
     )
 
 
-def announces_more(raw, limit):
+def announces_more(raw: tf.Tensor, limit: int) -> tf.Tensor:
     """Whether this is a picture, scalar string, whose header announces more than `limit` pixels: scalar bool."""
     height, width = tf.unstack(_announced(raw))
     return (height < _REFUSED) & (height > limit // tf.maximum(width, 1))
 
 
-def announced_size(raw):
+def announced_size(raw: tf.Tensor) -> tuple[int, int]:
     """Height and width that a picture's header announces, int; 0 of bytes that are no picture that can be decoded."""
     height, width = _announced(raw).numpy().tolist()
     return (height, width) if height < _REFUSED else (0, 0)

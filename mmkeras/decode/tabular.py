@@ -1,7 +1,13 @@
 """Cells of numbers and words to one vector of numbers a row."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
+import numpy as np
 import tensorflow as tf
+
+from mmkeras.inputs import Tabular
 
 _NUMBER = r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*"
 
@@ -14,7 +20,7 @@ def _numbers(cells):
     return tf.cast(tf.where(good, values, 0), tf.float32), good
 
 
-def no_number(cells):
+def no_number(cells: Any) -> np.ndarray:
     """Whether each cell holds something else than a finite number, and is no hole: bool array like `cells` of str.
 
     >>> no_number(["2.5", "", "-1e3", "x", "1e99"]).tolist()
@@ -24,12 +30,14 @@ def no_number(cells):
     return (~_numbers(cells)[1] & (tf.strings.strip(cells) != "")).numpy()
 
 
-def lookups(feature):
+def lookups(feature: Tabular) -> list[keras.layers.StringLookup]:
     """For each categorical column of a fitted `Tabular` a Keras layer from words to their numbers."""
     return [keras.layers.StringLookup(vocabulary=list(words), mask_token="") for words in feature.vocabularies]
 
 
-def decode_tabular(cells, feature, tables):
+def decode_tabular(
+    cells: tf.Tensor, feature: Tabular, tables: Sequence[keras.layers.StringLookup]
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Rows of cells.
 
     Args:

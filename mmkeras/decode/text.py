@@ -1,15 +1,19 @@
 """Sentences to numbers of words."""
 
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from mmkeras.inputs import Text
+
 CHUNK = 100_000  # texts split at a time
 
 
-def standardize(text):
+def standardize(text: tf.Tensor) -> tf.Tensor:
     """Text as it is split into words: lower case (any script), apostrophes gone, other punctuation and space a space.
 
     Args:
@@ -23,7 +27,7 @@ def standardize(text):
     return tf.strings.regex_replace(text, r"[\p{P}\p{S}\p{Z}]+", " ")
 
 
-def count_words(texts, times):
+def count_words(texts: Any, times: Sequence[int] | np.ndarray) -> Counter:
     """How often each word stands in texts.
 
     Args:
@@ -47,7 +51,7 @@ def count_words(texts, times):
     return counts
 
 
-def tokenizer(feature):
+def tokenizer(feature: Text) -> keras.layers.TextVectorization:
     """A Keras layer from `(batch,)` strings to `(batch, length)` int64 token ids for a fitted `Text`."""
     return keras.layers.TextVectorization(
         standardize=standardize,

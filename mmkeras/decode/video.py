@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from mmkeras.decode.files import NPY, as_path, open_npy
 from mmkeras.decode.image import bring_to_size, decode_image
-from mmkeras.inputs import Image
+from mmkeras.inputs import Image, Video
 
 PICTURES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
 # What FFmpeg may open: other demuxers read text as video, or the files and addresses that a playlist names.
@@ -24,7 +24,7 @@ _STEPS = 20_000  # most parts of a GIF that are stepped over in counting its fra
 _IMAGE, _EXTENSION = 0x2C, 0x21  # with what the parts of a GIF begin
 
 
-def decode_video(raw, feature):
+def decode_video(raw: tf.Tensor, feature: Video) -> tuple[tf.Tensor, tf.Tensor]:
     """One GIF or WebP.
 
     Args:
@@ -48,7 +48,7 @@ def decode_video(raw, feature):
     return _filled(bring_to_size(kept, feature), feature)
 
 
-def video_file(path, feature):
+def video_file(path: tf.Tensor, feature: Video) -> tuple[tf.Tensor, tf.Tensor]:
     """One video file or folder. Not for a served graph.
 
     Args:
@@ -89,7 +89,7 @@ def video_file(path, feature):
     return tf.switch_case(tf.ensure_shape(kind, ()), kinds)
 
 
-def video_reason(path, feature):
+def video_reason(path: str, feature: Video) -> str:
     """Why the file or folder at `path`, a str, is no video for the feature, a `Video`."""
     try:
         kind, pictures, _ = _read(path, feature)

@@ -1,16 +1,19 @@
 """A table of samples, checked against a schema, and its splits."""
 
-from collections.abc import Collection, Mapping
+import math
+import os
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from numbers import Integral, Real
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from mmkeras.checks import check_choice, check_number, check_whole, is_number
 from mmkeras.decode import codec_of
-from mmkeras.errors import InputError, unknown
+from mmkeras.errors import InputError, shown, unknown
 from mmkeras.records import checks
-from mmkeras.records.description import describe
+from mmkeras.records.description import Description, describe
 from mmkeras.records.ledger import ACTIONS, Ledger, settle
 from mmkeras.records.manifest import cells, load
 from mmkeras.records.splits import Splits, assign
@@ -41,34 +44,34 @@ class Records:
     cache: str | None = None
     entries: Ledger = field(default_factory=Ledger, repr=False)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.frame)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<Records {self.name}: {len(self)} rows, {', '.join(self.schema.parts)}>"
 
     @property
-    def ledger(self):
+    def ledger(self) -> pd.DataFrame:
         """The bad cells of the whole table that are known so far: DataFrame of row, column, value and reason.
 
         `records.ledger.to_json("bad.jsonl", orient="records", lines=True)` keeps it as JSON Lines.
         """
         return self.entries.frame()
 
-    def describe(self, *, limit=1000):
+    def describe(self, *, limit: int = 1000) -> Description:
         """What these rows hold, as a `Description` to print or to draw; see `mmkeras.records.description.describe`."""
         return describe(self, limit=limit)
 
-    def values(self, name):
+    def values(self, name: str) -> np.ndarray:
         """The cells of the input or target `name`: `(rows,)` array of str; of several cells a row `(rows, columns)`."""
         columns = [self._column(column).to_numpy(dtype=object) for column in self.schema.columns(name)]
         return np.stack(columns, axis=1) if self.schema.parts[name].several else columns[0]
 
-    def there(self, name):
+    def there(self, name: str) -> np.ndarray:
         """Whether each row has the input or target `name`: `(rows,)` bool; False where its cells are empty."""
         return np.any([(self._column(column) != "").to_numpy(bool) for column in self.schema.columns(name)], axis=0)
 
-    def distinct(self, name):
+    def distinct(self, name: str) -> tuple[pd.Index | pd.DataFrame, np.ndarray]:
         """The distinct cells of one input or target, to be sliced like an array, and `(rows,)` which of them a row has.
 
         Of several cells a row, as `Tabular` has them, all rows count as distinct.
@@ -79,17 +82,17 @@ class Records:
         number, distinct = pd.factorize(self._column(columns[0]))
         return distinct, number
 
-    def take(self, rows):
+    def take(self, rows: Sequence[int] | np.ndarray) -> "Records":
         """The Records of the given positions or boolean mask `(rows,)`, with the same schema."""
         return replace(self, frame=self.frame.iloc[rows] if len(rows) else self.frame.iloc[:0])
 
-    def where(self, position, column):
+    def where(self, position: int, column: str) -> str:
         """The place of one cell, as messages give it: table, row and column."""
         row = self.frame.index[position]
         table, row = row if isinstance(row, tuple) else (self.name, row)
         return f"{table} row {row}: {column!r}"
 
-    def fit(self):
+    def fit(self) -> "Records":
         """These records with the schema fitted on them: vocabularies, classes, means that were not given."""
         values = {name: _to_fit(self, name) for name in self.schema.unfitted}
         try:
@@ -97,7 +100,15 @@ class Records:
         except InputError as error:
             raise InputError(f"{self.name}: {error}") from error
 
-    def split(self, by, *, val=None, group=None, stratify=None, seed=0):
+    def split(
+        self,
+        by: str | Mapping[str, float],
+        *,
+        val: float | None = None,
+        group: str | None = None,
+        stratify: str | None = None,
+        seed: int = 0,
+    ) -> Splits:
         """Divide the rows.
 
         Args:
@@ -125,8 +136,8 @@ class Records:
         if val is not None:
             if "val" in parts:
                 raise InputError(f"{self.name}: val={val!r} was asked for, but {by!r} has a 'val' already")
-            if not isinstance(val, Real) or not 0 < val < 1:
-                raise InputError(f"split: expected val to be a fraction between 0 and 1, received {val!r}")
+            if not is_number(val, 0, above=True) or val >= 1:
+                raise InputError(f"split: expected val to be a fraction between 0 and 1, received {shown(val)}")
             parts.update(parts["train"]._divide({"train": 1 - val, "val": val}, **options))
         schema = parts["train"].fit().schema
         return Splits(schema, {name: replace(part, schema=schema) for name, part in parts.items()})
@@ -145,11 +156,12 @@ class Records:
         return values
 
     def _divide(self, fractions, *, group, stratify, seed):
-        numbers = all(isinstance(share, Real) and share > 0 for share in fractions.values())
-        if not numbers or abs(sum(fractions.values()) - 1) > 1e-6:
+        if (
+            not all(is_number(share, 0, above=True) for share in fractions.values())
+            or abs(sum(fractions.values()) - 1) > 1e-6
+        ):
             raise InputError(f"split: expected fractions above 0 that add up to 1, received {dict(fractions)}")
-        if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
-            raise InputError(f"split: expected seed to be a whole number from 0 on, received {seed!r}")
+        check_whole(seed, "seed", "split: ", least=0)
         unit = np.arange(len(self)) if group is None else pd.factorize(self._filled(group, "a group"))[0]
         stratum = np.zeros(len(self), int) if stratify is None else pd.factorize(self._column(stratify))[0]
         shares = np.array(list(fractions.values()), dtype=float)
@@ -165,8 +177,17 @@ class Records:
 
 
 def read(
-    source, schema, *, targets=True, missing=(), on_bad="raise", bad_limit=0.1, check="paths", memory=4.0, cache=None
-):
+    source: str | os.PathLike | pd.DataFrame,
+    schema: Schema,
+    *,
+    targets: bool = True,
+    missing: Collection[str] = (),
+    on_bad: Literal["raise", "drop", "missing"] = "raise",
+    bad_limit: float = 0.1,
+    check: Literal["paths", "decode"] = "paths",
+    memory: float = 4.0,
+    cache: str | os.PathLike | None = None,
+) -> Records:
     """Read and check a table of samples.
 
     Args:
@@ -201,13 +222,12 @@ def read(
     2
     """
     if not isinstance(schema, Schema):
-        raise InputError(f"read: expected a Schema, received {schema!r}")
-    for option, value, known in (("on_bad", on_bad, ACTIONS), ("check", check, ("paths", "decode"))):
-        if value not in known:
-            raise unknown(f"value of {option}", value, known, where="read: ")
-    for option, value, most in (("bad_limit", bad_limit, 1), ("memory", memory, float("inf"))):
-        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= most:
-            raise InputError(f"read: expected {option} to be from 0 to {most}, received {value!r}")
+        raise InputError(f"read: expected a Schema, received {shown(schema)}")
+    check_choice(on_bad, "on_bad", ACTIONS, "read: ")
+    check_choice(check, "check", ("paths", "decode"), "read: ")
+    check_number(bad_limit, "bad_limit", "read: ", least=0, most=1)
+    if memory != math.inf:
+        check_number(memory, "memory", "read: ", least=0)
     frame, name, folder = load(source)
     wanted = schema.parts if targets else schema.inputs
     empty = _lacking(schema, frame, missing, name)
@@ -228,7 +248,7 @@ def read(
 def _lacking(schema, frame, missing, name):
     """The columns of the parts that the table does not have."""
     if isinstance(missing, str) or not isinstance(missing, Collection):
-        raise InputError(f"read: expected missing to be a list of names, received {missing!r}")
+        raise InputError(f"read: expected missing to be a list of names, received {shown(missing)}")
     for part in missing:
         if part not in schema.parts:
             raise unknown("input or target", part, schema.parts, where="read: missing: ")

@@ -1,5 +1,8 @@
 """Which cells of a table are bad."""
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
 import keras
 import numpy as np
 
@@ -8,8 +11,11 @@ from mmkeras.decode import codec_of
 from mmkeras.records.ledger import Bad
 from mmkeras.records.manifest import join
 
+if TYPE_CHECKING:
+    from mmkeras.records import Records
 
-def cells_and_paths(records, names, folder):
+
+def cells_and_paths(records: "Records", names: Iterable[str], folder: str) -> list[Bad]:
     """The bad cells of these inputs and targets by what stands in them: empty ones, no numbers, no such file.
 
     The paths of files become absolute in `records.frame`.
@@ -87,7 +93,7 @@ def _find_files(records, name, folder):
     return [Bad(int(row), name, distinct[number[row]], f"{reasons[number[row]]} in {folder}") for row in rows]
 
 
-def undecodable(records, name):
+def undecodable(records: "Records", name: str) -> list[Bad]:
     """The cells of an input or target whose files cannot be decoded: list of `Bad`. Shows a progress bar."""
     feature = records.schema.parts[name]
     if not feature.files:
@@ -98,7 +104,7 @@ def undecodable(records, name):
     return unreadable(records, name, distinct, number, np.concatenate([np.zeros(0, np.int32), *status]))
 
 
-def unreadable(records, name, distinct, number, status):
+def unreadable(records: "Records", name: str, distinct: Any, number: np.ndarray, status: np.ndarray) -> list[Bad]:
     """`Bad` for each of the rows whose value was not decoded, and is not merely missing.
 
     Args:

@@ -12,7 +12,7 @@ from mmkeras.records.ledger import Ledger
 ALIKE = ("on_bad", "bad_limit", "memory", "cache")  # options of `read` that all rows have in common
 
 
-def combine(records, column="source"):
+def combine(records: Mapping[str, Records], column: str = "source") -> Records:
     """The rows of several tables that were read with one schema, one table below the other.
 
     A table that has no columns for some of the schema's optional inputs and targets is read with `missing`: so tasks

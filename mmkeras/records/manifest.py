@@ -24,7 +24,7 @@ _COMPRESSED = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _UNREADABLE = (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error, lzma.LZMAError)
 
 
-def load(source):
+def load(source: str | os.PathLike | pd.DataFrame) -> tuple[pd.DataFrame, str, str]:
     """A table, as it is.
 
     Args:
@@ -55,7 +55,7 @@ def load(source):
         raise InputError(f"cannot read the table {path!r}: {str(error).strip()}") from error
 
 
-def cells(column):
+def cells(column: pd.Series) -> pd.Series:
     """A column of any type as str; missing values are ""."""
     if isinstance(column.dtype, pd.StringDtype):
         return column.fillna("")
@@ -74,12 +74,12 @@ def _text(cell, whole):
     return os.fspath(cell) if isinstance(cell, os.PathLike) else str(int(cell) if whole and cell != "" else cell)
 
 
-def join(folder, value):
+def join(folder: str, value: str) -> str:
     """The path or URL that a cell names: as it is if absolute or a URL, else inside `folder`."""
     return value if "://" in value else os.path.join(folder, value)
 
 
-def is_file(path):
+def is_file(path: str) -> bool:
     """Whether a path or URL is that of a file."""
     if "://" not in path:
         return os.path.isfile(path)

@@ -1,13 +1,18 @@
 """Dividing rows into splits."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mmkeras.errors import InputError, unknown
+from mmkeras.schema import Schema
+
+if TYPE_CHECKING:
+    from mmkeras.records import Records
 
 
-def assign(unit, stratum, shares, random):
+def assign(unit: np.ndarray, stratum: np.ndarray, shares: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """The number of the part of each row: whole units, each stratum (that of a unit's first row) cut by `shares`."""
     _, first, sizes = np.unique(unit, return_index=True, return_counts=True)
     part_of_unit = np.empty(len(first), int)
@@ -19,25 +24,25 @@ def assign(unit, stratum, shares, random):
     return part_of_unit[unit]
 
 
-class Splits(Mapping):
+class Splits(Mapping[str, "Records"]):
     """The splits of a table by name, with the schema that was fitted on "train"."""
 
-    def __init__(self, schema, parts):
+    def __init__(self, schema: Schema, parts: dict[str, "Records"]):
         self.schema = schema
         self._parts = parts
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> "Records":
         if name not in self._parts:
             raise UnknownSplit(str(unknown("split", name, self._parts)))
         return self._parts[name]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self._parts)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._parts)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<Splits {', '.join(f'{name}: {len(part)} rows' for name, part in self.items())}>"
 
 
