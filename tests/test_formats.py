@@ -13,6 +13,7 @@ from mmkeras.bundle import formats
 from mmkeras.bundle.formats import FORMATS, export_as
 from mmkeras.errors import InputError
 from mmkeras.schema import Audio, Category, Image, Labels, Number, Schema, Series, Text
+from mmkeras.tasks import tasks_of
 
 
 def lacks(name):
@@ -77,7 +78,11 @@ def test_the_runtime_answers_as_keras_does(exported, three, rows):
     values = contracts.samples(schema, rows)
     expected = {target: ops.convert_to_numpy(answer) for target, answer in model(values, training=False).items()}
     answers = RUN[name](version / FORMATS[name].file, values)
-    assert sorted(answers) == sorted(expected)
+    decoded = {f"{target}_{part}" for target in ("answer", "tags") for part in ("label", "top_labels", "top_scores")}
+    assert answers.keys() == expected.keys() | decoded | {"answer_score"}
+    np.testing.assert_array_equal(answers["answer_label"], answers["answer"].argmax(axis=1))
+    np.testing.assert_array_equal(answers["answer_score"], answers["answer"].max(axis=1))
+    np.testing.assert_array_equal(answers["tags_label"], answers["tags"] > 0.5)
     for target, answer in expected.items():
         np.testing.assert_allclose(answers[target], answer, atol=1e-5, rtol=1e-5)
         assert rows == 1 or np.ptp(answer, axis=0).max() > 1e-2, "rows that are answered alike prove little"
@@ -161,15 +166,31 @@ def test_answers_that_differ(small, tmp_path, monkeypatch, wrong):
     model, schema = small
     instead(monkeypatch, "onnx", lambda model, path: path.touch())
 
+    named = formats._named(model, schema, tasks_of(model, schema))
+
     def ask(kind, path, values):
-        answer = ops.convert_to_numpy(model([values["word"]], training=False))
-        return {"answer": answer + (wrong if len(answer) == 1 else 0)}
+        answers = {n: ops.convert_to_numpy(value) for n, value in named([values["word"]], training=False).items()}
+        return answers | {"answer": answers["answer"] + (wrong if len(values["word"]) == 1 else 0)}
 
     monkeypatch.setattr(formats, "_ask", ask)
     words = rf"to 'answer' differ from those of Keras by up to {wrong} in 1 made-up rows; allowed are 0.0001"
     with pytest.raises(InputError, match=f"answers of ONNX {words}"):
         export_as(model, schema, tmp_path, "onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_that_is_decoded_otherwise(small, tmp_path, monkeypatch):
+    model, schema = small
+    instead(monkeypatch, "onnx", lambda model, path: path.touch())
+    named = formats._named(model, schema, tasks_of(model, schema))
+
+    def ask(kind, path, values):
+        answers = {n: ops.convert_to_numpy(value) for n, value in named([values["word"]], training=False).items()}
+        return answers | {"answer_label": 1 - answers["answer_label"]}
+
+    monkeypatch.setattr(formats, "_ask", ask)
+    with pytest.raises(InputError, match=r"ONNX decodes 'answer_label' otherwise: expected \[\d \d \d\], received \["):
+        export_as(model, schema, tmp_path, "onnx")
 
 
 def test_an_answer_that_is_missing(small, tmp_path, monkeypatch):

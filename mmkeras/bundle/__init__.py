@@ -22,34 +22,38 @@ import numpy as np
 import tensorflow as tf
 
 from mmkeras import __version__
+from mmkeras.bundle.answers import labels_of
 from mmkeras.bundle.asking import ask
 from mmkeras.bundle.card import model_card
 from mmkeras.bundle.formats import FORMATS, export_as
 from mmkeras.bundle.golden import golden_batch, write_warm_up
 from mmkeras.bundle.signatures import STATUSES, archive_of, set_methods
 from mmkeras.bundle.versions import write_version
+from mmkeras.checks import checked_keywords
 from mmkeras.errors import InputError, unknown
 from mmkeras.evaluation import Evaluation, check_model
 from mmkeras.model_spec import ModelSpec
 from mmkeras.records import Records
-from mmkeras.schema import Number, Schema
+from mmkeras.schema import Schema
+from mmkeras.tasks import tasks_of
 from mmkeras.transfer import weight_history
 
 __all__ = ["ask", "export"]
 
 
+@checked_keywords
 def export(
-    model,
-    schema,
-    directory,
+    model: keras.Model,
+    schema: Schema,
+    directory: str | os.PathLike[str],
     *,
-    format="saved_model",
-    records=None,
-    evaluation=None,
-    spec=None,
-    history=None,
-    notes="",
-):
+    format: str = "saved_model",
+    records: Records | None = None,
+    evaluation: Evaluation | None = None,
+    spec: ModelSpec | None = None,
+    history: keras.callbacks.History | None = None,
+    notes: str = "",
+) -> Path:
     """Write the next version of a served model: `directory/1`, then `directory/2`, whole or not at all.
 
     Signatures (n rows, 0 among them; with several targets every answer is prefixed by `<target>_`):
@@ -76,6 +80,7 @@ def export(
     - `Labels`: `label` `(n,)` string, the labels above 0.5 joined by the target's separator as in a table's cell (the
       separator alone for none), `probabilities`, `top_labels` and `top_scores`.
     - `Number`: `value` `(n,)` float32, in the unit.
+    - Others: what their task's `answer` gives, strings in the place of what stands for words.
 
     Beside them, in `assets.extra`: `schema.json`; `spec.json` (if given); `about.json` (versions, labels, units,
     metrics, history, from where weights were moved in); `MODEL_CARD.md`; `golden.json`, a batch of raw values with the
@@ -125,7 +130,7 @@ def export(
     def write(folder):
         archive, signatures = archive_of(model, schema)
         _write_graph(archive, folder)
-        set_methods(folder, schema)
+        set_methods(folder, model, schema)
         extra = folder / "assets.extra"
         extra.mkdir()
         schema.save(extra / "schema.json")
@@ -134,9 +139,10 @@ def export(
         golden = golden_batch(signatures["serving_default"], schema, model, records)
         _write_json(extra / "golden.json", golden.as_json())
         write_warm_up(extra / "tf_serving_warmup_requests", golden, schema, name, signatures)
-        about = _about(model, schema, evaluation, history)
+        tasks = tasks_of(model, schema)
+        about = _about(model, schema, tasks, evaluation, history)
         _write_json(extra / "about.json", about)
-        _write_text(extra / "MODEL_CARD.md", model_card(name, schema, about, spec, notes))
+        _write_text(extra / "MODEL_CARD.md", model_card(name, schema, tasks, about, spec, notes))
 
     return write_version(directory, write)
 
@@ -165,8 +171,9 @@ def _write_graph(archive, folder):
         logger.setLevel(level)
 
 
-def _about(model, schema, evaluation, history):
+def _about(model, schema, tasks, evaluation, history):
     """What is known of a model, as plain values."""
+    units = {name: task.unit(schema.targets[name]) for name, task in tasks.items()}
     about = {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {
@@ -177,8 +184,8 @@ def _about(model, schema, evaluation, history):
             "python": platform.python_version(),
         },
         "parameters": model.count_params(),
-        "labels": {n: list(target.classes) for n, target in schema.targets.items() if not isinstance(target, Number)},
-        "units": {name: target.unit for name, target in schema.targets.items() if isinstance(target, Number)},
+        "labels": labels_of(schema, tasks),
+        "units": {name: unit for name, unit in units.items() if unit is not None},
         "statuses": STATUSES,
         "weight_history": weight_history(model),
     }

@@ -1,42 +1,47 @@
-"""A model's outputs as what a client is answered: labels, scores, numbers."""
+"""A model's outputs as what a client receives: what the targets' tasks decode, words in place of their numbers."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 
-from mmkeras.model import by_target
-from mmkeras.schema import Category, Number
-
-TOP = 5  # most labels that are named with their scores
+from mmkeras.schema import Schema
+from mmkeras.tasks import Task, Words
 
 
-def prefix(schema, name):
+def prefix(schema: Schema, name: str) -> str:
     """What stands before the names of a target's answers."""
     return f"{name}_" if len(schema.targets) > 1 else ""
 
 
-def answers(schema, outputs):
-    """The answers to every target: dict of output name -> tensor, from a model's outputs."""
-    predictions = by_target(schema, outputs)
-    found = {}
-    for name, target in schema.targets.items():
-        found |= {prefix(schema, name) + part: value for part, value in _answer(target, predictions[name]).items()}
+def answers(schema: Schema, tasks: Mapping[str, Task], outputs: Any) -> dict[str, tf.Tensor]:
+    """The answers to every target: dict of output name -> tensor, in a graph of TensorFlow.
+
+    Args:
+        schema: fitted `Schema`.
+        tasks: the model's, of `mmkeras.tasks.tasks_of`.
+        outputs: of the model, a tensor or a dict by target.
+    """
+    outputs, found = schema.by_target(outputs), {}
+    for name, task in tasks.items():
+        words = task.words(schema.targets[name])
+        for part, value in task.answer(outputs[name], schema.targets[name]).items():
+            found[prefix(schema, name) + part] = _spoken(value, words[part]) if part in words else value
     return found
 
 
-def _answer(target, predicted):
-    if isinstance(target, Number):
-        return {"value": predicted}
-    classes = tf.constant(target.classes)
-    scores, best = tf.math.top_k(predicted, min(TOP, len(target.classes)))
-    top = {"probabilities": predicted, "top_labels": tf.gather(classes, best), "top_scores": scores}
-    if isinstance(target, Category):
-        return {"label": top["top_labels"][:, 0], "score": scores[:, 0], **top}
-    return {"label": _joined(target, predicted > 0.5), **top}
+def labels_of(schema: Schema, tasks: Mapping[str, Task]) -> dict[str, list[str]]:
+    """The words of every target whose answer has some, in the order of their numbers."""
+    words = {name: task.words(schema.targets[name]) for name, task in tasks.items()}
+    return {name: list(next(iter(parts.values())).words) for name, parts in words.items() if parts}
 
 
-def _joined(target, chosen):
-    """The chosen labels of each row as one string: `(n, classes)` bool -> `(n,)` string."""
-    ended = tf.constant([label + target.separator for label in target.classes])
-    joined = tf.strings.reduce_join(tf.where(chosen, ended, ""), axis=-1)
-    kept = tf.strings.length(joined) - len(target.separator.encode())
-    labels = tf.strings.substr(joined, tf.zeros_like(kept), tf.maximum(kept, 0))
-    return tf.where(tf.reduce_any(chosen, axis=-1), labels, target.separator)
+def _spoken(values: tf.Tensor, words: Words) -> tf.Tensor:
+    """Whole numbers as the words in these places; of `(n, words)` bool the words that are meant, joined: `(n,)`."""
+    if values.dtype != tf.bool:
+        return tf.gather(tf.constant(words.words), values)
+    ended = tf.constant([word + words.separator for word in words.words])
+    joined = tf.strings.reduce_join(tf.where(values, ended, ""), axis=-1)
+    kept = tf.strings.length(joined) - len(words.separator.encode())
+    meant = tf.strings.substr(joined, tf.zeros_like(kept), tf.maximum(kept, 0))
+    return tf.where(tf.reduce_any(values, axis=-1), meant, words.separator)

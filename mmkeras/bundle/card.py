@@ -1,18 +1,23 @@
 """The model card: what a served model takes and answers, how good it is, how it came about (Mitchell et al., 2019)."""
 
+from collections.abc import Mapping
+
 from mmkeras.bundle.answers import prefix
 from mmkeras.decode import codec_of
-from mmkeras.schema import Category, Labels, Number
+from mmkeras.model_spec import ModelSpec
+from mmkeras.schema import Schema
+from mmkeras.tasks import Task
 
-LISTED = 20  # most classes that are named
 
-
-def model_card(name, schema, about, spec=None, notes=""):
+def model_card(
+    name: str, schema: Schema, tasks: Mapping[str, Task], about: dict, spec: ModelSpec | None = None, notes: str = ""
+) -> str:
     """Markdown.
 
     Args:
         name: of the model.
         schema: fitted `Schema`.
+        tasks: of the model, dict of target -> `Task`.
         about: dict, as in about.json.
         spec: `ModelSpec`, or None.
         notes: Markdown of the user's own.
@@ -23,11 +28,11 @@ def model_card(name, schema, about, spec=None, notes=""):
         notes.strip(),
         "## Inputs\n\n"
         + _table(["input", "what is sent", "missing"], [_input(*item) for item in schema.inputs.items()]),
-        "## Answers\n\n" + _table(["target", "answers"], [_answers(schema, name) for name in schema.targets]),
+        "## Answers\n\n" + _table(["target", "answers"], [_answers(schema, *item) for item in tasks.items()]),
         _statuses(about),
         _metrics(about),
         _training(about, spec),
-        "## Limits\n\n" + "\n".join(f"- {line}" for line in _limits(schema)),
+        "## Limits\n\n" + "\n".join(f"- {line}" for line in _limits(schema, tasks)),
     ]
     return "\n\n".join(filter(None, parts))
 
@@ -45,13 +50,12 @@ def _input(name, feature):
     return f"`{name}`", codec_of(feature).card(feature), "may be" if feature.optional else "no"
 
 
-def _answers(schema, name):
+def _answers(schema, name, task):
     target, before = schema.targets[name], prefix(schema, name)
-    if isinstance(target, Number):
-        return f"`{name}`", f"`{before}value`: a number" + (f" in {target.unit}" if target.unit else "")
-    listed = ", ".join(target.classes[:LISTED]) + (", ..." if len(target.classes) > LISTED else "")
-    what = "one of" if isinstance(target, Category) else "any of"
-    return f"`{name}`", f"`{before}label`: {what} {len(target.classes)} ({listed}), `{before}probabilities`, ..."
+    told = task.card(target)
+    said = [f"`{before}{part}`" + (f": {what}" if what else "") for part, what in told.items()]
+    more = ["..."] if task.parts(target).keys() > told.keys() else []
+    return f"`{name}`", ", ".join(said + more)
 
 
 def _statuses(about):
@@ -98,14 +102,9 @@ def _origin(entry, depth=0):
         yield from _origin(earlier, depth + 1)
 
 
-def _limits(schema):
+def _limits(schema, tasks):
     """What the schema says that the model cannot do."""
-    for name, feature in schema.inputs.items():
-        for line in codec_of(feature).limits(feature):
-            yield f"`{name}`: {line}"
-    for name, target in schema.targets.items():
-        if isinstance(target, Category):
-            yield f"`{name}`: the model always answers with one of the classes listed, whatever it is shown."
-        elif isinstance(target, Labels):
-            yield f"`{name}`: the model knows no label but those listed."
+    lines = {name: codec_of(feature).limits(feature) for name, feature in schema.inputs.items()}
+    lines |= {name: task.limits(schema.targets[name]) for name, task in tasks.items()}
+    yield from (f"`{name}`: {line}" for name, own in lines.items() for line in own)
     yield "Scores are the model's own confidence; whether they are calibrated was not looked at."

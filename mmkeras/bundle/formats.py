@@ -20,11 +20,13 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from mmkeras.bundle.answers import labels_of
 from mmkeras.bundle.versions import write_version
 from mmkeras.decode import codec_of
 from mmkeras.errors import InputError, unknown
 from mmkeras.evaluation import check_model
 from mmkeras.schema import Schema
+from mmkeras.tasks import tasks_of
 
 # float32 sums in another order: probabilities of every tower and fusion, small, were at most 7e-7 apart
 TOLERANCE = 1e-4
@@ -36,7 +38,8 @@ def export_as(model: keras.Model, schema: Schema, directory: str | os.PathLike, 
     In a version: `model.tflite` or `model.onnx`; `schema.json`; `labels.json`, target -> list of its labels in the
     order of the probabilities. The model takes each of `schema.model_inputs` by its name, decoded and with 1 row or
     more (0 rows: some towers fail, and ONNX Runtime 1.31 ends the whole process on some). It gives for each target by
-    its name what the Keras model gives: `(n, classes)` probabilities, or `(n,)` numbers in the unit.
+    its name what the Keras model gives: `(n, classes)` probabilities, or `(n,)` numbers in the unit; and what its task
+    decodes of that as `<target>_<part>`, words as their numbers: `<target>_label`, `<target>_score`, ...
 
     Before it is published, a process with the runtime and without TensorFlow answers a made-up batch of 3 rows (the
     last one lacks every optional input) and its first row alone; the answers must be those of Keras within 1e-4, a
@@ -63,7 +66,7 @@ def export_as(model: keras.Model, schema: Schema, directory: str | os.PathLike, 
     Raises:
         InputError: an unknown format, a model that does not belong to the schema or is of mixed precision, a directory
             that cannot be written or holds SavedModels, a package that is missing, an op that the format does not have,
-            a model that its runtime cannot load, answers that differ.
+            a model that its runtime cannot load, outputs that differ.
     """
     if format not in FORMATS:
         raise unknown("format", format, ["saved_model", *FORMATS], where="export: ")
@@ -72,7 +75,8 @@ def export_as(model: keras.Model, schema: Schema, directory: str | os.PathLike, 
     check_model(model, schema, "export")
     _check_place(kind, format, directory)
     _check_precision(kind, model)
-    named = _named(model, schema)
+    tasks = tasks_of(model, schema)
+    named = _named(model, schema, tasks)
 
     def write(folder):
         path = folder / kind.file
@@ -82,10 +86,10 @@ def export_as(model: keras.Model, schema: Schema, directory: str | os.PathLike, 
             raise
         except Exception as error:  # the converters raise whatever comes, and what they say has many pages
             raise _refusal(kind, f"{type(error).__name__}: {error}") from error
-        _verify(kind, path, named, schema)
+        _verify(kind, path, named, schema, tasks)
         schema.save(folder / "schema.json")
-        labels = {name: list(target.classes) for name, target in schema.targets.items() if hasattr(target, "classes")}
-        (folder / "labels.json").write_text(json.dumps(labels, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        labels = json.dumps(labels_of(schema, tasks), indent=1, ensure_ascii=False)
+        (folder / "labels.json").write_text(labels + "\n", encoding="utf-8")
 
     return write_version(directory, write)
 
@@ -111,10 +115,20 @@ def _check_precision(kind, model):
             )
 
 
-def _named(model, schema):
-    """The same model whose outputs are a dict by target: both formats take over its names."""
+def _named(model, schema, tasks):
+    """The same model with a dict of outputs, whose names both formats take over: by target, and what is decoded."""
     outputs = model.output if isinstance(model.output, dict) else dict.fromkeys(schema.targets, model.output)
-    return keras.Model(model.inputs, outputs, name=model.name)
+    outputs = {name: outputs[name] for name in schema.targets}
+    return keras.Model(model.inputs, outputs | _decoded(outputs, schema, tasks), name=model.name)
+
+
+def _decoded(outputs, schema, tasks):
+    """What the tasks decode of the outputs, but for these themselves: dict of `<target>_<part>` -> tensor."""
+    found = {}
+    for name, task in tasks.items():
+        answer = task.answer(outputs[name], schema.targets[name])
+        found |= {f"{name}_{part}": value for part, value in answer.items() if value is not outputs[name]}
+    return found
 
 
 def _refusal(kind, words):
@@ -262,7 +276,7 @@ def _teach_tf2onnx():
 # The proof
 
 
-def _verify(kind, path, model, schema):
+def _verify(kind, path, model, schema, tasks):
     """Raise an `InputError` unless the runtime answers as Keras does, a batch and a row alone."""
     values = _made_up(schema)
     expected = model([values[tensor.name] for tensor in model.inputs], training=False)
@@ -280,6 +294,16 @@ def _verify(kind, path, model, schema):
                     f"export: the answers of {kind.title} to {name!r} differ from those of Keras by up to "
                     f"{np.max(apart):.2g} in {rows} made-up rows; allowed are {TOLERANCE * unit:.2g}"
                 )
+        _verify_decoded(kind, received, schema, tasks)
+
+
+def _verify_decoded(kind, received, schema, tasks):
+    """Raise an `InputError` unless the runtime decodes its own outputs as the tasks do."""
+    outputs = {name: ops.convert_to_tensor(received[name]) for name in schema.targets}
+    for name, value in _decoded(outputs, schema, tasks).items():
+        value, found = ops.convert_to_numpy(value), received.get(name)
+        if found is None or found.shape != value.shape or not np.allclose(found, value, rtol=1e-5, atol=TOLERANCE):
+            raise InputError(f"export: {kind.title} decodes {name!r} otherwise: expected {value}, received {found}")
 
 
 def _ask(kind, path, values):

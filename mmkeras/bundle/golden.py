@@ -19,6 +19,7 @@ from mmkeras.errors import InputError
 from mmkeras.pipeline import batches
 from mmkeras.records import Records
 from mmkeras.schema import Schema
+from mmkeras.tasks import tasks_of
 
 ROWS = 8  # most real rows
 TOLERANCE, ON_GPU = 1e-5, 1e-2  # of floats, on other machines and versions; a GPU multiplies with 10 bits (TF32)
@@ -82,7 +83,7 @@ def _real(serve, schema, model, records):
     found = _ask(serve, schema, rows)[1] if rows else {"status": np.zeros(0)}
     answered = np.flatnonzero(found["status"] == decode.OK)[:ROWS]
     for x in batches(some.take(answered), ROWS, targets=False) if len(answered) else ():
-        own = answers(schema, model([x[key] for key in schema.model_inputs], training=False))
+        own = answers(schema, tasks_of(model, schema), model([x[key] for key in schema.model_inputs], training=False))
         for name, values in own.items():
             if values.dtype.is_floating:
                 _check_equal(name, found[name][answered], values.numpy())

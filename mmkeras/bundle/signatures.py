@@ -11,7 +11,8 @@ from mmkeras.bundle import examples
 from mmkeras.bundle.answers import answers, prefix
 from mmkeras.decode import codec_of
 from mmkeras.model import with_embedding
-from mmkeras.schema import Number, Schema
+from mmkeras.schema import Schema
+from mmkeras.tasks import tasks_of
 
 EMPTY, TOO_LARGE = 2, 3  # beside decode's own
 STATUSES = {
@@ -80,10 +81,9 @@ def archive_of(model: keras.Model, schema: Schema) -> tuple[keras.export.ExportA
         add("embed", embed, raw)
     serialized = [tf.TensorSpec([None], tf.string, name="inputs")]
     all_answers = add("examples", from_examples, serialized)
-    for name, target in schema.targets.items():
-        parts = {"outputs": "value"} if _api(target) == "regress" else {"classes": "top_labels", "scores": "top_scores"}
-        parts = {key: prefix(schema, name) + part for key, part in parts.items()}
-        add(_method(schema, name), _renamed(all_answers, parts), serialized)
+    for name, served_as in _served(model, schema).items():
+        parts = {key: prefix(schema, name) + part for key, part in served_as.outputs.items()}
+        add(_method(schema, name, served_as), _renamed(all_answers, parts), serialized)
     return archive, signatures
 
 
@@ -159,17 +159,17 @@ def _holds_tables(function):
 
 def _answerer(model, schema):
     """A function, traced once, from the model's inputs to the answers, and "embedding" if the model has one."""
-    both = with_embedding(model, schema)
+    both, tasks = with_embedding(model, schema), tasks_of(model, schema)
 
     def answer(*inputs):
         rows = tf.shape(inputs[0])[0]
         spare = tf.maximum(1 - rows, 0)  # some layers (MelSpectrogram) cannot take 0 rows
         padded = [tf.pad(value, [[0, spare]] + [[0, 0]] * (len(value.shape) - 1)) for value in inputs]
         if both is None:
-            found = answers(schema, model(padded, training=False))
+            found = answers(schema, tasks, model(padded, training=False))
         else:
             outputs, fused = both(padded, training=False)
-            found = {**answers(schema, outputs), "embedding": tf.cast(fused, tf.float32)}
+            found = {**answers(schema, tasks, outputs), "embedding": tf.cast(fused, tf.float32)}
         return {name: value[:rows] for name, value in found.items()}
 
     taken = [tf.TensorSpec([None, *shape], dtype) for shape, dtype in schema.model_inputs.values()]
@@ -181,19 +181,20 @@ def _where_ok(status, answer):
     return tf.where(ok, answer, tf.zeros_like(answer))
 
 
-def set_methods(folder: str | os.PathLike, schema: Schema) -> None:
+def set_methods(folder: str | os.PathLike, model: keras.Model, schema: Schema) -> None:
     """Name the methods of TensorFlow Serving's Classify and Regress APIs: what was saved says Predict throughout."""
     updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(str(folder))
-    for name, target in schema.targets.items():
-        updater.replace_method_name(_method(schema, name), f"tensorflow/serving/{_api(target)}")
+    for name, served_as in _served(model, schema).items():
+        updater.replace_method_name(_method(schema, name, served_as), f"tensorflow/serving/{served_as.api}")
     updater.save()
 
 
-def _api(target):
-    return "regress" if isinstance(target, Number) else "classify"
+def _served(model, schema):
+    """Of each target that TensorFlow Serving's Classify or Regress API gives: how, as its task says."""
+    found = {name: task.served(schema.targets[name]) for name, task in tasks_of(model, schema).items()}
+    return {name: served_as for name, served_as in found.items() if served_as is not None}
 
 
-def _method(schema, name):
+def _method(schema, name, served_as):
     """The signature of one target for TensorFlow Serving's Classify or Regress API."""
-    api = _api(schema.targets[name])
-    return f"{api}_{name}" if len(schema.targets) > 1 else api
+    return f"{served_as.api}_{name}" if len(schema.targets) > 1 else served_as.api

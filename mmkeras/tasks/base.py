@@ -72,7 +72,7 @@ class Task:
 
     def output_shape(self, target: Target) -> tuple[int, ...]:
         """Of the output, without the batch; where not said otherwise that of the truth."""
-        return target.truth[""][0]
+        return target.shape
 
     def loss(self, target: Target) -> keras.losses.Loss:
         """The loss of truth and output."""
@@ -102,10 +102,6 @@ class Task:
     def unit(self, target: Target) -> str | None:
         """The unit of the answer; None if it has none."""
         return None
-
-    def scale(self, target: Target) -> float:
-        """The size of a difference of outputs that matters, such as the standard deviation of numbers."""
-        return 1.0
 
     def columns(self, answers: Mapping[str, np.ndarray], target: Target) -> dict[str, np.ndarray]:
         """The columns of `predict`: dict of what is put behind the target's name -> `(rows,)`.
@@ -141,14 +137,15 @@ class Task:
         return one_token(keras.layers.Dense(width, name=f"{name}_token")(outputs))
 
     def distance(self, target: Target, teacher: Any, student: Any, temperature: float) -> Any:
-        """How far a student's outputs are from a teacher's; a scalar: the mean of the squared differences by `scale`.
+        """How far a student's outputs are from a teacher's; a scalar: the mean of the squared differences by
+        the target's `scale`.
 
         Args:
             target: fitted.
             teacher, student: outputs `(batch, *output_shape)`.
             temperature: above 0, to soften probabilities by.
         """
-        return ops.mean(ops.square((teacher - student) / self.scale(target)))
+        return ops.mean(ops.square((teacher - student) / target.scale))
 
     def served(self, target: Target) -> Served | None:
         """How TensorFlow Serving's Classify or Regress API gives the answer; None: by neither."""

@@ -50,10 +50,6 @@ class Linear(Task):
         """The target's."""
         return target.unit
 
-    def scale(self, target: Number) -> float:
-        """The standard deviation of the training rows."""
-        return target.std
-
     def token(self, outputs: Any, target: Number, width: int, *, name: str) -> Tokens:
         """Standard deviations from the mean, through a dense layer, as one token."""
         column = keras.layers.Reshape((1,), dtype="float32", name=f"{name}_column")(outputs)
