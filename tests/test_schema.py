@@ -193,24 +193,6 @@ def test_category_fit_orders_numbers_by_value_then_words():
     assert Category(column="x").fit(np.array(labels)).classes == Category(column="x").fit(labels[::-1]).classes
 
 
-def test_decode_takes_the_most_probable():
-    target = Category(["10", "2", "x"])  # given classes keep their order
-    labels = target.decode([[0.1, 0.2, 0.7], [0.6, 0.3, 0.1], [0.1, 0.8, 0.1]])
-    assert labels.tolist() == ["x", "10", "2"]
-    assert target.decode(np.zeros((0, 3))).tolist() == []
-
-
-@pytest.mark.parametrize(("shape", "shown"), [((2,), "(2,)"), ((3, 3), "(3, 3)"), ((1, 2, 1), "(1, 2, 1)"), ((), "()")])
-def test_decode_of_another_shape(shape, shown):
-    with pytest.raises(InputError, match=re.escape(f"Category.decode: expected shape (batch, 2), received {shown}")):
-        Category(["a", "b"]).decode(np.zeros(shape))
-
-
-def test_decode_of_an_unfitted_target():
-    with pytest.raises(InputError, match="classes"):
-        Category().decode([[0.5, 0.5]])
-
-
 @pytest.mark.parametrize(
     ("part", "field"),
     [(Image(2, 2), "height"), (Audio(8, 1), "rate"), (Text(3), "limit"), (Category(), "classes"), (full(), "inputs")],

@@ -15,6 +15,7 @@ from mmkeras.errors import InputError
 from mmkeras.evaluation import check_model
 from mmkeras.records import Records
 from mmkeras.schema import Category, Labels, Number, Schema, Text
+from mmkeras.tasks import TASKS
 
 WORDS = ["red", "green", "blue", "grey"]
 
@@ -38,26 +39,13 @@ def test_labels_fit_and_encode():
     assert target.encode([])[0].shape == (0, 3)
 
 
-def test_labels_decode():
-    target = Labels(["x", "y", "z"])
-    probabilities = [[0.9, 0.5, 0.51], [0.1, 0.2, 0.3], [0.1, 0.7, 0.2]]
-    assert target.decode(probabilities).tolist() == [("x", "z"), (), ("y",)]
-    assert target.decode(probabilities, threshold=0.15).tolist() == [("x", "y", "z"), ("y", "z"), ("y", "z")]
-    assert target.decode(np.zeros((0, 3))).tolist() == []
-    with pytest.raises(InputError, match=r"^Labels\.decode: expected shape \(batch, 3\), received \(3,\)$"):
-        target.decode([0.1, 0.2, 0.3])
-
-
-def test_number_fit_encode_decode():
+def test_number_fit_and_encode():
     target = Number(unit="kg").fit(["1", "", "2", "6"])
     assert target == Number(mean=3.0, std=np.sqrt(14 / 3), unit="kg")
     values, good = target.encode(["1e2", "-.5", "", "nan", "inf", "1_0", "1e39", "x"])
     assert (values.dtype, values.tolist()) == (np.float32, [100, -0.5, 3, 3, 3, 3, 3, 3])
     assert good.tolist() == [True, True] + [False] * 6
     assert Number().encode(["x"])[0].tolist() == [0]
-    assert target.decode(np.array([1.5, 2], np.float32)).tolist() == [1.5, 2]
-    with pytest.raises(InputError, match=r"Number\.decode: expected shape \(batch\), received \(2, 1\)"):
-        target.decode([[1.0], [2.0]])
 
 
 def test_json_round_trip():
@@ -82,7 +70,6 @@ def test_json_round_trip():
         (lambda: Labels(["a", " b"]), "received ' b'"),
         (lambda: Labels(separator=""), "Labels: expected separator to be a string of at least one character"),
         (lambda: Labels().fit(["", "|"]), "Labels: expected at least 1 class, received none"),
-        (lambda: Labels().decode([[0.5]]), "Labels.decode: expected classes that are known"),
         (lambda: Category(optional=1), "Category: expected optional to be True or False, received 1"),
         (lambda: Number(unit=3), "Number: expected unit to be a string, received 3"),
         (lambda: Number(mean=3), "expected mean and std, or neither, received mean=3 and std=None"),
@@ -375,7 +362,7 @@ def test_exported_bad_rows_and_no_rows(target, tmp_path):
         assert answers["value"][1] == 0
         assert (answers["value"][[0, 2]] > 30).all()
     else:
-        chosen = target.decode(answers["probabilities"])
+        chosen = TASKS["sigmoid"].decoded(answers["probabilities"], target)["label"]
         assert [label.decode() for label in answers["label"][[0, 2]]] == [
             " · ".join(c) or " · " for c in chosen[[0, 2]]
         ]

@@ -1,3 +1,5 @@
+import re
+
 import contracts
 import keras
 import numpy as np
@@ -6,7 +8,7 @@ import pytest
 import mmkeras as mk
 from mmkeras.errors import InputError
 from mmkeras.schema import Category, Labels, Number
-from mmkeras.tasks import R2, TASKS, AbsoluteError, Crossentropy, StandardizedSquaredError
+from mmkeras.tasks import R2, TASKS, AbsoluteError, Crossentropy, StandardizedSquaredError, default_of, direction
 
 TARGETS = contracts.TARGETS
 TARGET, LABELS, NUMBER = contracts.EVERY_TARGET
@@ -19,7 +21,7 @@ def test_last_layer_bears_the_targets_name(kind):
     model = contracts.head_model(kind, TARGETS[kind])
     assert model.layers[-1].name == "answer"
     assert model.output.dtype == "float32"
-    assert model.output.shape == (None, *TARGETS[kind].answer_shape)
+    assert model.output.shape == (None, *TASKS[kind].output_shape(TARGETS[kind]))
 
 
 @every_head
@@ -293,6 +295,58 @@ def test_a_task_that_reads_what_the_fusion_does_not_give():
 
     with pytest.raises(InputError, match=r"'answer': task 'OfTokens\(\)' reads tokens of the fusion, which gives none"):
         contracts.head_model(OfTokens(), TARGET)
+
+
+def test_softmax_decodes_the_most_probable():
+    target = Category(["10", "2", "x"])  # given classes keep their order
+    decoded = TASKS["softmax"].decoded([[0.1, 0.2, 0.7], [0.6, 0.3, 0.1], [0.1, 0.8, 0.1]], target)
+    assert decoded["label"].tolist() == ["x", "10", "2"]
+    np.testing.assert_allclose(decoded["score"], [0.7, 0.6, 0.8])
+    assert decoded["top_labels"].tolist() == [["x", "2", "10"], ["10", "2", "x"], ["2", "10", "x"]]
+    assert TASKS["softmax"].decoded(np.zeros((0, 3)), target)["label"].tolist() == []
+
+
+def test_sigmoid_decodes_what_is_above_one_half():
+    target = Labels(["x", "y", "z"])
+    decoded = TASKS["sigmoid"].decoded([[0.9, 0.5, 0.51], [0.1, 0.2, 0.3], [0.1, 0.7, 0.2]], target)
+    assert decoded["label"].tolist() == [("x", "z"), (), ("y",)]
+    assert decoded["top_labels"][:, 0].tolist() == ["x", "z", "y"]
+    assert TASKS["sigmoid"].decoded(np.zeros((0, 3)), target)["label"].tolist() == []
+    assert TASKS["linear"].decoded([1.5, 2], NUMBER)["value"].tolist() == [1.5, 2]
+
+
+@pytest.mark.parametrize(("shape", "shown"), [((2,), "(2,)"), ((3, 3), "(3, 3)"), ((1, 2, 1), "(1, 2, 1)"), ((), "()")])
+def test_outputs_of_another_shape(shape, shown):
+    with pytest.raises(InputError, match=re.escape(f"Softmax(): expected outputs (batch, 2), received {shown}")):
+        TASKS["softmax"].decoded(np.zeros(shape), Category(["a", "b"]))
+    with pytest.raises(InputError, match=re.escape("Linear(): expected outputs (batch), received (2, 1)")):
+        TASKS["linear"].decoded([[1.0], [2.0]], NUMBER)
+
+
+def test_outputs_of_an_unfitted_target():
+    with pytest.raises(InputError, match=r"expected a fitted target, received Category\(classes=None"):
+        TASKS["softmax"].decoded([[0.5, 0.5]], Category())
+
+
+def test_the_default_task_is_the_first_that_serves_the_kind():
+    class Odd(mk.targets.Target):
+        pass
+
+    class Colour(Category):
+        pass
+
+    assert default_of(Colour(["a", "b"])) == "softmax"
+    with pytest.raises(InputError, match="unknown kind 'Odd': no task is known for it; expected one of Category, Lab"):
+        default_of(Odd())
+
+
+def test_directions():
+    assert [direction(metric) for metric in (AbsoluteError(), R2(), keras.metrics.F1Score())] == ["min", "max", "max"]
+    odd = keras.metrics.Mean(name="odd")
+    with pytest.raises(InputError, match="metric 'odd': expected its attribute direction to be 'max' or 'min'"):
+        direction(odd)
+    odd.direction = "min"
+    assert direction(odd) == "min"
 
 
 def test_compile_args_of_several_targets():

@@ -6,15 +6,13 @@ from typing import Any
 import keras
 import numpy as np
 import pandas as pd
-from keras import ops
 
 from mmkeras.checks import check_whole, checked_keywords
 from mmkeras.evaluation.scores import arrays_of, check_model
 from mmkeras.pipeline import readable
 from mmkeras.records import Records
 from mmkeras.schema import Schema
-from mmkeras.targets import Target
-from mmkeras.tasks import Task, in_words, tasks_of
+from mmkeras.tasks import Task, tasks_of
 
 
 @checked_keywords
@@ -47,18 +45,13 @@ def answers_of(model: keras.Model, records: Records, batch_size: int) -> Iterato
     schema, tasks = records.schema, tasks_of(model, records.schema)
     for batch in arrays_of(records, batch_size):
         outputs = schema.by_target(model.predict_on_batch([batch[name] for name in schema.model_inputs]))
-        yield {name: _decoded(task, schema.targets[name], outputs[name]) for name, task in tasks.items()}
-
-
-def _decoded(task: Task, target: Target, output: Any) -> dict[str, np.ndarray]:
-    answer = task.answer(ops.convert_to_tensor(output), target)
-    return in_words({part: ops.convert_to_numpy(value) for part, value in answer.items()}, task.words(target))
+        yield {name: task.decoded(outputs[name], schema.targets[name]) for name, task in tasks.items()}
 
 
 def _none(schema: Schema, tasks: dict[str, Task]) -> dict[str, dict[str, np.ndarray]]:
     """The decoded outputs of no row."""
     shapes = {name: task.output_shape(schema.targets[name]) for name, task in tasks.items()}
-    return {n: _decoded(task, schema.targets[n], np.zeros((0, *shapes[n]), "float32")) for n, task in tasks.items()}
+    return {n: task.decoded(np.zeros((0, *shapes[n])), schema.targets[n]) for n, task in tasks.items()}
 
 
 def _columns(answers: Any, schema: Schema, tasks: dict[str, Task]) -> dict[str, np.ndarray]:

@@ -104,17 +104,6 @@ class Target:
             )
         check_switch(self.optional, "optional", f"{kind}: ")
 
-    def check_output(self, output: Any) -> np.ndarray:
-        """The outputs of a model as an array, if they have the shape `(batch, *answer_shape)`."""
-        kind = type(self).__name__
-        if not self.fitted:
-            raise InputError(f"{kind}.decode: expected classes that are known, received a target that is not fitted")
-        output = np.asarray(output)
-        if output.shape[1:] != self.answer_shape or not output.ndim:
-            expected = ", ".join(["batch", *map(str, self.answer_shape)])
-            raise InputError(f"{kind}.decode: expected shape ({expected}), received {output.shape}")
-        return output
-
 
 def inputs_read(target: Target) -> tuple[str, ...]:
     """The names of the inputs that a target's head reads alone; empty if it reads the fused vector."""

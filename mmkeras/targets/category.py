@@ -47,11 +47,6 @@ class Category(Target):
         return self.classes is not None
 
     @property
-    def answer_shape(self) -> tuple[int, ...]:
-        """`(classes,)`."""
-        return (len(self.classes),)
-
-    @property
     def expected(self) -> str:
         """What a cell has to hold."""
         return f"one of {listed(self.classes)}"
@@ -75,18 +70,3 @@ class Category(Target):
         number = {label: index for index, label in enumerate(self.classes)}
         found = np.array([number.get(cell, -1) for cell in cells], np.int32)
         return np.maximum(found, 0), found >= 0
-
-    def decode(self, probabilities: np.ndarray) -> np.ndarray:
-        """The labels of the most probable classes.
-
-        Args:
-            probabilities: `(batch, classes)`.
-
-        Returns:
-            `(batch,)` array of str.
-
-        >>> Category(classes=["no", "yes"]).decode([[0.1, 0.9], [0.8, 0.2]]).tolist()
-        ['yes', 'no']
-        """
-        probabilities = self.check_output(probabilities)
-        return np.asarray(self.classes, dtype=object)[probabilities.argmax(axis=1)]

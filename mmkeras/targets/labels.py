@@ -61,11 +61,6 @@ class Labels(Target):
         return self.classes is not None
 
     @property
-    def answer_shape(self) -> tuple[int, ...]:
-        """`(classes,)`."""
-        return (len(self.classes),)
-
-    @property
     def truth(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """`(classes,)`, ones and zeros."""
         return {"": ((len(self.classes),), self.dtype)}
@@ -109,22 +104,3 @@ class Labels(Target):
         for row, cell in enumerate(cells):
             values[row, index[cell]] = 1
         return values, np.array([good[cell] for cell in cells], bool)
-
-    def decode(self, probabilities: np.ndarray, threshold: float = 0.5) -> np.ndarray:
-        """The labels whose probability is above a threshold.
-
-        Args:
-            probabilities: `(batch, classes)`.
-            threshold: 0 to 1.
-
-        Returns:
-            `(batch,)` array of tuples of str, in the order of the classes.
-
-        >>> Labels(classes=["red", "round"]).decode([[0.7, 0.9], [0.2, 0.1]]).tolist()
-        [('red', 'round'), ()]
-        """
-        chosen = self.check_output(probabilities) > threshold
-        labels = np.empty(len(chosen), dtype=object)
-        for row, flags in enumerate(chosen):
-            labels[row] = tuple(label for label, flag in zip(self.classes, flags, strict=True) if flag)
-        return labels

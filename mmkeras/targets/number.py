@@ -44,7 +44,6 @@ class Number(Target):
     reads: str | tuple[str, ...] | None = None
     dtype = "float32"
     checked_early = True
-    answer_shape = ()
 
     def __post_init__(self):
         self.check_options()
@@ -110,10 +109,6 @@ class Number(Target):
         found = [_number(cell) for cell in cells]
         values = [(self.mean or 0.0) if number is None else number for number in found]
         return np.array(values, np.float32), np.array([number is not None for number in found], bool)
-
-    def decode(self, values: np.ndarray) -> np.ndarray:
-        """The model's answers, which are in the unit already: `(batch,)` -> the same."""
-        return self.check_output(values)
 
 
 def _number(cell):

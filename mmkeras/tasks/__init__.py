@@ -11,7 +11,7 @@ file; `TASKS` is the catalogue, and a task of one's own joins it by `register`:
 Every metric gives the rows the weights that they have in the loss, so a missing target counts in neither.
 """
 
-from mmkeras.tasks.base import Served, Task, Words, in_words
+from mmkeras.tasks.base import Served, Task, Words, in_words, shape_of
 from mmkeras.tasks.choosing import (
     TASKS,
     choose_task,
@@ -19,7 +19,6 @@ from mmkeras.tasks.choosing import (
     options_of,
     output,
     register,
-    shape_of,
     tasks_of,
     token,
 )

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from mmkeras.errors import InputError, shown
 from mmkeras.layers import Fused, Tokens, one_token
 from mmkeras.targets import Target
 
@@ -95,6 +96,26 @@ class Task:
         """
         return {"value": outputs}
 
+    def decoded(self, outputs: Any, target: Target) -> dict[str, np.ndarray]:
+        """The answer in numpy, words in place of their numbers: dict of part -> `(rows, ...)`; see `in_words`.
+
+        Args:
+            outputs: `(rows, *output_shape)`.
+            target: fitted.
+
+        Raises:
+            InputError: a target that is not fitted, outputs of another shape.
+        """
+        if not target.fitted:
+            raise InputError(f"{self!r}: expected a fitted target, received {shown(target)}")
+        outputs = np.asarray(outputs, "float32")
+        if not outputs.ndim or outputs.shape[1:] != self.output_shape(target):
+            raise InputError(
+                f"{self!r}: expected outputs {shape_of(self.output_shape(target))}, received {outputs.shape}"
+            )
+        answer = self.answer(ops.convert_to_tensor(outputs), target)
+        return in_words({part: ops.convert_to_numpy(value) for part, value in answer.items()}, self.words(target))
+
     def words(self, target: Target) -> dict[str, Words]:
         """Of each part of the answer that stands for words: which ones."""
         return {}
@@ -176,6 +197,11 @@ class Task:
         """Names, shapes and dtypes of the parts of the answer."""
         outputs = keras.KerasTensor((None, *self.output_shape(target)), dtype="float32")
         return self.answer(outputs, target)
+
+
+def shape_of(shape: tuple[int, ...]) -> str:
+    """A shape without the batch, for messages."""
+    return f"({', '.join(['batch', *map(str, shape)])})"
 
 
 def dropped(x: Any, dropout: float, name: str) -> Any:

@@ -12,7 +12,7 @@ from mmkeras.layers import Fused, LossWeight, TaskName, Tokens, WeightedMean
 from mmkeras.registry import Catalogue, check_option, choose, own_options
 from mmkeras.schema import Schema
 from mmkeras.targets import Target
-from mmkeras.tasks.base import Task
+from mmkeras.tasks.base import Task, shape_of
 from mmkeras.tasks.linear import Linear
 from mmkeras.tasks.sigmoid import Sigmoid
 from mmkeras.tasks.softmax import Softmax
@@ -146,11 +146,6 @@ def _checked(chosen, fused, target, name):
         shape = shape_of(chosen.part.output_shape(target))
         raise InputError(f"{name!r}: expected its task to give {shape}, received {tuple(y.shape)}")
     return y
-
-
-def shape_of(shape: tuple[int, ...]) -> str:
-    """A shape without the batch, for messages."""
-    return f"({', '.join(['batch', *map(str, shape)])})"
 
 
 def token(outputs: Any, target: Target, choice: Any, *, width: int, name: str) -> Tokens | None:
