@@ -54,7 +54,7 @@ MAY_IMPORT = {
     "demo": "bundle datasets evaluation model_spec records schema training",
     "experiment": "records schema",
     "verification": "",
-    "serving": "",
+    "serving": "inputs registry schema",
     "cli": "demo experiment serving tuning verification",
 }
 WITHOUT_TENSORFLOW = [

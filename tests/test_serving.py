@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
+import mmkeras as mk
 from mmkeras.decode.audio import wav as decode_wav
 from mmkeras.errors import InputError
 from mmkeras.serving import Client, ServingError
@@ -28,9 +29,9 @@ from serving_double import Double  # noqa: E402
 SCHEMA = {
     "format": 1,
     "inputs": {
-        "image": {"kind": "Image", "column": "photo"},
-        "audio": {"kind": "Audio", "optional": True},
-        "question": {"kind": "Text"},
+        "image": {"kind": "Image", "height": 2, "width": 4, "column": "photo"},
+        "audio": {"kind": "Audio", "sampling_rate": 8000, "seconds": 0.05, "optional": True},
+        "question": {"kind": "Text", "length": 4},
         "patient": {"kind": "Tabular", "numeric": ["age", "weight"], "categorical": ["ward"]},
         "trace": {"kind": "Series", "channels": 2, "length": 4, "optional": True},
     },
@@ -135,6 +136,7 @@ def row(**values):
     return {"image": b"", "audio": None, "question": "", "patient": None, "trace": None, **values}
 
 
+PICTURE = mk.Image(2, 4)
 PIXELS = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
 WAVE = np.linspace(-1, 1, 400).astype("float32")
 
@@ -328,11 +330,11 @@ def test_wrong_files(double, tmp_path):
         with pytest.raises(InputError, match=r"row 0: 'audio': cannot read the recording .*a.flac"):
             client.predict([row(audio=tmp_path / "a.flac")])
     with pytest.raises(InputError, match="expected a GIF or WebP file, which is what the served model reads"):
-        as_sent(str(tmp_path / "a.mp4"), "Video")
+        as_sent(str(tmp_path / "a.mp4"), mk.Video(3, 8, 8))
     with pytest.raises(
         InputError, match=r"expected a video: its bytes, a path, received an array \(2, 4, 3\) of uint8"
     ):
-        as_sent(PIXELS, "Video")
+        as_sent(PIXELS, mk.Video(3, 8, 8))
 
 
 def test_versions_and_labels(ask):
@@ -491,12 +493,13 @@ def test_in_the_background(ask):
     [
         ({"model": None}, "expected model to be a name"),
         ({"timeout": 0}, "expected timeout to be seconds above 0, at most 86,400, received 0"),
-        ({"batch_size": True}, "expected batch_size to be a whole number from 1 on, received True"),
+        ({"batch_size": True}, "expected batch_size to be a whole number above 0, received True"),
         ({"timeout": float("inf")}, "expected timeout to be seconds above 0, at most 86,400, received inf"),
         ({"timeout": True}, "expected timeout to be seconds above 0"),
         ({"version": ""}, "expected version to be number or label, received ''"),
         ({"schema": {"inputs": {"image": 5}}}, "expected schema to be a bundle, its schema.json or a dict"),
-        ({"schema": {"inputs": {"image": {"kind": "Picture"}}}}, "expected schema to be a bundle"),
+        ({"schema": {"inputs": {"image": {"kind": "Imag"}}}}, "'image': unknown kind 'Imag'; did you mean 'Image'"),
+        ({"schema": {"inputs": {"image": {"height": 3}}}}, "expected schema to be a bundle"),
         ({"target": "http://localhost:8501/v1/models/keypad"}, 'expected target to be "http://host:8501"'),
         ({"version": 1.5}, "expected version to be number or label, received 1.5"),
         ({"schema": "nowhere.json"}, "schema: cannot read 'nowhere.json'"),
@@ -559,12 +562,12 @@ def test_pictures_that_pillow_would_change_or_cannot_read(tmp_path):
     image = pytest.importorskip("PIL.Image")
     for mode in ("F", "I"):
         with pytest.raises(InputError, match=f"received the mode '{mode}'"):
-            as_sent(image.new(mode, (4, 4)), "Image")
+            as_sent(image.new(mode, (4, 4)), PICTURE)
     whole = io.BytesIO()
     image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(whole, "JPEG")
     (tmp_path / "half.jpg").write_bytes(whole.getvalue()[:800])
     with pytest.raises(InputError, match="cannot read the picture: "):
-        as_sent(image.open(tmp_path / "half.jpg"), "Image")
+        as_sent(image.open(tmp_path / "half.jpg"), PICTURE)
 
 
 def test_a_jpeg_too_large_for_pillow_is_left_to_the_server():
@@ -574,12 +577,12 @@ def test_a_jpeg_too_large_for_pillow_is_left_to_the_server():
     raw = raw.getvalue()
     at = raw.index(b"\xff\xc0") + 5
     bomb = raw[:at] + b"\xff\xff\xff\xff" + raw[at + 4 :]  # 65,535 x 65,535
-    assert as_sent(bomb, "Image", rotate=True) == bomb
+    assert as_sent(bomb, PICTURE, rotate=True) == bomb
 
 
 def test_a_path_that_is_none():
     with pytest.raises(InputError, match=r"cannot read 'a.x00b': embedded null"):
-        as_sent("a\0b", "Image")
+        as_sent("a\0b", PICTURE)
 
 
 def test_one_str_of_numpy_is_no_column(double):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import mmkeras as mk
 from mmkeras.decode.audio import wav as decode_wav
 from mmkeras.serving.media import as_sent, wav
 from mmkeras.serving.messages import MESSAGES, SERVICES, messages
@@ -35,7 +36,7 @@ def test_orientation(tmp_path):
     assert turned.shape == (16, 8, 3)
     assert turned[:6].min() > 200
     assert turned[10:].max() < 50
-    assert as_sent(raw, "Image", rotate=True) == as_sent(Image.open(tmp_path / "a.jpg"))
+    assert as_sent(raw, mk.Image(8, 8), rotate=True) == as_sent(Image.open(tmp_path / "a.jpg"))
     assert as_sent(b"\xff\xd8 no JPEG", rotate=True) == b"\xff\xd8 no JPEG"
     assert as_sent(as_png(pixels), rotate=True) == as_png(pixels)
     cmyk = Image.fromarray(pixels).convert("CMYK")

@@ -5,16 +5,20 @@ import contextlib
 import random
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from numbers import Integral, Real
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from numbers import Integral
+from typing import Any, Self
 
 import numpy as np
 
-from mmkeras.errors import InputError, unknown
+from mmkeras.checks import check_whole, is_number, is_whole
+from mmkeras.errors import InputError, shown, unknown
+from mmkeras.serving.arrays import as_arrays
 from mmkeras.serving.failures import ServingError
 from mmkeras.serving.over_grpc import Grpc
 from mmkeras.serving.rest import Rest
-from mmkeras.serving.values import as_arrays, as_columns, load_schema
+from mmkeras.serving.values import as_columns, load_schema
 
 LONGEST = 86_400  # seconds of a request
 PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds before the second attempt, doubled before each further one
@@ -45,12 +49,13 @@ class Client:
       sent as WAV, as files ending in .flac, .ogg, .oga and .mp3 are (with `schema` all that are not WAV).
     - text: str.
     - a row of cells: list of str, numbers or None, in the schema's order.
-    - series: array `(steps, channels)`, `(steps,)` for one channel, or the path of a .npy file, str or Path. Those of a
-      request are filled up to the longest; `<name>_length` is made. It may be given instead, beside an array.
+    - series, or another kind of numbers of any length: array `(steps, channels)`, `(steps,)` for one channel, or the
+      path of a .npy file, str or Path. Those of a request are filled up to the longest; `<name>_length` is made. It may
+      be given instead, beside an array.
     - numbers of any other kind: array of the signature's shape.
 
-    A str is a text. With `schema`, for a picture, recording, video or series it is a path; cells may be a dict of
-    column -> cell or stand in the table's columns; and an optional input may be left out.
+    A str is a text. With `schema`, for every kind that has files it is a path; cells may be a dict of column -> cell or
+    stand in the table's columns; and an optional input may be left out.
 
     Args:
         target: "http://host:8501" or "https://..." for REST; "grpc://host:8500", "host:8500" or "grpcs://..." for gRPC.
@@ -68,43 +73,40 @@ class Client:
 
     >>> Client("localhost:8501", model="keypad", retries=-1)
     Traceback (most recent call last):
-    mmkeras.errors.InputError: Client: expected retries to be a whole number from 0 on, received -1
+    mmkeras.errors.InputError: Client: expected retries to be a whole number from 0, received -1
     """
 
     def __init__(
         self,
-        target,
+        target: str,
         *,
-        model=None,
-        version=None,
-        signature="serving_default",
-        schema=None,
-        timeout=10.0,
-        retries=3,
-        batch_size=64,
-        rotate=False,
+        model: str | None = None,
+        version: int | str | None = None,
+        signature: str = "serving_default",
+        schema: Any = None,
+        timeout: float = 10.0,
+        retries: int = 3,
+        batch_size: int = 64,
+        rotate: bool = False,
     ):
         if not isinstance(model, str) or not model:
-            raise InputError(f"Client: expected model to be a name, as models.config has it, received {model!r}")
-        _check(
-            "version",
-            version,
-            version is None or (isinstance(version, str) and version) or _whole(version, 0),
-            "number or label",
-        )
-        seconds = isinstance(timeout, Real) and not isinstance(timeout, bool) and 0 < timeout <= LONGEST
-        _check("timeout", timeout, seconds, f"seconds above 0, at most {LONGEST:,}")
-        _check("retries", retries, _whole(retries, 0), "a whole number from 0 on")
-        _check("batch_size", batch_size, _whole(batch_size, 1), "a whole number from 1 on")
+            raise InputError(f"Client: expected model to be a name, as models.config has it, received {shown(model)}")
+        if not (version is None or (isinstance(version, str) and version) or is_whole(version, 0)):
+            raise InputError(f"Client: expected version to be number or label, received {shown(version)}")
+        if not is_number(timeout, 0, above=True, most=LONGEST):
+            expected = f"expected timeout to be seconds above 0, at most {LONGEST:,}"
+            raise InputError(f"Client: {expected}, received {shown(timeout)}")
         self.target, self.model, self.version, self.signature = target, model, version, signature
-        self.timeout, self.retries, self.batch_size, self.rotate = timeout, retries, batch_size, rotate
+        self.timeout, self.rotate = timeout, rotate
+        self.retries = check_whole(retries, "retries", "Client: ", least=0)
+        self.batch_size = check_whole(batch_size, "batch_size", "Client: ")
         self._schema = load_schema(schema)
         self._server = _connect(target, model, version, signature)
         self._lock, self._metadata, self._workers = threading.Lock(), None, None
         self._closing = self._closed = False  # what was submitted before `close` is still asked
 
-    def predict(self, values):
-        """Answers for rows, in their order.
+    def predict(self, values: Any) -> dict[str, np.ndarray]:
+        """Outputs for rows, in their order.
 
         Args:
             values: a dict of input -> list (or array) with one value a row; a list of rows, each a dict of input ->
@@ -128,7 +130,7 @@ class Client:
             return {name: _empty(*described) for name, described in outputs.items()}
         return {name: np.concatenate([one[name] for one in answers]) for name in answers[0]}
 
-    def _batch(self, columns, inputs, outputs, rows):
+    def _batch(self, columns: dict, inputs: dict, outputs: dict, rows: range) -> dict[str, np.ndarray]:
         arrays = as_arrays(columns, inputs, self._schema, rows, self.rotate)
         answers = self._ask(lambda left: self._server.predict(arrays, outputs, left))
         for name, answer in answers.items():
@@ -139,19 +141,19 @@ class Client:
                 )
         return {name: _as_str(name, answer) for name, answer in answers.items()}
 
-    def submit(self, values):
+    def submit(self, values: Any) -> Future:
         """`predict` in the background: a `concurrent.futures.Future`."""
         with self._lock:
             self._check_open(self._closing)
             self._workers = self._workers or ThreadPoolExecutor(WORKERS, "mmkeras-serving")
             return self._workers.submit(self.predict, values)
 
-    async def apredict(self, values):
+    async def apredict(self, values: Any) -> dict[str, np.ndarray]:
         """`predict` to be awaited."""
         return await asyncio.wrap_future(self.submit(values))
 
-    def metadata(self):
-        """What the signature takes and answers, asked from the server once.
+    def metadata(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """What the signature takes and gives, asked from the server once.
 
         Returns:
             dict of "inputs" and "outputs" -> dict of name -> dict of "dtype" (NumPy's name, or "string") and "shape"
@@ -162,7 +164,7 @@ class Client:
             for role, described in self._asked().items()
         }
 
-    def _asked(self):
+    def _asked(self) -> dict[str, dict]:
         if self._metadata is None:  # no lock: threads that ask at once must not wait for each other's attempts
             found = self._ask(self._server.signatures)
             if self.signature not in found:
@@ -170,12 +172,12 @@ class Client:
             self._metadata = found[self.signature]
         return self._metadata
 
-    def status(self):
+    def status(self) -> dict[int, str]:
         """How the versions of the model are doing: dict of version -> str, of which "ready" is the good one."""
         found = self._ask(self._server.status)
         return {version: STATES.get(state, state) + (f": {said}" if said else "") for version, state, said in found}
 
-    def ready(self, wait=0.0):
+    def ready(self, wait: float = 0.0) -> bool:
         """Whether the model can be asked now, or within `wait` seconds. Raises nothing where nobody answers."""
         self._check_open()
         end = time.monotonic() + wait
@@ -187,7 +189,7 @@ class Client:
                 return False
             time.sleep(PAUSE)
 
-    def _what_is_there(self):
+    def _what_is_there(self) -> str:
         """In words, the versions of the model that the server has."""
         found = []
         server = _connect(self.target, self.model, None, self.signature)
@@ -197,7 +199,7 @@ class Client:
             return f"the server has no model {self.model!r}: its name is the one in models.config"
         return f"versions of {self.model!r}: {', '.join(found)}"
 
-    def _ask(self, question):
+    def _ask(self, question: Callable[[float], Any]) -> Any:
         """The answer to `question(seconds left)`, asked again where that may help."""
         self._check_open()
         deadline = time.monotonic() + self.timeout
@@ -215,11 +217,11 @@ class Client:
                     raise
             time.sleep(pause)
 
-    def _check_open(self, closing=False):
+    def _check_open(self, closing: bool = False) -> None:
         if self._closed or closing:
             raise InputError("Client: it is closed")
 
-    def close(self):
+    def close(self) -> None:
         """Wait for what `submit` has begun, and close the connections."""
         with self._lock:
             workers, self._workers, self._closing = self._workers, None, True
@@ -228,26 +230,17 @@ class Client:
         self._closed = True
         self._server.close()
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: Any) -> None:
         self.close()
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Client({self.target!r}, model={self.model!r}, version={self.version!r}, signature={self.signature!r})"
 
 
-def _whole(value, least):
-    return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
-
-
-def _check(name, value, right, expected):
-    if not right:
-        raise InputError(f"Client: expected {name} to be {expected}, received {value!r}")
-
-
-def _connect(target, model, version, signature):
+def _connect(target: Any, model: str, version: int | str | None, signature: str) -> Rest | Grpc:
     scheme, found, host = str(target).rstrip("/").partition("://")
     scheme, host = (scheme, host) if found else ("", scheme)
     host = "" if "/" in host else host
@@ -258,15 +251,15 @@ def _connect(target, model, version, signature):
         return Grpc(host, scheme == "grpcs", model, version, signature)
     raise InputError(
         'Client: expected target to be "http://host:8501" (REST) or "grpc://host:8500" or "host:8500" (gRPC), received '
-        f"{target!r}"
+        f"{shown(target)}"
     )
 
 
-def _empty(dtype, shape):
+def _empty(dtype: str, shape: tuple[int | None, ...] | None) -> np.ndarray:
     return np.empty([0, *(size or 0 for size in (shape or ())[1:])], object if dtype == "string" else dtype)
 
 
-def _as_str(name, answer):
+def _as_str(name: str, answer: np.ndarray) -> np.ndarray:
     """Strings as str: gRPC has bytes. Bytes that are no text stay bytes."""
     if answer.dtype != object or name.endswith("_bytes"):
         return answer
@@ -275,7 +268,7 @@ def _as_str(name, answer):
     return texts.reshape(answer.shape)
 
 
-def _text(value):
+def _text(value: Any) -> Any:
     try:
         return value.decode() if isinstance(value, bytes) else value
     except UnicodeDecodeError:

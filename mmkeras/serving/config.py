@@ -3,9 +3,12 @@
 import json
 import os
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
-from mmkeras.errors import InputError
+from mmkeras.checks import is_whole
+from mmkeras.errors import InputError, shown
 from mmkeras.files import write_whole
 
 # The newest tag that public Dockerfiles name in 2026, none of 2.21 among them. A server somewhat older than the
@@ -14,7 +17,15 @@ IMAGE = "tensorflow/serving:2.20.0"
 ROWS = 2  # of the golden batch in a request
 
 
-def serve_config(*directories, out="serving", image=IMAGE, port=8500, rest_port=8501, versions=2, max_batch_size=128):
+def serve_config(
+    *directories: str | os.PathLike[str],
+    out: str | os.PathLike[str] = "serving",
+    image: str = IMAGE,
+    port: int = 8500,
+    rest_port: int = 8501,
+    versions: int = 2,
+    max_batch_size: int = 128,
+) -> list[Path]:
     """Write what is needed to serve models: `docker compose -f out/compose.yaml up`.
 
     - models.config: each model by the name of its folder; the newest `versions` are loaded, and a new version is taken
@@ -54,10 +65,9 @@ def serve_config(*directories, out="serving", image=IMAGE, port=8500, rest_port=
         "max_batch_size": max_batch_size,
     }.items():
         most = 65_535 if name.endswith("port") else 1_000_000
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-            raise InputError(
-                f"serve_config: expected {name} to be a whole number from 1 to {most:,}, received {value!r}"
-            )
+        if not is_whole(value) or value > most:
+            expected = f"expected {name} to be a whole number from 1 to {most:,}"
+            raise InputError(f"serve_config: {expected}, received {shown(value)}")
     if port == rest_port:
         raise InputError(f"serve_config: expected different ports for gRPC and REST, received {port} for both")
     models = _models(directories)
@@ -72,7 +82,7 @@ def serve_config(*directories, out="serving", image=IMAGE, port=8500, rest_port=
     return _write(Path(out), files)
 
 
-def _models(directories):
+def _models(directories: Iterable[str | os.PathLike[str]]) -> dict[str, list[Path]]:
     """dict of name -> versions' folders, oldest first."""
     models = {}
     for directory in directories:
@@ -99,7 +109,7 @@ def _models(directories):
     return models
 
 
-def _models_config(models, versions):
+def _models_config(models: dict[str, list[Path]], versions: int) -> str:
     blocks = []
     for name, found in models.items():
         labels = zip(("stable", "previous"), reversed(found[-versions:]), strict=False)
@@ -120,7 +130,7 @@ _LABELS = [
 ]
 
 
-def _batching(max_batch_size):
+def _batching(max_batch_size: int) -> str:
     return f"""# A batch is answered when it is full, or when its first request has waited for 2 ms.
 max_batch_size {{ value: {max_batch_size} }}
 batch_timeout_micros {{ value: 2000 }}
@@ -140,7 +150,7 @@ _MONITORING = """prometheus_config {
 """
 
 
-def _compose(models, image, port, rest_port):
+def _compose(models: dict[str, list[Path]], image: str, port: int, rest_port: int) -> str:
     import yaml
 
     flags = [
@@ -173,13 +183,13 @@ def _compose(models, image, port, rest_port):
     return head + yaml.safe_dump({"services": {"serving": service}}, sort_keys=False, width=1000)
 
 
-def health_check(model, port=8501):
+def health_check(model: str, port: int = 8501) -> str:
     """A line of bash that succeeds where the model is ready; the image has no curl."""
     request = f"GET /v1/models/{model} HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n"
     return f"exec 3<>/dev/tcp/127.0.0.1/{port} && printf '{request}' >&3 && grep -q '\"AVAILABLE\"' <&3"
 
 
-def _requests(name, bundle, port, rest_port):
+def _requests(name: str, bundle: Path, port: int, rest_port: int) -> dict[str, str]:
     """The files with a request to one model: dict of path -> text."""
     path = bundle / "assets.extra" / "golden.json"
     if not path.exists():
@@ -203,7 +213,7 @@ def _requests(name, bundle, port, rest_port):
     }
 
 
-def _taken(columns, rows):
+def _taken(columns: dict[str, list], rows: Sequence[int]) -> dict[str, list[Any]]:
     return {name: [values[row] for row in rows] for name, values in columns.items()}
 
 
@@ -249,7 +259,7 @@ for name, values in sorted(answer.outputs.items()):
 '''
 
 
-def _write(out, files):
+def _write(out: Path, files: dict[str, str]) -> list[Path]:
     paths = []
     try:
         for name, text in files.items():

@@ -1,6 +1,7 @@
 """What can go wrong between a client and its server, in plain words."""
 
 import importlib
+from types import ModuleType
 
 from mmkeras.errors import InputError
 
@@ -43,26 +44,26 @@ class ServingError(RuntimeError):
         transient: bool, whether the same request may be answered later.
     """
 
-    def __init__(self, message, code, transient=False):
+    def __init__(self, message: str, code: str, transient: bool = False):
         super().__init__(message)
         self.code, self.transient, self.attempts = code, transient, 1
 
-    def __str__(self):
+    def __str__(self) -> str:
         return super().__str__() + (f" ({self.attempts} attempts)" if self.attempts > 1 else "")
 
 
-def answered(where, code, said, transient):
+def answered(where: str, code: str, said: object, transient: bool) -> ServingError:
     """The error for a server that has answered with a failure: `said` in its own words."""
     words = WORDS.get(code, f"the server failed with {code}")
     return ServingError(f"{where}: {words}: {' '.join(str(said).split())[:500]}", code, transient)
 
 
-def too_late(where, seconds):
+def too_late(where: str, seconds: float) -> ServingError:
     """The error for an answer that did not come in time."""
     return ServingError(f"{where}: no answer within {seconds:.3g} s (timeout)", "DEADLINE_EXCEEDED")
 
 
-def package(module, name, purpose):
+def package(module: str, name: str, purpose: str) -> ModuleType:
     """An imported module. Raises `InputError` that says what to install where it is missing."""
     try:
         return importlib.import_module(module)

@@ -7,6 +7,7 @@ the official ones.
 
 import functools
 from types import SimpleNamespace
+from typing import Any
 
 from mmkeras.serving.failures import package
 
@@ -61,7 +62,7 @@ MESSAGES = {
 
 
 @functools.cache
-def messages():
+def messages() -> SimpleNamespace:
     """The classes of `MESSAGES` by name, in a pool of their own: they live beside the official ones."""
     descriptor_pb2 = package("google.protobuf.descriptor_pb2", "protobuf", "gRPC")
     descriptor_pool = package("google.protobuf.descriptor_pool", "protobuf", "gRPC")
@@ -83,7 +84,7 @@ def messages():
     return SimpleNamespace(**{name: message_factory.GetMessageClass(found) for name, found in classes.items()})
 
 
-def _add(message, name, number, kind):
+def _add(message: Any, name: str, number: int, kind: str) -> None:
     scalar = kind.removeprefix("*")
     field = message.field.add(name=name, number=number)
     field.label = field.LABEL_REPEATED if kind.startswith("*") else field.LABEL_OPTIONAL

@@ -1,5 +1,8 @@
 """TensorFlow Serving's gRPC API, of which predict, metadata and status."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from mmkeras.errors import InputError
@@ -45,7 +48,7 @@ class Grpc:
         model, version, signature: as `Client` takes them.
     """
 
-    def __init__(self, host, tls, model, version, signature):
+    def __init__(self, host: str, tls: bool, model: str, version: int | str | None, signature: str):
         self.grpc = package("grpc", "grpcio", "gRPC")
         self.types = messages()
         self.where, self.signature = f"grpc{'s' * tls}://{host}", signature
@@ -61,7 +64,7 @@ class Grpc:
             self.channel = self.grpc.insecure_channel(host, options)
         self.calls = {name: self._method(name, path) for name, path in SERVICES.items()}
 
-    def _method(self, name, path):
+    def _method(self, name: str, path: str) -> Callable[..., Any]:
         answer = getattr(self.types, f"{name}Response")
         return self.channel.unary_unary(
             path,
@@ -69,13 +72,13 @@ class Grpc:
             response_deserializer=answer.FromString,
         )
 
-    def _ask(self, name, request, timeout):
+    def _ask(self, name: str, request: Any, timeout: float) -> Any:
         try:
             return self.calls[name](request, timeout=timeout)
         except self.grpc.RpcError as error:
             raise self._failure(error.code().name, error.details() or "", timeout) from error
 
-    def _failure(self, code, said, timeout):
+    def _failure(self, code: str, said: str, timeout: float) -> ServingError:
         if code == "DEADLINE_EXCEEDED" and "Deadline Exceeded" in said:  # grpc's own words, not the server's
             return too_late(self.where, timeout)
         if code == "UNAVAILABLE" and ("http1.x server" in said or "Failed parsing HTTP/2" in said):
@@ -93,8 +96,10 @@ class Grpc:
             )
         return answered(self.where, code, said, code in TRANSIENT)
 
-    def predict(self, inputs, outputs, timeout):
-        """Answers to one batch.
+    def predict(
+        self, inputs: dict[str, np.ndarray], outputs: dict[str, tuple], timeout: float
+    ) -> dict[str, np.ndarray]:
+        """The outputs of one batch.
 
         Args:
             inputs: dict of name -> array; strings are objects, str or bytes.
@@ -110,7 +115,7 @@ class Grpc:
             fill(request.inputs[name], values)
         return {name: array(tensor) for name, tensor in self._ask("Predict", request, timeout).outputs.items()}
 
-    def signatures(self, timeout):
+    def signatures(self, timeout: float) -> dict[str, dict[str, dict[str, tuple]]]:
         """dict of signature -> dict of "inputs" and "outputs" -> dict of name -> (dtype, shape)."""
         request = self.types.GetModelMetadataRequest(model_spec=self.spec, metadata_field=["signature_def"])
         answer = self._ask("GetModelMetadata", request, timeout)
@@ -120,7 +125,7 @@ class Grpc:
             for name, one in found.items()
         }
 
-    def status(self, timeout):
+    def status(self, timeout: float) -> list[tuple[int, str, str]]:
         """list of (version, state, message)."""
         answer = self._ask("GetModelStatus", self.types.GetModelStatusRequest(model_spec=self.spec), timeout)
         return [
@@ -128,7 +133,7 @@ class Grpc:
             for one in answer.model_version_status
         ]
 
-    def close(self):
+    def close(self) -> None:
         """Close the channel."""
         self.channel.close()
 
@@ -136,13 +141,13 @@ class Grpc:
 _ROLES = ("inputs", "outputs")
 
 
-def _described(info):
+def _described(info: Any) -> tuple[str, tuple[int | None, ...] | None]:
     shape = info.tensor_shape
     sizes = None if shape.unknown_rank else tuple(dim.size if dim.size >= 0 else None for dim in shape.dim)
     return TYPES.get(info.dtype, (f"type {info.dtype}",))[0], sizes
 
 
-def fill(tensor, values):
+def fill(tensor: Any, values: np.ndarray) -> None:
     """Write an array into a `TensorProto`."""
     strings = values.dtype == object
     dtype = "string" if strings else values.dtype.name
@@ -157,7 +162,7 @@ def fill(tensor, values):
         tensor.tensor_content = values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
-def array(tensor):
+def array(tensor: Any) -> np.ndarray:
     """The array in a `TensorProto`: its bytes, or its values, of which the last one stands for all that are missing."""
     dtype, field = TYPES.get(tensor.dtype, (None, None))
     if dtype is None:

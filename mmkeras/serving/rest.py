@@ -2,6 +2,7 @@
 
 import base64
 import json
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -20,7 +21,7 @@ class Rest:
         model, version, signature: as `Client` takes them.
     """
 
-    def __init__(self, where, model, version, signature):
+    def __init__(self, where: str, model: str, version: int | str | None, signature: str):
         self.requests = package("requests", "requests", "REST")
         self.urllib3 = package("urllib3", "urllib3", "REST")
         self.where, self.signature = where, signature
@@ -31,7 +32,7 @@ class Rest:
         adapter = self.requests.adapters.HTTPAdapter(pool_connections=1, pool_maxsize=CONNECTIONS)
         self.session.mount(where, adapter)
 
-    def _ask(self, path, timeout, body, *keys):
+    def _ask(self, path: str, timeout: float, body: bytes | None, *keys: str) -> Any:
         """What stands under these keys in the answer's JSON."""
         errors = self.requests.exceptions
         try:
@@ -48,9 +49,9 @@ class Rest:
             raise self._failure(error) from error
         return self._content(answer, keys)
 
-    def _failure(self, error):
+    def _failure(self, error: Exception) -> ServingError:
         errors = self.requests.exceptions
-        said = str(getattr(error.args[0], "reason", error) if error.args else error)  # of urllib3's: what is behind it
+        said = str(getattr(error.args[0], "reason", error) if error.args else error)  # of urllib3's: its cause
         if isinstance(error, errors.SSLError):
             return ServingError(f"{self.where}: no safe connection (TLS): {said}", "UNAVAILABLE")
         if "BadStatusLine" in said:
@@ -68,7 +69,7 @@ class Rest:
             )
         return ServingError(f"{self.where}: cannot ask: {said}", "INTERNAL")
 
-    def _content(self, answer, keys):
+    def _content(self, answer: Any, keys: tuple[str, ...]) -> Any:
         text = answer.content.decode("utf-8", "replace")
         try:
             content = json.loads(text)
@@ -85,8 +86,10 @@ class Rest:
         code = CODES.get(answer.status_code, "INTERNAL")
         raise answered(self.where, code, content, answer.status_code in TRANSIENT)
 
-    def predict(self, inputs, outputs, timeout):
-        """Answers to one batch.
+    def predict(
+        self, inputs: dict[str, np.ndarray], outputs: dict[str, tuple], timeout: float
+    ) -> dict[str, np.ndarray]:
+        """The outputs of one batch.
 
         Args:
             inputs: dict of name -> array; strings are objects, str or bytes.
@@ -102,7 +105,7 @@ class Rest:
             found = {next(iter(outputs)): found}
         return {name: _array(values, *outputs[name]) for name, values in found.items() if name in outputs}
 
-    def signatures(self, timeout):
+    def signatures(self, timeout: float) -> dict[str, dict[str, dict[str, tuple]]]:
         """dict of signature -> dict of "inputs" and "outputs" -> dict of name -> (dtype, shape)."""
         found = self._ask("/metadata", timeout, None, "metadata", "signature_def", "signature_def")
         return {
@@ -110,12 +113,12 @@ class Rest:
             for name, one in found.items()
         }
 
-    def status(self, timeout):
+    def status(self, timeout: float) -> list[tuple[int, str, str]]:
         """list of (version, state, message)."""
         found = self._ask("", timeout, None, "model_version_status")
         return [(int(one["version"]), one["state"], one.get("status", {}).get("error_message", "")) for one in found]
 
-    def close(self):
+    def close(self) -> None:
         """Close the connections."""
         self.session.close()
 
@@ -123,7 +126,7 @@ class Rest:
 _ROLES = ("inputs", "outputs")
 
 
-def _described(info):
+def _described(info: dict[str, Any]) -> tuple[str, tuple[int | None, ...] | None]:
     shape = info.get("tensor_shape", {})
     sizes = [int(dim["size"]) for dim in shape.get("dim", [])]
     dtype = info["dtype"].removeprefix("DT_").lower()
@@ -132,7 +135,7 @@ def _described(info):
     return names.get(dtype, dtype), sizes
 
 
-def _plain(values):
+def _plain(values: np.ndarray) -> list:
     """An array as JSON takes it."""
     if values.dtype != object:
         return values.tolist()
@@ -141,7 +144,7 @@ def _plain(values):
     return plain.reshape(values.shape).tolist()
 
 
-def _array(values, dtype, shape):
+def _array(values: Any, dtype: str, shape: tuple[int | None, ...] | None) -> np.ndarray:
     """The array of what JSON holds."""
     if dtype != "string":
         return np.array(values, dtype)
@@ -149,7 +152,7 @@ def _array(values, dtype, shape):
     return found if shape is None or found.ndim == len(shape) else found.reshape([0, *(n or 0 for n in shape[1:])])
 
 
-def _bytes(values):
+def _bytes(values: Any) -> Any:
     if isinstance(values, list):
         return [_bytes(value) for value in values]
     return base64.b64decode(values["b64"]) if isinstance(values, dict) else values

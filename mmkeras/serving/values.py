@@ -1,26 +1,34 @@
-"""What a caller gives, as columns; and columns, batch by batch, as arrays of what a signature takes."""
+"""What a caller gives, as columns: one list of values for each input of a signature."""
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from mmkeras.errors import InputError, unknown
-from mmkeras.serving.media import as_sent, as_text, missing
+from mmkeras.errors import InputError, shown, unknown
+from mmkeras.inputs import Input
+from mmkeras.schema import Schema
+from mmkeras.serving.media import missing
 
-KINDS = ("Image", "Audio", "Text", "Series", "Tabular", "Video")
+Described = Mapping[str, tuple[str, tuple[int | None, ...] | None]]  # name -> dtype and shape in a signature
 
 
-def load_schema(schema):
-    """The parts of a schema's inputs: dict of name -> dict of "kind" and options; None for None.
+def load_schema(schema: Any) -> dict[str, Input]:
+    """A schema's inputs by name; none for None. Targets may be of kinds that this process does not know.
 
     Args:
         schema: path of schema.json, of the bundle in which it lies or of the model's folder; its dict; or a `Schema`.
+
+    Raises:
+        InputError: something else, a file that cannot be read, an unknown kind of input.
     """
     if schema is None:
-        return None
+        return {}
+    if isinstance(schema, Schema):
+        return schema.inputs
     if isinstance(schema, str | os.PathLike):
         path = Path(schema)
         try:
@@ -28,31 +36,27 @@ def load_schema(schema):
             schema = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise InputError(f"Client: schema: cannot read {str(path)!r}: {error}") from error
-    elif hasattr(schema, "to_json"):
-        schema = json.loads(schema.to_json())
-    inputs = schema.get("inputs") if isinstance(schema, Mapping) else None
-    if not isinstance(inputs, Mapping) or not all(_is_part(part) for part in inputs.values()):
-        raise InputError(f"Client: expected schema to be a bundle, its schema.json or a dict, received {schema!r:.60}")
-    return inputs
+    parts = schema.get("inputs") if isinstance(schema, Mapping) else None
+    if not isinstance(parts, Mapping) or not all(
+        isinstance(part, Mapping) and "kind" in part for part in parts.values()
+    ):
+        raise InputError(f"Client: expected schema to be a bundle, its schema.json or a dict, received {shown(schema)}")
+    return Schema.from_options({"inputs": parts, "targets": {}}).inputs
 
 
-def _newest(folder):
+def _newest(folder: Path) -> Path:
     """The newest version in a model's folder; the folder itself if it holds none."""
     versions = [path for path in folder.iterdir() if path.name.isdecimal()]
     return max(versions, key=lambda path: int(path.name), default=folder)
 
 
-def _is_part(part):
-    return isinstance(part, Mapping) and part.get("kind") in KINDS
-
-
-def as_columns(values, inputs, schema):
+def as_columns(values: Any, inputs: Described, schema: Mapping[str, Input]) -> dict[str, list]:
     """One list of values for each input of a signature.
 
     Args:
         values: see `Client.predict`.
         inputs: dict of name -> (dtype, shape), what the signature takes.
-        schema: of `load_schema`, or None.
+        schema: of `load_schema`.
 
     Returns:
         dict of name -> list, all of one length. Of inputs that may be left out and are, there is none.
@@ -61,7 +65,7 @@ def as_columns(values, inputs, schema):
         InputError: a name that is not known, an input that is missing, columns of different lengths.
     """
     table, strict = _as_table(values)
-    known = {*inputs, *(column for name in inputs for column in _table_columns(name, schema))}
+    known = {*inputs, *(column for name in inputs for column in table_columns(name, schema))}
     for column in table if strict else ():
         if column not in known:
             raise unknown("input", column, known)
@@ -71,43 +75,45 @@ def as_columns(values, inputs, schema):
         raise InputError(f"expected as many rows in every column, received {counts}")
     columns = {}
     for name in inputs:
-        names = [name] if name in table else _table_columns(name, schema)
+        names = (name,) if name in table else table_columns(name, schema)
         if all(column in table for column in names):
             lists = [table[column] for column in names]
-            tabular = name not in table and _part(name, schema).get("kind") == "Tabular"
-            columns[name] = [list(row) for row in zip(*lists, strict=True)] if tabular else lists[0]
-    may_miss = {name for name in inputs if _is_length(name, inputs) or _part(name, schema).get("optional")}
-    missing = sorted(set(inputs) - set(columns) - may_miss)
-    if missing and (table or strict):
-        raise InputError(
-            f"missing {', '.join(map(repr, missing))}; expected {', '.join(sorted(inputs))}; received "
-            f"{', '.join(map(str, table)) or 'nothing'} (None stands for a missing value)"
-        )
+            several = name not in table and name in schema and schema[name].several
+            columns[name] = [list(row) for row in zip(*lists, strict=True)] if several else lists[0]
+    _check_missing(table, strict, columns, inputs, schema)
     return columns
 
 
-def _is_series(name, inputs):
-    """Whether an input holds traces, whose lengths are another input."""
+def _check_missing(
+    table: Iterable[str], strict: bool, columns: Mapping[str, list], inputs: Described, schema: Mapping[str, Input]
+) -> None:
+    """Raise an `InputError` where inputs are missing that may not be."""
+    may_miss = {name for name in inputs if is_length(name, inputs) or (name in schema and schema[name].optional)}
+    absent = sorted(set(inputs) - set(columns) - may_miss)
+    if absent and (table or strict):
+        raise InputError(
+            f"missing {', '.join(map(repr, absent))}; expected {', '.join(sorted(inputs))}; received "
+            f"{', '.join(map(str, table)) or 'nothing'} (None stands for a missing value)"
+        )
+
+
+def is_padded(name: str, inputs: Described) -> bool:
+    """Whether an input holds numbers of any length along their first axis, whose lengths are another input."""
     dtype, shape = inputs.get(name, ("string", None))
-    return dtype != "string" and shape is not None and len(shape) == 3 and f"{name}_length" in inputs
+    return dtype != "string" and shape is not None and len(shape) > 1 and f"{name}_length" in inputs
 
 
-def _is_length(name, inputs):
-    return name.endswith("_length") and _is_series(name.removesuffix("_length"), inputs)
+def is_length(name: str, inputs: Described) -> bool:
+    """Whether an input is the lengths of another."""
+    return name.endswith("_length") and is_padded(name.removesuffix("_length"), inputs)
 
 
-def _part(name, schema):
-    return (schema or {}).get(name, {})
+def table_columns(name: str, schema: Mapping[str, Input]) -> tuple[str, ...]:
+    """The table's columns that hold an input."""
+    return schema[name].table_columns(name) if name in schema else (name,)
 
 
-def _table_columns(name, schema):
-    part = _part(name, schema)
-    if part.get("kind") == "Tabular":
-        return [*part["numeric"], *part["categorical"]]
-    return [part.get("column") or name]
-
-
-def _as_table(values):
+def _as_table(values: Any) -> tuple[dict[str, list], bool]:
     """dict of column -> list; and whether each of its names must be that of an input."""
     if hasattr(values, "columns") and hasattr(values, "iloc"):  # a DataFrame; pandas need not be imported
         twice = sorted({str(name) for name in values.columns[values.columns.duplicated()]})
@@ -127,7 +133,7 @@ def _as_table(values):
     )
 
 
-def _frame_column(column):
+def _frame_column(column: Any) -> list:
     values = column.tolist()
     floats = [value for value in values if not missing(value)]
     if column.dtype.kind == "f" and all(map(float.is_integer, floats)):  # a hole turns whole numbers into floats
@@ -135,7 +141,7 @@ def _frame_column(column):
     return values
 
 
-def _column(name, column):
+def _column(name: str, column: Any) -> list:
     if isinstance(column, np.ndarray) and column.ndim:
         return list(column)
     if isinstance(column, list | tuple):
@@ -146,137 +152,3 @@ def _column(name, column):
         f"{name!r}: expected a list with one value a row (one row alone is given as [{{{name!r}: ...}}]), received "
         f"{type(column).__name__} {str(column)[:40]!r}"
     )
-
-
-def as_arrays(columns, inputs, schema, rows, rotate):
-    """The arrays of some rows: dict of name -> array; strings are objects, str or bytes.
-
-    Args:
-        columns: of `as_columns`.
-        inputs, schema: as there.
-        rows: range of row numbers.
-        rotate: whether JPEG files are turned upright.
-
-    Raises:
-        InputError: a value that cannot be sent: row and input are named.
-    """
-    arrays = {}
-    for name, (dtype, shape) in inputs.items():
-        if name not in columns and _is_length(name, inputs):
-            continue  # made with its series
-        part, length = _part(name, schema), f"{name}_length"
-        values = [columns[name][row] for row in rows] if name in columns else [None] * len(rows)
-        if dtype == "string" and shape is not None and len(shape) > 1:
-            arrays[name] = _cells(name, values, rows, part, shape)
-        elif dtype == "string":
-            arrays[name] = _strings(name, values, rows, part, rotate)
-        elif _is_series(name, inputs) and length not in columns:
-            arrays[name], arrays[length] = _padded(name, values, rows, part, shape, dtype)
-        else:
-            arrays[name] = _numbers(name, values, rows, shape, dtype)
-    return arrays
-
-
-def _each(name, values, rows, convert):
-    for value, row in zip(values, rows, strict=True):
-        try:
-            yield convert(value)
-        except InputError as error:
-            raise InputError(f"row {row}: {name!r}: {error}") from error
-
-
-def _objects(values, shape):
-    array = np.empty(shape, object)
-    array[...] = values
-    return array
-
-
-def _strings(name, values, rows, part, rotate):
-    sent = _each(name, values, rows, lambda value: as_sent(value, part.get("kind"), rotate))
-    return _objects(list(sent), len(values))
-
-
-def _cells(name, values, rows, part, shape):
-    if len(shape) > 2:
-        raise InputError(f"{name!r}: expected an input of strings (n,) or (n, columns), the signature takes {shape}")
-    names = _table_columns(name, {name: part}) if part else None
-
-    def row_of(value):
-        if missing(value):
-            return [""] * (shape[1] or 1)
-        if isinstance(value, Mapping) and names:
-            wrong = [column for column in value if column not in names]
-            if wrong:
-                raise unknown("column", wrong[0], names)
-            value = [value.get(column) for column in names]
-        if not isinstance(value, list | tuple | np.ndarray) or len(value) != (shape[1] or len(value)):
-            raise InputError(f"expected {shape[1]} cells, received {value!r:.60}")
-        return [_cell(cell) for cell in value]
-
-    return _objects(list(_each(name, values, rows, row_of)), (len(values), shape[1] or len(row_of(values[0]))))
-
-
-def _cell(cell):
-    if missing(cell):
-        return ""
-    if isinstance(cell, bytes):
-        return cell
-    return as_text(cell if isinstance(cell, str) else str(cell))
-
-
-def _padded(name, values, rows, part, shape, dtype):
-    """Traces of different lengths as one array, zeros behind, and their lengths."""
-    _, steps, channels = shape
-    traces = list(_each(name, values, rows, lambda value: _trace(value, channels, steps or part.get("length"), dtype)))
-    channels = channels or max((trace.shape[1] for trace in traces), default=1)
-    lengths = np.array([len(trace) for trace in traces], np.int32)
-    # one step at least: of no steps JSON cannot tell how many channels there are
-    padded = np.zeros((len(traces), steps or max(lengths.max(initial=0), 1), channels), dtype)
-    for place, trace in zip(padded, traces, strict=True):
-        if len(trace):
-            place[: len(trace)] = trace
-    return padded, lengths
-
-
-def _trace(value, channels, longest, dtype):
-    if missing(value) or (isinstance(value, str) and not value):
-        return np.zeros((0, channels or 1), dtype)
-    if isinstance(value, str | os.PathLike):
-        value = _load(Path(value))
-    try:
-        trace = np.asarray(value, dtype)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"expected numbers (steps, {channels}), received {str(value)[:40]!r} ({error})") from error
-    if trace.ndim == 1 and channels in (None, 1):
-        trace = trace[:, None]
-    if trace.ndim != 2 or channels not in (None, trace.shape[1]):
-        raise InputError(f"expected numbers (steps, {channels}), received an array {trace.shape}")
-    return trace[:longest]
-
-
-def _load(path):
-    if path.suffix.lower() != ".npy":
-        raise InputError(f"expected a .npy file or an array, received {str(path)!r}")
-    try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {str(path)!r}: {error}") from error
-
-
-def _numbers(name, values, rows, shape, dtype):
-    where = f"row {rows[0]}{f' to {rows[-1]}' if len(rows) > 1 else ''}: {name!r}"
-    try:
-        given = np.asarray(values)
-    except ValueError as error:
-        raise InputError(f"{where}: expected rows of one shape ({error})") from error
-    if given.dtype.kind not in "biuf":
-        raise InputError(f"{where}: expected {dtype}, received {str(values[0])[:40]!r}")
-    wanted = (None,) * given.ndim if shape is None else shape
-    fits = len(wanted) == given.ndim and all(w in (None, g) for w, g in zip(wanted[1:], given.shape[1:], strict=True))
-    if not fits:
-        raise InputError(f"{where}: expected the shape {shape}, received {given.shape}")
-    with np.errstate(invalid="ignore", over="ignore"):
-        sent = given.astype(dtype)
-    if sent.dtype.kind in "biu" and not (sent == given).all():
-        raise InputError(f"{where}: expected {dtype}, received {given.dtype} with values that it cannot hold")
-    return sent

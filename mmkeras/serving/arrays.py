@@ -1,0 +1,159 @@
+"""Columns, batch by batch, as arrays of what a signature takes."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmkeras.errors import InputError, shown, unknown
+from mmkeras.inputs import Input
+from mmkeras.serving.media import as_sent, as_text, missing
+from mmkeras.serving.values import Described, is_length, is_padded
+
+
+def as_arrays(
+    columns: Mapping[str, list], inputs: Described, schema: Mapping[str, Input], rows: range, rotate: bool
+) -> dict[str, np.ndarray]:
+    """The arrays of some rows: dict of name -> array; strings are objects, str or bytes.
+
+    Args:
+        columns: of `as_columns`.
+        inputs, schema: as there.
+        rows: range of row numbers.
+        rotate: whether JPEG files are turned upright.
+
+    Raises:
+        InputError: a value that cannot be sent: row and input are named.
+    """
+    arrays = {}
+    for name, (dtype, shape) in inputs.items():
+        if name not in columns and is_length(name, inputs):
+            continue  # made with its values
+        feature, length = schema.get(name), f"{name}_length"
+        values = [columns[name][row] for row in rows] if name in columns else [None] * len(rows)
+        if dtype == "string" and shape is not None and len(shape) > 1:
+            arrays[name] = _cells(name, values, rows, feature, shape, rotate)
+        elif dtype == "string":
+            arrays[name] = _strings(name, values, rows, feature, rotate)
+        elif is_padded(name, inputs) and length not in columns:
+            arrays[name], arrays[length] = _padded(name, values, rows, feature, (dtype, shape))
+        else:
+            arrays[name] = _numbers(name, values, rows, shape, dtype)
+    return arrays
+
+
+def _each(name: str, values: list, rows: range, convert: Callable[[Any], Any]) -> Iterator[Any]:
+    for value, row in zip(values, rows, strict=True):
+        try:
+            yield convert(value)
+        except InputError as error:
+            raise InputError(f"row {row}: {name!r}: {error}") from error
+
+
+def _objects(values: list, shape: int | tuple[int, ...]) -> np.ndarray:
+    array = np.empty(shape, object)
+    array[...] = values
+    return array
+
+
+def _strings(name: str, values: list, rows: range, feature: Input | None, rotate: bool) -> np.ndarray:
+    sent = _each(name, values, rows, lambda value: as_sent(value, feature, rotate))
+    return _objects(list(sent), len(values))
+
+
+def _cells(
+    name: str, values: list, rows: range, feature: Input | None, shape: tuple[int | None, ...], rotate: bool
+) -> np.ndarray:
+    """Several strings a row: cells of a table, or several files."""
+    if len(shape) > 2:
+        raise InputError(f"{name!r}: expected an input of strings (n,) or (n, columns), the signature takes {shape}")
+    names = feature.table_columns(name) if feature else None
+    files = feature is not None and feature.wire == "bytes"
+
+    def row_of(value: Any) -> list[str | bytes]:
+        if missing(value):
+            return [""] * (shape[1] or 1)
+        if isinstance(value, Mapping) and names:
+            wrong = [column for column in value if column not in names]
+            if wrong:
+                raise unknown("column", wrong[0], names)
+            value = [value.get(column) for column in names]
+        if not isinstance(value, list | tuple | np.ndarray) or len(value) != (shape[1] or len(value)):
+            raise InputError(f"expected {shape[1]} cells, received {shown(value)}")
+        return [as_sent(cell, feature, rotate) if files else _cell(cell) for cell in value]
+
+    return _objects(list(_each(name, values, rows, row_of)), (len(values), shape[1] or len(row_of(values[0]))))
+
+
+def _cell(cell: Any) -> str | bytes:
+    if missing(cell):
+        return ""
+    if isinstance(cell, bytes):
+        return cell
+    return as_text(cell if isinstance(cell, str) else str(cell))
+
+
+def _padded(
+    name: str, values: list, rows: range, feature: Input | None, described: tuple
+) -> tuple[np.ndarray, np.ndarray]:
+    """Values of different lengths along their first axis as one array, zeros after their ends, and their lengths."""
+    dtype, (_, steps, *single) = described
+    longest = steps or (feature.shape[0] if feature else None)
+    traces = list(_each(name, values, rows, lambda value: _trace(value, single, longest, dtype)))
+    single = [size or max((trace.shape[axis] for trace in traces), default=1) for axis, size in enumerate(single, 1)]
+    lengths = np.array([len(trace) for trace in traces], np.int32)
+    # one step at least: of no steps JSON cannot tell how many channels there are
+    padded = np.zeros((len(traces), steps or max(lengths.max(initial=0), 1), *single), dtype)
+    for place, trace in zip(padded, traces, strict=True):
+        if len(trace):
+            place[: len(trace)] = trace
+    return padded, lengths
+
+
+def _trace(value: Any, single: list[int | None], longest: int | None, dtype: str) -> np.ndarray:
+    """The numbers of one value, `(steps, *single)`, None any size; no steps of a missing one."""
+    if missing(value) or (isinstance(value, str) and not value):
+        return np.zeros((0, *(size or 1 for size in single)), dtype)
+    if isinstance(value, str | os.PathLike):
+        value = _load(Path(value))
+    expected = f"expected numbers ({', '.join(['steps', *map(str, single)])})"
+    try:
+        trace = np.asarray(value, dtype)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{expected}, received {str(value)[:40]!r} ({error})") from error
+    if trace.ndim == 1 and single in ([None], [1]):
+        trace = trace[:, None]
+    fits = trace.ndim == 1 + len(single)
+    if not fits or any(size not in (None, given) for size, given in zip(single, trace.shape[1:], strict=True)):
+        raise InputError(f"{expected}, received an array {trace.shape}")
+    return trace[:longest]
+
+
+def _load(path: Path) -> np.ndarray:
+    if path.suffix.lower() != ".npy":
+        raise InputError(f"expected a .npy file or an array, received {str(path)!r}")
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {str(path)!r}: {error}") from error
+
+
+def _numbers(name: str, values: list, rows: range, shape: tuple[int | None, ...] | None, dtype: str) -> np.ndarray:
+    where = f"row {rows[0]}{f' to {rows[-1]}' if len(rows) > 1 else ''}: {name!r}"
+    try:
+        given = np.asarray(values)
+    except ValueError as error:
+        raise InputError(f"{where}: expected rows of one shape ({error})") from error
+    if given.dtype.kind not in "biuf":
+        raise InputError(f"{where}: expected {dtype}, received {str(values[0])[:40]!r}")
+    wanted = (None,) * given.ndim if shape is None else shape
+    fits = len(wanted) == given.ndim and all(w in (None, g) for w, g in zip(wanted[1:], given.shape[1:], strict=True))
+    if not fits:
+        raise InputError(f"{where}: expected the shape {shape}, received {given.shape}")
+    with np.errstate(invalid="ignore", over="ignore"):
+        sent = given.astype(dtype)
+    if sent.dtype.kind in "biu" and not (sent == given).all():
+        raise InputError(f"{where}: expected {dtype}, received {given.dtype} with values that it cannot hold")
+    return sent
