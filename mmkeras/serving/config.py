@@ -40,7 +40,7 @@ def serve_config(
     - monitoring.config: figures for Prometheus at /monitoring/prometheus/metrics of the REST port.
     - compose.yaml: the image, ports, folders (read only) and flags, and a health check.
     - requests/<model>.json, of real rows with base64 payloads from the bundle's golden batch; <model>.curl.sh and
-      <model>.grpc.py, which send it; <model>.expected.json, the answers. None for a model without a golden batch.
+      <model>.grpc.py, which send it; <model>.expected.json, the outputs. None for a model without a golden batch.
 
     Args:
         directories: folders of models, each with its versions.
