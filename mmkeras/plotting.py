@@ -1,11 +1,22 @@
 """What figures share: matplotlib where it is installed, colours of what is not data, short names."""
 
+from typing import Any
+
 from mmkeras.errors import InputError
 
 INK, GREY, PALE = "#22262b", "#5f6670", "#e6e8eb"  # titles; axes and remarks; rules
+OTHERS = "#b4bac2"  # what has no colour of its own
+# Twelve that are told apart, the first six of them after Okabe and Ito (2008)
+COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#3d4148", "#b3a100"]
+COLORS += ["#6a51a3", "#8c564b", "#66a61e", "#e7298a"]
+# Charts, with axes at the left and at the bottom; and pictures and maps, in frames of four sides
+CHART = {"axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": GREY, "text.color": INK}
+CHART |= {"xtick.color": GREY, "ytick.color": GREY, "axes.labelcolor": GREY, "font.size": 10, "axes.axisbelow": True}
+FRAMED = {"font.size": 10, "text.color": INK, "axes.edgecolor": GREY}
+FRAMED |= {f"axes.spines.{side}": True for side in ("left", "right", "top", "bottom")}
 
 
-def pyplot():
+def pyplot() -> Any:
     """`matplotlib.pyplot`. Raises `InputError` where it is not installed."""
     try:
         import matplotlib.pyplot as plt
@@ -15,7 +26,7 @@ def pyplot():
     return plt
 
 
-def shortened(text, most):
+def shortened(text: str, most: int) -> str:
     """The text, or the beginning of one of more than `most` characters.
 
     >>> shortened("a long label", 8)
@@ -24,7 +35,7 @@ def shortened(text, most):
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def shortened_inside(name, most):
+def shortened_inside(name: str, most: int) -> str:
     """The name, or both ends of one of more than `most` characters, as long names differ at either end.
 
     >>> shortened_inside("tower_question_dropout", 12)

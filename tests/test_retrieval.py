@@ -11,6 +11,7 @@ from sklearn.metrics import average_precision_score
 import mmkeras as mk
 from mmkeras.errors import InputError
 from mmkeras.retrieval import measures, negative_pairs, retrieve
+from mmkeras.retrieval.figures import DRAWERS, CellDrawer, Drawer
 from mmkeras.retrieval.neighbours import approximate, exact
 
 WORDS = {"red": 0.0, "green": 60.0, "blue": 180.0, "rot": 5.0, "gruen": 62.0, "blau": 170.0}  # degrees on the circle
@@ -308,6 +309,27 @@ def test_contact_sheet_of_every_kind(films_and_traces):
     assert cells(space.figure("sizes", "film", rows=[1, 2], k=1))[::2] == [["2, b", ""], [", a", ""]]
 
 
+def test_a_drawer_of_ones_own(films_and_traces, monkeypatch):
+    class Points(Drawer):
+        size = (0.5, 0.5)
+
+        def draw(self, axes, value, feature):
+            axes.scatter(value[:, 0], value[:, 1])
+
+    monkeypatch.delitem(DRAWERS, mk.Series)
+    with pytest.raises(InputError, match="unknown kind 'Series': no drawer is known for it; expected one of Audio, Im"):
+        films_and_traces.figure("film", "trace")
+    monkeypatch.setitem(DRAWERS, mk.Series, Points())
+    figure = films_and_traces.figure("film", "trace", rows=[1], k=4)
+    points = sorted(len(axes.collections[0].get_offsets()) for axes in figure.axes[1:])
+    assert points == [3, 9, 9, 9]  # without padding
+    widths = [axes.get_position().width for axes in figure.axes[:2]]
+    assert widths[1] / widths[0] == pytest.approx(0.5 / 2.4)
+    monkeypatch.setitem(DRAWERS, mk.Series, CellDrawer())
+    written = films_and_traces.figure("film", "trace", rows=[1], k=1).axes[1].texts[0].get_text()
+    assert written.replace("\n", "").endswith(".npy")
+
+
 def test_contact_sheet_of_recordings(keypad_splits):
     data = keypad_splits["test"].take(np.arange(6))
     records = mk.Records(mk.Schema({"audio": data.schema.inputs["audio"]}, {}), data.frame, data.name)
@@ -391,7 +413,7 @@ def pairs():
 PAIR = mk.Schema({"left": mk.Text(1), "right": mk.Text(1)}, {"color": mk.Category()})
 
 
-def test_mismatched_changes_one_input_and_no_more(pairs):
+def test_negative_pairs_change_one_input_and_no_more(pairs):
     records = mk.read(pairs, PAIR, on_bad="drop", bad_limit=0.3)
     made = negative_pairs(records, "right", differing="color", copies=2, seed=3)
     assert made.schema == mk.Schema(PAIR.inputs, {"match": mk.Category(["no", "yes"])})
@@ -414,21 +436,21 @@ def test_mismatched_changes_one_input_and_no_more(pairs):
     )
 
 
-def test_mismatched_by_labels_have_none_in_common():
+@pytest.mark.parametrize("fitted", [True, False])
+def test_negative_pairs_by_labels_have_none_in_common(fitted):
     frame = pd.DataFrame(
         {"left": list("abcdef"), "right": list("uvwxyz"), "tags": ["x|y", "y|x", "x", "z", "z|w", "w"]}
     )
     given = mk.Schema({"left": mk.Text(1), "right": mk.Text(1)}, {"tags": mk.Labels()})
-    with pytest.raises(InputError, match="negative_pairs: differing='tags' needs a fitted schema"):
-        negative_pairs(mk.read(frame, given), "right", differing="tags")
-    records = mk.read(frame, given).fit()
+    records = mk.read(frame, given)
+    records = records.fit() if fitted else records
     tags = {row["right"]: set(row["tags"].split("|")) for row in frame.to_dict("records")}
     made = negative_pairs(records, "right", differing="tags", copies=20).frame[6:]
     assert len(made) == 120
     assert not any(tags[row["right"]] & set(row["tags"].split("|")) for row in made.to_dict("records"))
 
 
-def test_mismatched_never_makes_a_row_of_the_table():
+def test_negative_pairs_never_make_a_row_of_the_table():
     """Each left word stands beside two of three right ones, so one is left to choose."""
     frame = pd.DataFrame({"left": ["a", "a", "b", "b", "c", "c"], "right": ["x", "y", "y", "z", "x", "z"]})
     made = negative_pairs(mk.read(frame, mk.Schema(PAIR.inputs, {})), "right", copies=5)
@@ -436,7 +458,7 @@ def test_mismatched_never_makes_a_row_of_the_table():
     assert set(zip(wrong["left"], wrong["right"], strict=True)) == {("a", "z"), ("b", "x"), ("c", "y")}
 
 
-def test_mismatched_leaves_absent_values_out_and_keeps_the_ledger(words):
+def test_negative_pairs_leave_missing_values_out_and_keep_the_ledger(words):
     records = mk.read(FRAME.assign(warm=["yes", "no", "no", "yes", "no"]), SCHEMA, on_bad="drop")
     records.entries.add(9, "en", "x", "no word")
     made = negative_pairs(records, "de")
@@ -445,7 +467,7 @@ def test_mismatched_leaves_absent_values_out_and_keeps_the_ledger(words):
     assert len(records.ledger) == 1
 
 
-def test_mismatched_goes_the_usual_road(pairs):
+def test_negative_pairs_train_a_model_as_any_records_do(pairs):
     data = mk.read(pairs.assign(split=["train"] * 40 + ["test"] * 20), PAIR).split("split")
     train = negative_pairs(data["train"], "right").fit()
     model = mk.build(train.schema, width=8)
@@ -462,17 +484,17 @@ def test_mismatched_goes_the_usual_road(pairs):
         ("right", {"target": "mood"}, "DataFrame has a column 'mood' already"),
         ("right", {"differing": "colour"}, "differing: unknown target or column 'colour'; did you mean 'color'"),
         ("right", {"differing": "mood"}, "DataFrame row 0: 'right': expected another row whose value does not belong"),
-        ("right", {"copies": 0}, "expected copies to be a whole number from 1 on, received 0"),
-        ("right", {"seed": -1}, "expected seed to be a whole number from 0 on"),
+        ("right", {"copies": 0}, "expected copies to be a whole number above 0, received 0"),
+        ("right", {"seed": -1}, "expected seed to be a whole number from 0, received -1"),
         ("right", {"target": "a match"}, "expected names of letters"),
     ],
 )
-def test_mismatches_that_cannot_be(pairs, name, options, message):
+def test_negative_pairs_that_cannot_be(pairs, name, options, message):
     with pytest.raises(InputError, match=message):
         negative_pairs(mk.read(pairs, PAIR), name, **options)
 
 
-def test_mismatches_need_two_inputs_and_filled_cells(words):
+def test_negative_pairs_need_two_inputs_and_filled_cells(words):
     alone = mk.read(FRAME, mk.Schema({"en": mk.Text(1)}, {}))
     with pytest.raises(InputError, match="expected at least two inputs, received 'en' alone"):
         negative_pairs(alone, "en")

@@ -1,6 +1,8 @@
 """The distinct values of an input, their vectors, and what their rows say of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -8,12 +10,15 @@ import pandas as pd
 import tensorflow as tf
 from scipy import sparse
 
+from mmkeras.decode import codec_of
 from mmkeras.decode.graph import plain
-from mmkeras.errors import InputError, unknown
+from mmkeras.errors import InputError, shown, unknown
+from mmkeras.inputs import Input
+from mmkeras.pipeline import columns
 from mmkeras.pipeline.gather import gatherer
 from mmkeras.records import Records
 from mmkeras.records.manifest import cells
-from mmkeras.schema import Labels
+from mmkeras.targets import Target
 from mmkeras.targets.base import natural
 
 
@@ -33,38 +38,46 @@ class Items:
     of_row: np.ndarray
     first: np.ndarray
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.first)
 
     @property
-    def feature(self):
+    def feature(self) -> Input:
         """The schema's entry."""
         return self.records.schema.inputs[self.name]
 
-    def row(self, items):
+    def row(self, items: np.ndarray) -> list:
         """The number in the table of the first row of these items `(n,)`: list."""
         return self.records.frame.index[self.first[items]].tolist()
 
-    def value(self, items):
+    def value(self, items: np.ndarray) -> Sequence[str]:
         """The cells of these items `(n,)` as str; several columns joined by commas."""
         values = self.records.values(self.name)[self.first[items]]
         return values if values.ndim == 1 else [", ".join(row) for row in values]
 
-    def of_rows(self, rows, where):
+    def decoded(self, items: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """These items `(n,)` as the model receives them, `(n, ...)`, and how long each is, `(n,)` int, or None."""
+        decoded, rows = columns(self.records), self.first[items]
+        values = decoded[self.name].take(rows).array()
+        length = decoded.get(f"{self.name}_length")
+        length = None if length is None else length.take(rows).array()
+        return codec_of(self.feature).window(self.feature, values, length), length
+
+    def of_rows(self, rows: Sequence[Any], where: str) -> np.ndarray:
         """The items `(n,)` of rows of the table."""
         if isinstance(rows, str) or not np.iterable(rows) or not len(rows):
-            raise InputError(f"{where}expected rows to be a list of at least one row, received {rows!r}")
+            raise InputError(f"{where}expected rows to be a list of at least one row, received {shown(rows)}")
         index = self.records.frame.index
         for row in rows:
             if row not in index:
-                raise InputError(f"{where}expected rows of {self.records.name}, received {row!r}")
+                raise InputError(f"{where}expected rows of {self.records.name}, received {shown(row)}")
         items = self.of_row[[index.get_loc(row) for row in rows]]
         if (items < 0).any():
             raise InputError(f"{where}row {rows[int(np.argmin(items))]!r}: {self.name!r} is missing")
         return items
 
 
-def find_items(records, name):
+def find_items(records: Records, name: str) -> Items:
     """The `Items` of one input of readable records. Raises `InputError` where no row has it."""
     there, of_row = records.there(name), np.full(len(records), -1)
     if not there.any():
@@ -74,7 +87,7 @@ def find_items(records, name):
     return Items(records, name, of_row, first[number >= 0])
 
 
-def embed(items, encoder, batch_size):
+def embed(items: Items, encoder: keras.Model, batch_size: int) -> np.ndarray:
     """The vectors of items, `(items, dim)` float32 of unit length.
 
     Args:
@@ -87,7 +100,7 @@ def embed(items, encoder, batch_size):
     """
     name, where = items.name, f"encoder of {items.name!r}: "
     if not isinstance(encoder, keras.Model):
-        raise InputError(f"{where}expected a keras.Model, received {encoder!r}")
+        raise InputError(f"{where}expected a keras.Model, received {shown(encoder)}")
     given = {key: kind for key, kind in items.records.schema.model_inputs.items() if key in (name, f"{name}_length")}
     names = [tensor.name for tensor in encoder.inputs]
     names = [name] if len(names) == 1 else names
@@ -123,7 +136,7 @@ def _fits(shape, expected):
     return len(shape) == len(expected) and all(b in (a, None) for a, b in zip(shape, expected, strict=True))
 
 
-def shares(items, relevant, where):
+def shares(items: Items, relevant: str | None, where: str) -> sparse.csr_array:
     """What makes items right for one another: `(items, values)` sparse, above 0 where an item has a value.
 
     Args:
@@ -137,23 +150,24 @@ def shares(items, relevant, where):
     return has if relevant is None else has @ values_of(items.records, relevant, where)[0]
 
 
-def labels_of(items, relevant, where):
+def labels_of(items: Items, relevant: str, where: str) -> tuple[list[list[str]], list[str]]:
     """The values of a target or column: `(items,)` list of lists, those that each item's rows have; and list of all."""
     words = values_of(items.records, relevant, where)[1]
     return [[words[place] for place in sorted(row)] for row in shares(items, relevant, where).tolil().rows], words
 
 
-def values_of(records, name, where):
+def values_of(records: Records, name: str, where: str) -> tuple[sparse.csr_array, list[str]]:
     """`(rows, values)` sparse, 1 where a row has a value of a target or column; and the values, sorted."""
     target = records.schema.targets.get(name)
     column = name if target is None else records.schema.column(name)
     if column not in records.frame.columns:
         raise unknown("target or column", name, {*records.schema.targets, *records.frame.columns}, where=where)
-    filled = cells(records.frame[column]).to_numpy(dtype=object)
-    if isinstance(target, Labels):
-        return sparse.csr_array(target.encode(filled)[0]), list(target.classes)
-    words = target.classes if getattr(target, "classes", None) else sorted(set(filled) - {""}, key=natural)
-    number = pd.Index(words).get_indexer(filled)
-    rows = np.flatnonzero(number >= 0)
-    ones = np.ones(len(rows), np.float32)
-    return sparse.csr_array((ones, (rows, number[rows])), (len(filled), len(words))), list(words)
+    number, distinct = pd.factorize(cells(records.frame[column]).to_numpy(dtype=object))
+    held = [(target or Target()).values_of(cell) for cell in distinct]
+    words = getattr(target, "classes", None) or sorted(set().union(*held), key=natural)
+    place = {word: at for at, word in enumerate(words)}
+    at = [(row, place[word]) for row, cell in enumerate(held) for word in cell if word in place]
+    rows, found = np.array(at, int).reshape(-1, 2).T
+    shape = (len(distinct), len(words))
+    has = sparse.csr_array((np.ones(len(rows), np.float32), (rows, found)), shape)
+    return has[number], list(words)

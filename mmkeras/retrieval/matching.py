@@ -1,22 +1,31 @@
-"""Does this sentence belong to this picture? Rows that match, and rows made not to."""
+"""Does this sentence belong to this picture? Pairs that match, and pairs that do not."""
 
 from dataclasses import replace
-from numbers import Integral
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from mmkeras.checks import check_whole
 from mmkeras.errors import InputError, unknown
 from mmkeras.records import Records
 from mmkeras.records.ledger import Ledger
 from mmkeras.retrieval.items import values_of
-from mmkeras.schema import Category, Labels, Schema
+from mmkeras.schema import Schema
+from mmkeras.targets import Category
 
 DRAWS = 20  # times that a partner is drawn before all rows are gone through
 
 
-def negative_pairs(records, name, target="match", *, differing=None, copies=1, seed=0):
+def negative_pairs(
+    records: Records,
+    name: str,
+    target: str = "match",
+    *,
+    differing: str | None = None,
+    copies: int = 1,
+    seed: int = 0,
+) -> Records:
     """Rows that match and rows that do not, to learn which is which (as image-text matching in ALBEF: Li et al., 2021).
 
     Every row stands as it is, with "yes" in the column of a new target, and `copies` times with "no" and the value of
@@ -37,7 +46,7 @@ def negative_pairs(records, name, target="match", *, differing=None, copies=1, s
     Returns:
         `Records`, the rows of "yes" before those of "no". The schema has the inputs and the one target
         `Category(classes=["no", "yes"])`. The index of the frame is a pair, the table's name (with ", negative_pairs"
-        behind it for "no") and the row's number there, and so is the "row" of the ledger, which begins as that of the
+        after it for "no") and the row's number there, and so is the "row" of the ledger, which begins as that of the
         records.
 
     Raises:
@@ -85,11 +94,8 @@ def _check(records, name, target, copies, seed):
         raise InputError(
             f"negative_pairs: {records.name} has a column {target!r} already; expected another name for target"
         )
-    for option, number, least in (("copies", copies, 1), ("seed", seed, 0)):
-        if isinstance(number, bool) or not isinstance(number, Integral) or number < least:
-            raise InputError(
-                f"negative_pairs: expected {option} to be a whole number from {least} on, received {number!r}"
-            )
+    check_whole(copies, "copies", "negative_pairs: ")
+    check_whole(seed, "seed", "negative_pairs: ", least=0)
 
 
 def _numbers(frame):
@@ -100,8 +106,6 @@ def _numbers(frame):
 def _kinds(records, differing):
     """`(rows, values)` sparse, 1 where a row has a value of a target or column; every row has one."""
     target = records.schema.targets.get(differing)
-    if isinstance(target, Labels) and not target.fitted:
-        records.schema.require_fitted(f"negative_pairs: differing={differing!r}")
     kinds = values_of(records, differing, "negative_pairs: differing: ")[0]
     empty = np.flatnonzero(kinds.sum(axis=1) == 0)
     if len(empty):
@@ -137,6 +141,6 @@ def _pair(row, name):
 
 
 def _named(frame, name, note):
-    """The frame with pairs as index: the table's name with a note behind it, and the row's number."""
+    """The frame with pairs as index: the table's name with a note after it, and the row's number."""
     pairs = [_pair(row, name) for row in frame.index]
     return frame.set_axis(pd.MultiIndex.from_tuples([(table + note, row) for table, row in pairs]), axis=0)

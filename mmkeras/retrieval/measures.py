@@ -1,13 +1,24 @@
 """How good an order of items is: recall, precision, rank and average precision of each query."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 BLOCK = 2**20  # pairs of a query and an item at a time: some 40 MB
 RESAMPLES = 1000
 
 
-def per_query(queries, items, asked, given, ks, *, own=False):
+def per_query(
+    queries: np.ndarray,
+    items: np.ndarray,
+    asked: sparse.csr_array,
+    given: sparse.csr_array,
+    ks: Sequence[int],
+    *,
+    own: bool = False,
+) -> pd.DataFrame:
     """The scores of every query for which an item is right.
 
     Args:
@@ -43,7 +54,7 @@ def per_query(queries, items, asked, given, ks, *, own=False):
 
 def _of_order(key, right, ks, count):
     """The scores `(queries, 2 * ks + 2)` of items in the order of their keys `(queries, items)` float64."""
-    # a right item goes behind all that are equal in float32, and before all others
+    # a right item goes after all that are equal in float32, and before all others
     order = np.argsort(-np.where(right, np.nextafter(key, -2), key), axis=1)
     right = np.take_along_axis(right, order, axis=1)
     hits = np.cumsum(right, axis=1)
@@ -53,17 +64,17 @@ def _of_order(key, right, ks, count):
     return np.stack([*(first <= k for k in ks), *(hits[:, k - 1] / k for k in within), first, average], axis=1)
 
 
-def similarity(queries, items):
+def similarity(queries: np.ndarray, items: np.ndarray) -> np.ndarray:
     """Cosines `(queries, items)` float32 of vectors of unit length; by way of float64, so that equal ones are equal."""
     return (queries.astype(np.float64) @ items.T.astype(np.float64)).astype(np.float32)
 
 
-def similarity_of_pairs(queries, items):
+def similarity_of_pairs(queries: np.ndarray, items: np.ndarray) -> np.ndarray:
     """The same of as many queries as items, one by one: `(n,)` float32."""
     return np.einsum("ns,ns->n", queries, items, dtype=np.float64).astype(np.float32)
 
 
-def summary(found, seed):
+def summary(found: pd.DataFrame, seed: int) -> pd.DataFrame:
     """The mean of every score over the queries (of the rank the median), with its 95 % bootstrap interval.
 
     Args:

@@ -1,20 +1,24 @@
 """The nearest of many vectors of unit length. An index is a function of `(queries, space)` and k to `(queries, k)`."""
 
+from collections.abc import Callable
+
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
 from mmkeras.errors import InputError
 
+Search = Callable[[np.ndarray, int], np.ndarray]
+
 LINKS, EFFORT = 32, 128  # of the graph: neighbours of each item, and candidates that are kept while it is built
 
 
-def exact(vectors):
+def exact(vectors: np.ndarray) -> Search:
     """Every item is compared with the query."""
     index = NearestNeighbors(metric="cosine", algorithm="brute").fit(vectors)
     return lambda queries, k: index.kneighbors(queries, k, return_distance=False)
 
 
-def approximate(vectors):
+def approximate(vectors: np.ndarray) -> Search:
     """A graph of neighbours leads to almost all of the nearest (HNSW: Malkov and Yashunin, 2018).
 
     By faiss (Douze et al., 2024). Raises `InputError` where it is not installed.

@@ -1,22 +1,29 @@
 """The space in two dimensions: a point for each item."""
 
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from mmkeras.errors import InputError, unknown
-from mmkeras.plotting import GREY, PALE, pyplot, shortened
-from mmkeras.retrieval.figures import COLORS, STYLE
-from mmkeras.retrieval.items import labels_of
+from mmkeras.plotting import COLORS, FRAMED, GREY, OTHERS, PALE, pyplot, shortened
+from mmkeras.retrieval.items import Items, labels_of
 
 MARKERS = ["o", "^", "s", "D", "v", "P", "X"]
-SEVERAL, OTHERS, NONE = "several values", "others", "no value"
-PALER = "#b4bac2"
+SEVERAL, OTHER, NONE = "several values", "others", "no value"
 
 
-def draw_map(items, places, vectors, color, method, seed):
+def draw_map(
+    items: Mapping[str, Items],
+    places: Mapping[str, np.ndarray],
+    vectors: Mapping[str, np.ndarray],
+    color: str,
+    method: str,
+    seed: int,
+) -> Any:
     """The figure of `Retrieval.map`.
 
     Args:
@@ -34,10 +41,10 @@ def draw_map(items, places, vectors, color, method, seed):
     if min(len(every) - 1, every.shape[1]) < 2:
         raise InputError(f"map: expected at least 3 items in a space of 2 or more, received {every.shape}")
     kinds, shown = _kinds(items, places, color)
-    colors = dict(zip(shown, COLORS, strict=False)) | dict.fromkeys((SEVERAL, NONE, OTHERS), PALER)
+    colors = dict(zip(shown, COLORS, strict=False)) | dict.fromkeys((SEVERAL, NONE, OTHER), OTHERS)
     points, x, y, title = _METHODS[method](every, seed)
     markers = dict(zip(items, MARKERS * len(items), strict=False))
-    with plt.rc_context(STYLE | {"axes.labelcolor": GREY}):
+    with plt.rc_context(FRAMED | {"axes.labelcolor": GREY}):
         figure, (axes, beside) = plt.subplots(1, 2, figsize=(8.8, 6.2), width_ratios=[5, 1], layout="constrained")
         size, start = float(np.clip(14000 / len(every), 9, 48)), 0
         for name, marker in markers.items():
@@ -66,10 +73,9 @@ def _kinds(items, places, color):
     most = {word for word, _ in Counter({word: counts[word] for word in words}).most_common(len(COLORS))}
     named = [word for word in words if word in most and counts[word]]
     kinds = {
-        name: [OTHERS if kind in words and kind not in most else kind for kind in found]
-        for name, found in kinds.items()
+        name: [OTHER if kind in words and kind not in most else kind for kind in found] for name, found in kinds.items()
     }
-    grey = [kind for kind in (OTHERS, SEVERAL, NONE) if any(kind in found for found in kinds.values())]
+    grey = [kind for kind in (OTHER, SEVERAL, NONE) if any(kind in found for found in kinds.values())]
     return kinds, [*named, *grey]
 
 

@@ -5,12 +5,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mmkeras.plotting import GREY, shortened
+from mmkeras.plotting import GREY, OTHERS, shortened
 from mmkeras.records.description.base import Describer, register
 from mmkeras.records.description.drawing import BLUE, NAME, SHOWN
 from mmkeras.targets import Category, Labels
-
-OTHERS = "#b4bac2"
 
 
 @register(Category, Labels)

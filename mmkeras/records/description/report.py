@@ -5,12 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from mmkeras.plotting import GREY, INK, pyplot
+from mmkeras.plotting import CHART, pyplot
 from mmkeras.records.description.base import DESCRIBERS
 from mmkeras.schema import Schema
-
-STYLE = {"axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": GREY, "text.color": INK}
-STYLE |= {"xtick.color": GREY, "ytick.color": GREY, "axes.labelcolor": GREY, "font.size": 10}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -55,7 +52,7 @@ class Description:
         plt = pyplot()
         columns = min(2, len(self.tables))
         lines = -(-len(self.tables) // columns)  # rounded up
-        with plt.rc_context(STYLE):
+        with plt.rc_context(CHART):
             size = (5.6 * columns, 3.4 * lines + 0.5)
             figure, grid = plt.subplots(lines, columns, figsize=size, layout="constrained", squeeze=False)
             figure.suptitle(f"{self.name}: {int(self.overview['rows'].iloc[0]):,} rows", fontsize=14, weight="bold")
@@ -69,7 +66,6 @@ class Description:
 
     def _draw(self, axes, name):
         part, row = self.schema.parts[name], self.overview.loc[name]
-        axes.set_axisbelow(True)
         title = DESCRIBERS.of(part).draw(axes, part, self.tables[name])
         sample = f", {row.looked_at:,} of {row.distinct:,} files" if row.looked_at < row.distinct else ""
         axes.set_title(f"{name}: {title}{sample}", loc="left", fontsize=11, pad=10)
