@@ -1,16 +1,18 @@
 """What a sample is: its inputs, its targets, and everything that had to be learned from the table to read them.
 
 A `Schema` is a value: `fit` returns a new one, JSON carries it both ways, and it alone says which names there are and
-in which order. The rest of the package (pipeline, towers, heads, exported bundle) asks it.
+in which order. The rest of the package (pipeline, towers, tasks, exported bundle) asks it.
 """
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any, Self
 
-from mmkeras.errors import InputError, unknown
+from mmkeras.errors import InputError, shown, unknown
 from mmkeras.files import write_whole
 from mmkeras.inputs import INPUTS, Audio, Image, Input, Series, Tabular, Text, Video
 from mmkeras.targets import TARGETS, Category, Labels, Number, Target, inputs_read
@@ -33,19 +35,21 @@ FORMAT = 1
 RESERVED = ("_present", "_length", "_index", "_tower", "_missing", "_status", "_fusion")
 
 
-def _check_parts(role, parts, kinds):
+def _check_parts(role: str, parts: Any, kinds: Mapping[str, type]) -> None:
     if not isinstance(parts, Mapping) or not (parts or role == "targets"):
-        raise InputError(f"Schema: expected {role} to be a dict with at least one entry, received {parts!r}")
+        raise InputError(f"Schema: expected {role} to be a dict with at least one entry, received {shown(parts)}")
     for name, part in parts.items():
         word = isinstance(name, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name)
         if not word or name.endswith(RESERVED) or name in ("alignment", "body", "fused"):
             raise InputError(
                 f"Schema: expected names of letters, digits and _ that do not end in {', '.join(RESERVED)} and are not "
                 "'alignment', 'body' or 'fused' (a column of another name is given by column=...), received "
-                f"{name!r} in {role}"
+                f"{shown(name)} in {role}"
             )
         if type(part) not in kinds.values():
-            raise InputError(f"Schema: expected {role}[{name!r}] to be one of {', '.join(kinds)}, received {part!r}")
+            raise InputError(
+                f"Schema: expected {role}[{name!r}] to be one of {', '.join(kinds)}, received {shown(part)}"
+            )
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class Schema:
     inputs: dict[str, Input]
     targets: dict[str, Target]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_parts("inputs", self.inputs, INPUTS)
         _check_parts("targets", self.targets, TARGETS)
         both = sorted(set(self.inputs) & set(self.targets))
@@ -79,7 +83,7 @@ class Schema:
         object.__setattr__(self, "inputs", dict(self.inputs))
         object.__setattr__(self, "targets", dict(self.targets))
 
-    def _check_reads(self):
+    def _check_reads(self) -> None:
         for name, target in self.targets.items():
             for read in inputs_read(target):
                 if read not in self.inputs:
@@ -91,17 +95,17 @@ class Schema:
             )
 
     @property
-    def parts(self):
+    def parts(self) -> dict[str, Input | Target]:
         """Inputs and targets in one dict."""
         return {**self.inputs, **self.targets}
 
     @property
-    def model_inputs(self):
+    def model_inputs(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """What a model receives, in order: dict of name -> (shape without the batch, dtype).
 
         Each input by its name; behind it `<name>_length` if it is padded and `<name>_present` if it is optional.
         """
-        given = {}
+        given: dict[str, tuple[tuple[int, ...], str]] = {}
         for name, feature in self.inputs.items():
             given[name] = feature.shape, feature.dtype
             if feature.padded:
@@ -110,7 +114,7 @@ class Schema:
                 given[f"{name}_present"] = (), "bool"
         return given
 
-    def deduplicated_inputs(self, by):
+    def deduplicated_inputs(self, by: str) -> dict[str, tuple[tuple[int, ...], str]]:
         """What a model of `mk.deduplicated_model` receives, in order: `model_inputs`, each distinct value of `by` once.
 
         First `<by>_index` `(batch,)` int32, which value each row has (Keras weighs the loss by the first input's rows);
@@ -119,25 +123,25 @@ class Schema:
         given = {f"{by}_index": ((), "int32"), **self.model_inputs}
         return given | {name: given.pop(name) for name in (by, f"{by}_length") if name in given}
 
-    def columns(self, name):
+    def columns(self, name: str) -> tuple[str, ...]:
         """The table's columns that hold the input or target `name`: one, but for `Tabular`."""
         return self.parts[name].table_columns(name)
 
-    def column(self, name):
+    def column(self, name: str) -> str:
         """The first of `columns`."""
         return self.columns(name)[0]
 
     @property
-    def unfitted(self):
+    def unfitted(self) -> list[str]:
         """Names of the parts that still have to be fitted, in order."""
         return [name for name, part in self.parts.items() if not getattr(part, "fitted", True)]
 
     @property
-    def fitted(self):
+    def fitted(self) -> bool:
         """Whether vocabularies, classes and means are all known."""
         return not self.unfitted
 
-    def require_fitted(self, purpose):
+    def require_fitted(self, purpose: str) -> None:
         """Raise an `InputError` that names what is missing, unless the schema is fitted."""
         if not self.fitted:
             raise InputError(
@@ -146,15 +150,15 @@ class Schema:
                 "records.fit().schema, or give them by hand"
             )
 
-    def by_target(self, values):
+    def by_target(self, values: Any) -> dict[str, Any]:
         """Values of all targets as a dict by target, also where Keras has one value alone, as there is one target."""
         return values if len(self.targets) > 1 else dict.fromkeys(self.targets, values)
 
-    def fold(self, values):
+    def fold(self, values: dict[str, Any]) -> Any:
         """The contrary of `by_target`: a dict by target as Keras wants it, of one target its value alone."""
         return values if len(self.targets) > 1 else next(iter(values.values()), None)
 
-    def fit(self, values):
+    def fit(self, values: Mapping[str, Any]) -> Self:
         """A copy in which every part not yet fitted is fitted on `values[name]`, which its own `fit` documents."""
         new = {}
         for name in self.unfitted:
@@ -162,26 +166,22 @@ class Schema:
                 new[name] = self.parts[name].fit(values[name])
             except InputError as error:
                 raise InputError(f"{name!r}: {error}") from error
-        return Schema(
+        return type(self)(
             inputs={name: new.get(name, part) for name, part in self.inputs.items()},
             targets={name: new.get(name, part) for name, part in self.targets.items()},
         )
 
-    def to_json(self):
+    def to_json(self) -> str:
         """The schema as a JSON string."""
-
-        def part(value):
-            return {"kind": type(value).__name__, **asdict(value)}
-
         content = {
             "format": FORMAT,
-            "inputs": {name: part(value) for name, value in self.inputs.items()},
-            "targets": {name: part(value) for name, value in self.targets.items()},
+            "inputs": _options(self.inputs, INPUTS),
+            "targets": _options(self.targets, TARGETS),
         }
         return json.dumps(content, indent=1, ensure_ascii=False)
 
     @classmethod
-    def from_json(cls, text):
+    def from_json(cls, text: str) -> Self:
         """The schema from `to_json`'s string. Raises `InputError` for anything else."""
         try:
             content = json.loads(text)
@@ -189,10 +189,10 @@ class Schema:
                 raise InputError(f"Schema: expected format {FORMAT}, received {content['format']!r}")
             return cls.from_options({role: content[role] for role in ("inputs", "targets")})
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"Schema: expected the JSON of a schema, received {text[:60]!r} ({error})") from error
+            raise InputError(f"Schema: expected the JSON of a schema, received {shown(text)} ({error})") from error
 
     @classmethod
-    def from_options(cls, options):
+    def from_options(cls, options: Mapping[str, Any]) -> Self:
         """The schema from plain values: dict of "inputs" and "targets", each of name -> dict of "kind" and options.
 
         >>> text = {"kind": "Text", "length": 8}
@@ -202,9 +202,13 @@ class Schema:
         for role in options:
             if role not in ("inputs", "targets"):
                 raise unknown("key", role, ["inputs", "targets"], where="Schema: ")
+        for role in ("inputs", "targets"):
+            given = options.get(role)
+            if not isinstance(given, Mapping):
+                raise InputError(f"Schema: expected {role} to be a dict of name -> options, received {shown(given)}")
         return cls(_parts(options["inputs"], INPUTS), _parts(options["targets"], TARGETS))
 
-    def save(self, path):
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the schema as JSON to `path`, whole or not at all. Raises `InputError` if it cannot be written."""
         try:
             write_whole(path, self.to_json() + "\n")
@@ -212,7 +216,7 @@ class Schema:
             raise InputError(f"Schema: cannot write {str(path)!r}: {error.strerror}") from error
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str | os.PathLike[str]) -> Self:
         """Read a schema that `save` has written."""
         try:
             text = Path(path).read_text(encoding="utf-8")
@@ -221,16 +225,26 @@ class Schema:
         return cls.from_json(text)
 
 
-def _parts(content, kinds):
+def _options(parts: Mapping[str, Any], kinds: Mapping[str, type]) -> dict[str, dict[str, Any]]:
+    """Parts as plain values, each kind by the name under which it is registered."""
+    names = {kind: name for name, kind in kinds.items()}
+    return {name: {"kind": names[type(part)], **asdict(part)} for name, part in parts.items()}
+
+
+def _parts(content: Mapping[str, Any], kinds: Mapping[str, type]) -> dict[str, Any]:
+    """The contrary of `_options`."""
     parts = {}
     for name, values in content.items():
+        where = f"Schema: {name!r}: "
+        if not isinstance(values, Mapping) or "kind" not in values:
+            raise InputError(f"{where}expected a dict of 'kind' and options, received {shown(values)}")
         options = {**values}
         kind = options.pop("kind")
         if kind not in kinds:
-            raise unknown("kind", kind, kinds, where=f"Schema: {name!r}: ")
+            raise unknown("kind", kind, kinds, where)
         known = [option.name for option in fields(kinds[kind])]
         for option in options:
             if option not in known:
-                raise unknown(f"option of {kind}:", option, known, where=f"Schema: {name!r}: ")
+                raise unknown(f"option of {kind}:", option, known, where)
         parts[name] = kinds[kind](**options)
     return parts

@@ -72,11 +72,11 @@ PART = '{"format": 1, "inputs": {"q": %s}, "targets": {"a": {"kind": "Category"}
             PART % '{"kind": "Category"}',
             "'q': unknown kind 'Category'; Known: Audio, Image, Series, Tabular, Text, Video",
         ),
-        (PART % '{"length": 3}', "expected the JSON of a schema"),
+        (PART % '{"length": 3}', "'q': expected a dict of 'kind' and options, received "),
         (PART % '{"kind": "Text", "length": 0}', "Text: expected length to be a whole number above 0, received 0"),
         (PART % '{"kind": "Text", "lenght": 3}', "did you mean 'length'?"),
-        (PART % '"Text"', "expected the JSON of a schema"),
-        (PART % "7", "expected the JSON of a schema"),
+        (PART % '"Text"', "'q': expected a dict of 'kind' and options, received "),
+        (PART % "7", "'q': expected a dict of 'kind' and options, received "),
     ],
 )
 def test_json_of_something_else(tmp_path, text, message):
