@@ -3,12 +3,13 @@
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 
 from mmkeras import __version__
 from mmkeras.errors import InputError
 
 
-def _whole(text):
+def _whole(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number above 0, received {text}")
@@ -18,7 +19,7 @@ def _whole(text):
 _whole.__name__ = "whole number"  # argparse names it where int() refuses
 
 
-def _parser():
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mmkeras", description="Multimodal models in TensorFlow and Keras.")
     parser.add_argument("--version", action="version", version=f"mmkeras {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -70,7 +71,7 @@ Over several machines, with the experiment and the folder of the search on a com
   mmkeras tune experiment.yaml --chief 10.0.0.1:8765 --worker a      on each other machine, each with its own name"""
 
 
-def _tune(arguments):
+def _tune(arguments: argparse.Namespace) -> None:
     if (arguments.experiment is None) == (arguments.report is None):
         raise InputError("tune: expected either an experiment or --report DIR")
     if arguments.worker and not arguments.chief:
@@ -93,7 +94,7 @@ def _tune(arguments):
         print(f"report: {result.report()}")
 
 
-def _address(chief, name):
+def _address(chief: str, name: str) -> dict[str, str]:
     """KerasTuner's environment variables."""
     host, _, port = chief.rpartition(":")
     if not host or not port.isdecimal():
@@ -101,7 +102,7 @@ def _address(chief, name):
     return {"KERASTUNER_ORACLE_IP": host, "KERASTUNER_ORACLE_PORT": port, "KERASTUNER_TUNER_ID": name}
 
 
-def _verify(arguments):
+def _verify(arguments: argparse.Namespace) -> int:
     from mmkeras.verification import verify
 
     found = verify(arguments.directory, arguments.python, seconds=arguments.seconds)
@@ -109,7 +110,7 @@ def _verify(arguments):
     return 0 if found.passed else 1
 
 
-def _serve_config(arguments):
+def _serve_config(arguments: argparse.Namespace) -> None:
     from mmkeras.serving import serve_config
 
     given = {name: getattr(arguments, name) for name in ("out", "port", "rest_port", "versions")}
@@ -117,14 +118,14 @@ def _serve_config(arguments):
         print(path)
 
 
-def _demo(arguments):
+def _demo(arguments: argparse.Namespace) -> None:
     _quiet()
     from mmkeras.demo import demo
 
     demo(arguments.out, arguments.fusion, arguments.epochs, arguments.seed)
 
 
-def _quiet():
+def _quiet() -> None:
     """TensorFlow's own news is not the user's."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
     import logging
@@ -132,7 +133,7 @@ def _quiet():
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Run a command. Returns the exit code: 0, 1 if `verify` failed, 2 for bad input, 130 when interrupted."""
     arguments = _parser().parse_args(argv)
     try:

@@ -1,8 +1,10 @@
 """`mmkeras demo`: the whole road, from a table of files to a SavedModel that has been asked, on the keypad set."""
 
 import json
+import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -31,7 +33,7 @@ PEAK_RATE = {"concat": 2e-3, "attention": 1e-3}
 BATCH = 128
 
 
-def demo(out=".", fusion="concat", epochs=16, seed=0):
+def demo(out: str | os.PathLike[str] = ".", fusion: str = "concat", epochs: int = 16, seed: int = 0) -> dict[str, Any]:
     """Make the keypad set, train, evaluate, export, and ask the export in a fresh process; print what comes of it.
 
     Args:
@@ -54,7 +56,7 @@ def demo(out=".", fusion="concat", epochs=16, seed=0):
     print(f"   {manifest}\n   {data}")
 
     spec = ModelSpec(towers=TOWERS, fusion=FUSIONS[fusion], width=128)
-    print(f"\n2. Training: conv, lstm and spectrogram towers, {fusion} fusion, softmax head, {epochs} epochs")
+    print(f"\n2. Training: conv, lstm and spectrogram towers, {fusion} fusion, softmax task, {epochs} epochs")
     training = Training(epochs, BATCH, PEAK_RATE[fusion], warm_up=2, augment=AUGMENT, seed=seed)
     model = prepare(data.schema, spec, training, len(data["train"]))
     history = fit(model, data, spec, training)
@@ -100,7 +102,7 @@ def demo(out=".", fusion="concat", epochs=16, seed=0):
     return summary
 
 
-def _writable(out):
+def _writable(out: Path) -> Path:
     try:
         out.mkdir(parents=True, exist_ok=True)
         probe = out / ".mmkeras"

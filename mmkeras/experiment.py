@@ -19,13 +19,16 @@ tune:                               # options of mk.tune
 """
 
 import inspect
+import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from mmkeras.errors import InputError, unknown
+from mmkeras.errors import InputError, shown, unknown
 from mmkeras.records import Splits, read
 from mmkeras.schema import Schema
 
@@ -37,7 +40,7 @@ class Experiment:
     """What the file says: `Splits`, and the options of `mk.tune`."""
 
     data: Splits
-    tune: dict
+    tune: dict[str, Any]
 
 
 class _Loader(yaml.SafeLoader):
@@ -48,7 +51,7 @@ _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _NUMBER, list("-+0123456789."))
 
 
-def load_experiment(path):
+def load_experiment(path: str | os.PathLike[str]) -> Experiment:
     """Read an experiment, and the table that it names.
 
     Args:
@@ -66,9 +69,13 @@ def load_experiment(path):
     for key in content:
         if key not in KEYS:
             raise unknown("key", key, KEYS, where)
-    for key in ("data", "inputs", "targets"):
-        if key not in content:
+    for key, kind in (("data", str), ("inputs", dict), ("targets", dict), ("read", dict), ("tune", dict)):
+        value = content.get(key)
+        if value is None and key in ("data", "inputs", "targets"):
             raise InputError(f"{where}expected a key {key!r}, received {', '.join(content) or 'none'}")
+        if value is not None and not isinstance(value, kind):
+            expected = "a path" if kind is str else "keys and values"
+            raise InputError(f"{where}expected {key} to be {expected}, received {shown(value)}")
     options = _options(content, "read", read, where)
     schema = Schema.from_options({role: content[role] for role in ("inputs", "targets")})
     table = content["data"]
@@ -81,7 +88,7 @@ def load_experiment(path):
     return Experiment(records.split(content.get("split", "split")), tune)
 
 
-def _content(path):
+def _content(path: Path) -> dict[str, Any]:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (OSError, UnicodeDecodeError) as error:
@@ -89,19 +96,19 @@ def _content(path):
     except yaml.YAMLError as error:
         raise InputError(f"{path.name}: expected YAML: {error}") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path.name}: expected keys and values, received {content!r}")
+        raise InputError(f"{path.name}: expected keys and values, received {shown(content)}")
     return content
 
 
-def _options(content, key, function, where):
-    """The options of a function that stand under a key."""
-    options, known = dict(content.get(key) or {}), [*inspect.signature(function).parameters]
+def _options(content: dict[str, Any], key: str, function: Callable[..., Any], where: str) -> dict[str, Any]:
+    """The options of a function, behind its table and schema, that stand under a key."""
+    options, known = dict(content.get(key) or {}), [*inspect.signature(function).parameters][2:]
     for option in options:
         if option not in known:
             raise unknown(f"option of {key}:", option, known, where)
     return options
 
 
-def _domain(domain):
+def _domain(domain: Any) -> Any:
     """YAML has no tuples: {low: 0.1, high: 1} is one."""
     return (domain["low"], domain["high"]) if isinstance(domain, dict) and set(domain) == {"low", "high"} else domain

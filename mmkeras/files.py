@@ -42,6 +42,10 @@ def write_whole(
                 os.chmod(part, mode)
             os.fsync(file.fileno())
         os.replace(part, path)
+    except OSError as error:
+        if error.filename == str(part):  # a name that nobody has given
+            error.filename = str(path)
+        raise
     finally:
         part.unlink(missing_ok=True)
     _sync_folder(path.parent)

@@ -158,7 +158,7 @@ def test_foreign_files_are_refused(tmp_path, name):
 
 @pytest.mark.parametrize("wrong", [{"rows": 99}, {"rows": 150.0}, {"rows": "600"}, {"rows": True}, {"seed": -1}])
 def test_bad_rows_and_seed(tmp_path, wrong):
-    with pytest.raises(InputError, match=rf"{min(wrong)}: expected a whole number, at least \d+; received"):
+    with pytest.raises(InputError, match=rf"keypad: expected {min(wrong)} to be a whole number from \d+, received"):
         keypad(tmp_path / "new", **wrong)
     assert not (tmp_path / "new").exists()
 

@@ -63,6 +63,15 @@ def test_what_the_file_says(experiment):
         ("inputs:", "split: part\ninputs:", "unknown column 'part'"),
         ("inputs:", "read: {on_bat: drop}\ninputs:", "unknown option of read: 'on_bat'; did you mean 'on_bad'"),
         ("{", "{{", "experiment.yaml: expected YAML"),
+        ("inputs:", "read: {schema: 1}\ninputs:", "unknown option of read: 'schema'"),
+        ("inputs:", "read: drop\ninputs:", "experiment.yaml: expected read to be keys and values, received 'drop'"),
+        ("data: ", "data: 7 #", "experiment.yaml: expected data to be a path, received 7"),
+        (
+            "{kind: Category}",
+            "Category",
+            "Schema: 'answer': expected a dict of 'kind' and options, received 'Category'",
+        ),
+        ("data: ", "1: ", "experiment.yaml: unknown key 1"),
     ],
 )
 def test_a_wrong_file_is_refused(experiment, old, new, message):

@@ -1,14 +1,17 @@
 """easy-VQA: questions about one coloured shape in a small picture."""
 
 import os
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
-from mmkeras.datasets._files import whole, write_once, write_table
+from mmkeras.checks import check_whole
+from mmkeras.datasets._files import write_once, write_table
 from mmkeras.errors import InputError
 
 
-def easy_vqa(directory, seed=0):
+def easy_vqa(directory: str | os.PathLike[str], seed: int = 0) -> Path:
     """Write a manifest.csv of the easy-VQA set into `directory` and return its path.
 
     The set is Victor Zhou's, from the package `easy-vqa` on PyPI: 5000 pictures of 64x64 pixels with 48,248 questions
@@ -25,13 +28,13 @@ def easy_vqa(directory, seed=0):
         raise InputError(
             'easy_vqa: expected the package easy-vqa, which is not installed; pip install "mmkeras[easy-vqa]"'
         ) from error
-    whole("seed", seed, 0)
+    seed = check_whole(seed, "seed", "easy_vqa: ", least=0)
     folder = os.path.dirname(os.path.abspath(package.__file__))
-    settings = {"set": "easy_vqa", "format": 1, "seed": int(seed), "package": folder}
-    return write_once(directory, settings, ("manifest.csv",), lambda path: _write(path, package, int(seed)))
+    settings = {"set": "easy_vqa", "format": 1, "seed": seed, "package": folder}
+    return write_once(directory, settings, ("manifest.csv",), lambda path: _write(path, package, seed))
 
 
-def _write(directory, package, seed):
+def _write(directory: Path, package: ModuleType, seed: int) -> None:
     pictures, rows = package.get_train_image_paths(), []
     held = set(np.random.default_rng(seed).permutation(sorted(pictures))[: len(pictures) // 10].tolist())
     for question, answer, number in zip(*package.get_train_questions(), strict=True):

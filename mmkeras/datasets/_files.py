@@ -3,14 +3,18 @@
 import csv
 import io
 import json
-import numbers
+import os
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmkeras.errors import InputError
 from mmkeras.files import write_whole
 
 
-def write_once(directory, settings, names, write):
+def write_once(
+    directory: str | os.PathLike[str], settings: dict[str, Any], names: Sequence[str], write: Callable[[Path], None]
+) -> Path:
     """Write a set unless `directory` holds it already; returns the path of its manifest.
 
     `<set>.json` beside the manifest tells what the directory holds. It says "complete": false before the first file is
@@ -36,14 +40,14 @@ def write_once(directory, settings, names, write):
     return manifest
 
 
-def write_table(path, columns, rows):
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a CSV file whole or not at all."""
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows([columns, *rows])
     write_whole(path, text.getvalue())
 
 
-def _label(path, name):
+def _label(path: Path, name: str) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
@@ -51,9 +55,3 @@ def _label(path, name):
     if not isinstance(found, dict) or found.get("set") != name:
         raise InputError(f"{path}: expected the label of a {name} set; this is not ours and we leave it")
     return found
-
-
-def whole(name, value, least):
-    """Refuse a value that is no whole number or below `least`."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
-        raise InputError(f"{name}: expected a whole number, at least {least}; received {value!r}")

@@ -2,13 +2,16 @@
 
 import csv
 import itertools
+import os
 import wave
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
-from mmkeras.datasets._files import whole, write_once, write_table
+from mmkeras.checks import check_whole
+from mmkeras.datasets._files import write_once, write_table
 from mmkeras.errors import InputError, unknown
 
 RATE, SAMPLES = 8000, 2400  # 0.3 s at the telephone's rate
@@ -76,7 +79,7 @@ KINDS = {
 }
 
 
-def keypad(directory, rows=15000, seed=0):
+def keypad(directory: str | os.PathLike[str], rows: int = 15000, seed: int = 0) -> Path:
     """Write the keypad set into `directory` and return the path of its manifest.csv.
 
     Each row holds a real handwritten digit (scikit-learn's `load_digits`, an 8x8 grey PNG), the tone of a telephone
@@ -110,14 +113,14 @@ def keypad(directory, rows=15000, seed=0):
         rows: how many rows, at least 100; from about 900 on each split has several recordings of every key.
         seed: a whole number, 0 or more.
     """
-    whole("rows", rows, MIN_ROWS)
-    whole("seed", seed, 0)
-    settings = {"set": "keypad", "format": 2, "rows": int(rows), "seed": int(seed)}
+    rows = check_whole(rows, "rows", "keypad: ", least=MIN_ROWS)
+    seed = check_whole(seed, "seed", "keypad: ", least=0)
+    settings = {"set": "keypad", "format": 2, "rows": rows, "seed": seed}
     names = ("manifest.csv", "truth.csv", "images", "audio")
-    return write_once(directory, settings, names, lambda folder: _write(folder, int(rows), int(seed)))
+    return write_once(directory, settings, names, lambda folder: _write(folder, rows, seed))
 
 
-def keypad_ceilings(manifest, split="test"):
+def keypad_ceilings(manifest: str | os.PathLike[str], split: str = "test") -> dict[tuple[str, ...], float]:
     """The best accuracy on the rows of `split`, by what a model sees: {(): ., ("image",): ., ..., all three: 1.0}.
 
     Picture, question and recording tell of the answer only through the digit, the kind of question and the key: how a
@@ -145,7 +148,7 @@ def keypad_ceilings(manifest, split="test"):
     return ceilings
 
 
-def _read(path, columns):
+def _read(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
@@ -158,7 +161,7 @@ def _read(path, columns):
     return rows
 
 
-def _write(directory, rows, seed):
+def _write(directory: Path, rows: int, seed: int) -> None:
     import tensorflow as tf
     from sklearn.datasets import load_digits
 

@@ -8,10 +8,12 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmkeras.errors import InputError, unknown
+from mmkeras.checks import check_number
+from mmkeras.errors import InputError, shown, unknown
 
 WAYS = ("load", "session", "c")
 REPLAY = Path(__file__).with_name("replay")
@@ -34,12 +36,12 @@ class Verification:
     checks: tuple[Check, ...]
 
     @property
-    def passed(self):
+    def passed(self) -> bool:
         """Whether there was a check and none failed; a skipped one is no failure."""
         outcomes = {check.outcome for check in self.checks}
         return "passed" in outcomes and "failed" not in outcomes
 
-    def __str__(self):
+    def __str__(self) -> str:
         width = max((len(check.name) for check in self.checks), default=0)
         lines = [str(self.directory)]
         for check in self.checks:
@@ -57,7 +59,13 @@ class Verification:
         return "\n".join([*lines, ", ".join(counts)])
 
 
-def verify(directory, python=None, *, ways=WAYS, seconds=300):
+def verify(
+    directory: str | os.PathLike[str],
+    python: str | os.PathLike[str] | None = None,
+    *,
+    ways: Sequence[str] = WAYS,
+    seconds: float = 300,
+) -> Verification:
     """Ask a bundle for its golden answers without mmkeras and without Keras, in processes of their own.
 
     The ways, each in a process that has TensorFlow on the CPU and in which neither mmkeras nor Keras can be imported:
@@ -87,9 +95,8 @@ def verify(directory, python=None, *, ways=WAYS, seconds=300):
     bundle = _newest(directory).resolve()
     _check_bundle(bundle)
     if isinstance(ways, str):
-        raise InputError(f"verify: expected ways to be a list, received {ways!r}")
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
-        raise InputError(f"verify: expected seconds to be a number above 0, received {seconds!r}")
+        raise InputError(f"verify: expected ways to be a list, received {shown(ways)}")
+    check_number(seconds, "seconds", "verify: ", least=0, above=True)
     for way in ways:
         if way not in WAYS:
             raise unknown("way", way, WAYS, "verify: ")
@@ -101,7 +108,7 @@ def verify(directory, python=None, *, ways=WAYS, seconds=300):
     return Verification(bundle, tuple(checks))
 
 
-def _newest(directory):
+def _newest(directory: str | os.PathLike[str]) -> Path:
     """The version that is meant: `directory` itself if it is one, else the one with the highest number in it."""
     directory = Path(directory)
     if (directory / "saved_model.pb").is_file() or directory.name.isdecimal():
@@ -113,7 +120,7 @@ def _newest(directory):
     return max(found, key=lambda path: int(path.name))
 
 
-def _check_bundle(bundle):
+def _check_bundle(bundle: Path) -> None:
     if not (bundle / "saved_model.pb").is_file():
         raise InputError(f"verify: expected a SavedModel, but {str(bundle)!r} has no saved_model.pb")
     path = bundle / "assets.extra" / "golden.json"
@@ -134,10 +141,10 @@ def _check_bundle(bundle):
         )
 
 
-def _replay(way, bundle, python, seconds):
+def _replay(way: str, bundle: Path, python: str, seconds: float) -> list[Check]:
     """The checks of one way."""
-    with tempfile.TemporaryDirectory(prefix="mmkeras-verify-") as folder:
-        folder = Path(folder)
+    with tempfile.TemporaryDirectory(prefix="mmkeras-verify-") as made:
+        folder = Path(made)
         shutil.copytree(REPLAY, folder / "replay", ignore=shutil.ignore_patterns("__pycache__"))
         results, log = folder / "results", folder / "log"
         results.touch()
@@ -151,7 +158,7 @@ def _replay(way, bundle, python, seconds):
         return checks
 
 
-def _run(command, folder, log, seconds):
+def _run(command: list[str], folder: Path, log: Path, seconds: float) -> str | None:
     """Run the process in its folder; the reason if it did not end well."""
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     environment.pop("PYTHONSAFEPATH", None)  # or Python would not look into the folder

@@ -8,7 +8,7 @@ from . import Skip
 from .ways import WAYS
 
 
-def main(way, bundle, results):
+def main(way: str, bundle: str, results: str) -> None:
     """Replay in one way: "load", "session" or "c"."""
     golden = json.loads((Path(bundle) / "assets.extra" / "golden.json").read_text(encoding="utf-8"))
     with open(results, "a", encoding="utf-8") as file:

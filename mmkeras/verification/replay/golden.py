@@ -1,11 +1,14 @@
 """The golden batch: what is asked, and whether the answers are the golden ones."""
 
 import base64
+from typing import Any
 
 import numpy as np
 
+Arrays = dict[str, np.ndarray]  # by the name of an input or output
 
-def feeds(golden, taken):
+
+def feeds(golden: dict[str, Any], taken: dict[str, Any]) -> Arrays:
     """The golden inputs as arrays of the kinds and shapes that a signature takes."""
     given = golden["inputs"]
     if sorted(given) != sorted(taken):
@@ -33,7 +36,7 @@ def _plain(value):
     return value.encode() if isinstance(value, str) else value
 
 
-def compare_golden(golden, found):
+def compare_golden(golden: dict[str, Any], found: Arrays) -> str:
     """Hold answers against the golden ones: words if they agree, AssertionError with what differs."""
     expected = {}
     for name, value in golden["outputs"].items():
@@ -42,7 +45,7 @@ def compare_golden(golden, found):
     return compare(expected, found, golden["tolerance"])
 
 
-def compare(expected, found, tolerance):
+def compare(expected: Arrays, found: Arrays, tolerance: float) -> str:
     """Hold answers against others: words if they agree, AssertionError with what differs.
 
     Strings and whole numbers must be equal. Other numbers may differ by `tolerance`, and by as much of the expected

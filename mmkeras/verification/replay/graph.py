@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 from tensorflow.python.framework import op_def_registry
 
 PYTHON_OPS = ("PyFunc", "PyFuncStateless", "EagerPyFunc")  # known to TensorFlow, but they call back into a Python
 
 
-def served_graph(bundle):
+def served_graph(bundle: str) -> meta_graph_pb2.MetaGraphDef:
     """The graph that a server loads."""
     graphs = [graph for graph in _saved_model(bundle).meta_graphs if "serve" in graph.meta_info_def.tags]
     if not graphs:
@@ -21,7 +21,7 @@ def _saved_model(bundle):
     return saved_model_pb2.SavedModel.FromString((Path(bundle) / "saved_model.pb").read_bytes())
 
 
-def check_ops(bundle):
+def check_ops(bundle: str) -> str:
     """Every op is one of TensorFlow's own, and none runs Python."""
     functions, used = set(), set()
     for graph in _saved_model(bundle).meta_graphs:

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf import meta_graph_pb2
 
 from . import Skip
+from .golden import Arrays
 
 
-def compiled():
+def compiled() -> str:
     """Compile program.c, which lies beside this file; the program's path."""
     compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
     folder, source = Path(tf.sysconfig.get_lib()), Path(__file__).with_name("program.c")
@@ -37,7 +39,7 @@ def _compile(command):
         raise Skip(f"{command[0]} cannot compile the program: {' '.join(done.stderr.split())[:300]}")
 
 
-def write_request(path, signature, values):
+def write_request(path: str, signature: meta_graph_pb2.SignatureDef, values: Arrays) -> None:
     """What program.c reads."""
     with open(path, "wb") as file:
         file.write(_packed(len(values)))
@@ -60,7 +62,7 @@ def _packed(*values):
     return b"".join(struct.pack("=q", len(v)) + v if isinstance(v, bytes) else struct.pack("=q", v) for v in values)
 
 
-def read_answer(path, signature):
+def read_answer(path: str, signature: meta_graph_pb2.SignatureDef) -> Arrays:
     """What program.c wrote: dict of output name -> array."""
     answers = {}
     with open(path, "rb") as file:

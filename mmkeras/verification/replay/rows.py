@@ -1,9 +1,11 @@
 """Rows do not see each other, and there may be none."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from . import Skip
-from .golden import compare
+from .golden import Arrays, compare
 
 
 def _needs(together, rows=1):
@@ -13,7 +15,7 @@ def _needs(together, rows=1):
         raise Skip(f"the golden batch has fewer than {rows} rows")
 
 
-def alone(answer, values, together, tolerance):
+def alone(answer: Callable[[Arrays], Arrays], values: Arrays, together: Arrays, tolerance: float) -> str:
     """Each row in a batch of its own answers as among the others."""
     _needs(together, 2)
     rows = len(next(iter(values.values())))
@@ -21,14 +23,14 @@ def alone(answer, values, together, tolerance):
     return compare(together, {name: np.concatenate([one[name] for one in found]) for name in found[0]}, tolerance)
 
 
-def reverse(answer, values, together, tolerance):
+def reverse(answer: Callable[[Arrays], Arrays], values: Arrays, together: Arrays, tolerance: float) -> str:
     """The rows in the opposite order answer as before."""
     _needs(together, 2)
     found = answer({name: value[::-1].copy() for name, value in values.items()})
     return compare(together, {name: value[::-1] for name, value in found.items()}, tolerance)
 
 
-def none(answer, values, together, tolerance):
+def none(answer: Callable[[Arrays], Arrays], values: Arrays, together: Arrays, tolerance: float) -> str:
     """A batch without rows has answers without rows, otherwise of the same shapes."""
     _needs(together)
     found = answer({name: value[:0] for name, value in values.items()})

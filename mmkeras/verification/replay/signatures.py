@@ -1,39 +1,43 @@
 """The signatures beside the one with golden answers."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf import meta_graph_pb2
 
-from .golden import compare_golden, feeds
+from .golden import Arrays, compare_golden, feeds
 
 OF_EXAMPLES = ("examples", "classify", "regress")  # first words of signatures that take serialised tf.Examples
 GOLDEN_NAMES = {"classes": "top_labels", "scores": "top_scores", "outputs": "value"}
 
 
-def of(signatures, name):
+def of(signatures: Mapping[str, Any], name: str) -> Any:
     """The signature of a name."""
     if name not in signatures:
         raise AssertionError(f"there is no signature {name!r}, only {', '.join(sorted(signatures)) or 'none'}")
     return signatures[name]
 
 
-def taken(signature):
+def taken(signature: Any) -> dict[str, tuple[tf.DType, tf.TensorShape]]:
     """What a loaded signature takes: dict of name -> (tf.DType, tf.TensorShape)."""
     return {name: (spec.dtype, spec.shape) for name, spec in signature.structured_input_signature[1].items()}
 
 
-def described(signature_def):
+def described(signature_def: meta_graph_pb2.SignatureDef) -> dict[str, tuple[tf.DType, tf.TensorShape]]:
     """The same of a signature that is only described."""
     inputs = signature_def.inputs.items()
     return {name: (tf.as_dtype(info.dtype), tf.TensorShape(info.tensor_shape)) for name, info in inputs}
 
 
-def ask(signature, values):
+def ask(signature: Callable[..., Any], values: Arrays) -> Arrays:
     """Call a loaded signature: dicts of arrays in and out."""
     answers = signature(**{name: tf.constant(value) for name, value in values.items()})
     return {name: value.numpy() for name, value in answers.items()}
 
 
-def check_other(name, signature, values, golden):
+def check_other(name: str, signature: Any, values: Arrays, golden: dict[str, Any]) -> str:
     """A signature that takes the golden inputs, or tf.Examples of them, answers with as many rows of finite numbers.
 
     Outputs that have a counterpart among the golden ones are held against it.
@@ -58,7 +62,7 @@ def _counterpart(output, target, golden):
     return (f"{target}_" if target else "") + GOLDEN_NAMES.get(output, output)
 
 
-def check_finite(answers, rows=None):
+def check_finite(answers: Arrays, rows: "int | None" = None) -> None:
     """Raise AssertionError unless every number is finite, and there are as many rows."""
     for name, value in answers.items():
         if rows is not None and value.shape[:1] != (rows,):
@@ -67,7 +71,7 @@ def check_finite(answers, rows=None):
             raise AssertionError(f"{name}: numbers that are not finite")
 
 
-def as_examples(values):
+def as_examples(values: Arrays) -> np.ndarray:
     """Each row as a serialised tf.Example: a series is a list of its steps without padding, and has no length."""
     rows = len(next(iter(values.values())))
     lengths = {name for name in values if name.endswith("_length") and name.removesuffix("_length") in values}

@@ -1,17 +1,19 @@
 """Requests that TensorFlow Serving replays before it answers."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 
 from . import Skip
+from .golden import Arrays
 from .signatures import check_finite
 
 MOST_WARM_UPS = 1000  # TensorFlow Serving refuses more
 
 
-def check_warm_up(bundle, answer):
+def check_warm_up(bundle: str, answer: Callable[[str, Arrays], Arrays]) -> str:
     """Each request of TensorFlow Serving's Predict API is answered with finite numbers."""
     path = Path(bundle) / "assets.extra" / "tf_serving_warmup_requests"
     if not path.exists():
@@ -29,7 +31,7 @@ def check_warm_up(bundle, answer):
     return f"{len(requests)} request{'s' * (len(requests) != 1)} to {signatures}{others}"
 
 
-def predict_request(log):
+def predict_request(log: bytes) -> "tuple[str, Arrays] | None":
     """A serialised tensorflow.serving.PredictionLog as the signature's name and its inputs, None if it is no Predict.
 
     Its few fields are read by hand: the messages are in tensorflow-serving-api, the tensors in TensorFlow.

@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
+from typing import Any
 
 import tensorflow as tf
 
@@ -13,10 +15,11 @@ from .graph import check_ops, served_graph
 from .signatures import ask, check_other, described, of, taken
 from .warm_up import check_warm_up
 
+Check = Callable[[str, Callable[[], "str | None"]], None]  # of the name of a check and of what makes it
 OUTSIDERS = ("mmkeras", "keras", "tf_keras")
 
 
-def by_load(bundle, golden, check):
+def by_load(bundle: str, golden: dict[str, Any], check: Check) -> None:
     """`tf.saved_model.load` and its signatures, as a Python program does."""
     signatures = tf.saved_model.load(bundle).signatures
     check("imports", _imports)
@@ -36,7 +39,7 @@ def by_load(bundle, golden, check):
         check(f"signature {name}", partial(check_other, name, signatures[name], values, golden))
 
 
-def by_session(bundle, golden, check):
+def by_session(bundle: str, golden: dict[str, Any], check: Check) -> None:
     """A session, fed by the names of tensors, as TensorFlow Serving does."""
     check("ops", partial(check_ops, bundle))
     with closing(tf.compat.v1.Session(graph=tf.Graph())) as session:
@@ -55,7 +58,7 @@ def by_session(bundle, golden, check):
         check("warm-up requests", partial(check_warm_up, bundle, answer))
 
 
-def by_c(bundle, golden, check):
+def by_c(bundle: str, golden: dict[str, Any], check: Check) -> None:
     """A program in C, without Python, on TensorFlow's C API."""
     compiled = program.compiled()
     signature = of(served_graph(bundle).signature_def, golden["signature_name"])
