@@ -22,6 +22,8 @@ from .tuning import TuningResult, hypermodel, tune
 from .verification import Verification, verify
 from .word_vectors import WordVectors, read_word_vectors
 
+__version__: str
+
 __all__ = [
     "Audio",
     "Category",

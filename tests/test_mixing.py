@@ -79,7 +79,11 @@ def test_largest_remainder():
         ({"source": {"few": 1, "mny": 1}}, {}, "mix: unknown value of 'source': 'mny'; did you mean 'many'"),
         ({"source": {"few": 1}}, {}, "mix: expected a share for every value of 'source', received none for 'many'"),
         ({"source": {"few": 0, "many": 1}}, {}, "mix: expected the share of 'few' to be a number above 0, received 0"),
-        ({"source": {"few": "1", "many": 1}}, {}, "mix: expected the share of 'few' to be a number above 0, received '1'"),
+        (
+            {"source": {"few": "1", "many": 1}},
+            {},
+            "mix: expected the share of 'few' to be a number above 0, received '1'",
+        ),
         (
             {"source": {"few": 1, "many": 99}},
             {},
