@@ -26,3 +26,8 @@ def median_interval(values: np.ndarray, draws: int = 10_000) -> tuple[float, flo
     rows = np.random.default_rng(0).integers(len(values), size=(draws, len(values)))
     low, high = np.quantile(np.median(values[rows], axis=1), [0.025, 0.975])
     return low, high
+
+
+def middle(values: Sequence[float]) -> str:
+    """Median, least and most, as text."""
+    return f"{np.median(values):.2f} ({min(values):.2f}, {max(values):.2f})"
