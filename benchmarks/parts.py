@@ -30,7 +30,7 @@ def parts_of(experiment: Experiment, out: Path) -> list[str]:
         return two_best([*FUSIONS], experiment.chosen_by, out) if experiment.chosen_by else [*FUSIONS]
     kind = INPUTS[experiment.varies.capitalize()]  # the one input bears the name of its kind
     reading = [part for part, build in towers.TOWERS.items() if kind in (towers.reads(build) or ())]
-    return sorted(reading, key=lambda part: part != towers.DEFAULTS[kind])
+    return sorted(reading, key=lambda part: part != towers.DEFAULTS.of(kind))
 
 
 def two_best(parts: list[str], names: tuple[str, ...], out: Path) -> list[str]:

@@ -13,8 +13,6 @@ looked for in --data, as by repertoire.py. Figures are printed and not judged, b
 import argparse
 import json
 import os
-import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -27,43 +25,33 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
+import sets
 import tensorflow as tf
-from experiments import CACHE, DIGIT, SPOKEN, unpacked
-from repertoire import DATA
+from cells import DATA
+from pairs import in_pairs, timed
+from processes import peak, resident
 
 import mmkeras as mk
 from mmkeras import decode
 from mmkeras.bundle.examples import serialized
-from mmkeras.decode.audio import decode_audio
-from mmkeras.decode.image import decode_image
-from mmkeras.demo import SCHEMA, TOWERS
+from mmkeras.demo import TOWERS
 from mmkeras.serving import Client
 
 TOLERANCE = 1e-5
 BATCH = 64
 
 
-def keypad(_):
-    return mk.read(mk.datasets.keypad(CACHE / "keypad"), SCHEMA).split("split"), mk.ModelSpec(towers=TOWERS)
+SETS = {
+    "keypad": (sets.keypad, mk.ModelSpec(towers=TOWERS)),
+    "av_digits": (partial(sets.av_digits, image=sets.DIGIT, audio=sets.SPOKEN), mk.ModelSpec()),
+    "easy_vqa": (sets.easy_vqa, mk.ModelSpec(width=64)),
+}
 
 
-def av_digits(archives):
-    schema = mk.Schema({"image": DIGIT, "audio": SPOKEN}, {"label": mk.Category()})
-    return mk.read(unpacked("av_digits", archives) / "manifest.csv", schema).split("split"), mk.ModelSpec()
-
-
-def easy_vqa(_):
-    inputs = {"image": mk.Image(64, 64, 3, shared=True), "question": mk.Text(length=12)}
-    data = mk.read(mk.datasets.easy_vqa(CACHE / "easy_vqa"), mk.Schema(inputs, {"answer": mk.Category()}))
-    return data.split("split"), mk.ModelSpec(width=64)
-
-
-SETS = {"keypad": keypad, "av_digits": av_digits, "easy_vqa": easy_vqa}
-
-
-def served(name, archives, folder):
+def served(name: str, archives: Path, folder: str) -> tuple[mk.Splits, keras.Model, Path]:
     """The splits of a set, a model of it after an epoch, and its bundle."""
-    data, spec = SETS[name](archives)
+    read, spec = SETS[name]
+    data = read(archives)[0]
     keras.utils.set_random_seed(0)
     model = mk.build(data.schema, spec)
     rows = np.random.default_rng(0).permutation(len(data["train"]))[:3000]
@@ -109,11 +97,13 @@ def cost(asked, folder):
 
             parts = partial(_parts, signatures["tensors"], bare, given)
             whole = partial(signatures["serving_default"], **given)
-            ratios, times = _in_pairs(whole, parts, 40 if rows < 256 else 15)
-            low, high = np.quantile(ratios, [0.25, 0.75])
+            sides = [partial(timed, _thrice, side) for side in (whole, parts)]
+            wall = in_pairs(sides, 40 if rows < 256 else 15, warm_up=2)[..., 1]
+            low, middle, high = np.quantile(wall[0] / wall[1], [0.25, 0.5, 0.75])
+            times = np.median(wall, axis=1) / 3 * 1000
             print(
-                f"{name}, {rows} rows: {statistics.median(ratios):.2f} times ({low:.2f} to {high:.2f}); "
-                f"{1e3 * times[0]:.2f} against {1e3 * times[1]:.2f} ms"
+                f"{name}, {rows} rows: {middle:.2f} times ({low:.2f} to {high:.2f}); "
+                f"{times[0]:.2f} against {times[1]:.2f} ms"
             )
 
 
@@ -121,34 +111,25 @@ def _parts(tensors, bare, given):
     tensors(**{name: bare[name](values) for name, values in given.items()})
 
 
+def _thrice(call):
+    for _ in range(3):
+        call()
+
+
 def _bare(feature):
     """A function from raw values to tensors as somebody would write it who trusts every value."""
     if not feature.files:
         decoder = decode.decoder(feature)
         return tf.function(lambda raw: decoder(raw).values, [tf.TensorSpec([None], tf.string)], autograph=False)
-    one = decode_image if isinstance(feature, mk.Image) else lambda raw, feature: decode_audio(raw, feature)[0]
-    kind = tf.TensorSpec(feature.shape, feature.dtype)
+    codec, kind = decode.codec_of(feature), tf.TensorSpec(feature.shape, feature.dtype)
+
+    def one(value):
+        return codec.decode_bytes(feature, value)[0]
 
     def every(raw):
-        return tf.map_fn(lambda value: one(value, feature), raw, fn_output_signature=kind, parallel_iterations=16)
+        return tf.map_fn(one, raw, fn_output_signature=kind, parallel_iterations=16)
 
     return tf.function(every, [tf.TensorSpec([None], tf.string)], autograph=False)
-
-
-def _in_pairs(first, second, times):
-    """Ratios of the times of two functions called in turn, and the median of each."""
-    for _ in range(5):
-        first(), second()
-    found = []
-    for _ in range(times):
-        stamps = [time.perf_counter()]
-        for function in (first, second):
-            for _ in range(3):
-                function()
-            stamps.append(time.perf_counter())
-        found.append((stamps[1] - stamps[0], stamps[2] - stamps[1]))
-    medians = [statistics.median(times) / 3 for times in zip(*found, strict=True)]
-    return [a / b for a, b in found], medians
 
 
 def _mutated(random, value):
@@ -231,26 +212,16 @@ def _attack(count, serve, given, name, title, change, good=8):
         assert not answers["status"][others].any()
         assert np.isfinite(answers["probabilities"]).all()
         counts += np.bincount(answers["status"][places], minlength=4)
-        memory.append(_resident())
-    tenth = max(len(memory) // 10, 1)
+        memory.append(resident())
     print(
         f"{title}: {counts.sum()} mutated values, by status {counts.tolist()}; resident memory "
-        f"{memory[tenth]:.0f} MB after a tenth, {memory[-1]:.0f} MB at the end, {_peak():.0f} MB at most so far",
+        f"{memory[len(memory) // 10]:.0f} MiB after a tenth, {memory[-1]:.0f} MiB at the end, {peak():.0f} MiB at most",
         flush=True,
     )
 
 
 def _constants(given):
     return {name: tf.constant(values.tolist() if values.dtype == object else values) for name, values in given.items()}
-
-
-def _resident():
-    """Megabytes of main memory that this process holds."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
-
-
-def _peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
 def clients(asked, folder):

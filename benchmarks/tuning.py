@@ -23,35 +23,37 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-import psutil
+from cells import DATA
+from experiments import EXPERIMENTS
+from processes import resident
+from sets import CACHE, unpacked
 
 import mmkeras as mk
+from mmkeras.demo import SCHEMA
 from mmkeras.tuning.trial import Outcome
 from mmkeras.tuning.tuner import Search
 
-HERE = Path(__file__).resolve().parent
 SMALL = {"fusion": ["concat", "multiply", "gated"], "fusion_depth": 1, "fusion_dropout": 0.0, "width": [8, 16, 32]}
 
 
-def keypad(rows, *names):
+def keypad(rows: int, *names: str) -> mk.Splits:
     """A small keypad set with these inputs."""
-    kinds = {"image": mk.Image(8, 8, 1), "question": mk.Text(16), "audio": mk.Audio(8000, 0.3)}
-    folder = Path.home() / ".cache" / "mmkeras" / f"keypad_{rows}"
-    manifest = mk.datasets.keypad(folder, rows=rows, seed=5)
-    return mk.read(manifest, mk.Schema({name: kinds[name] for name in names}, {"answer": mk.Category()})).split("split")
+    manifest = mk.datasets.keypad(CACHE / f"keypad_{rows}", rows=rows, seed=5)
+    schema = mk.Schema({name: SCHEMA.inputs[name] for name in names}, SCHEMA.targets)
+    return mk.read(manifest, schema).split("split")
 
 
 def memory(asked):
     """Resident memory of the search process after every trial."""
-    data, process, seen = keypad(300, "question", "audio"), psutil.Process(), []
+    data, seen = keypad(300, "question", "audio"), []
     space = SMALL | {"question": "lstm", "question_dropout": 0.0, "audio": "spectrogram_lstm", "audio_filters": 4}
     space |= {"audio_dropout": 0.0, "batch_size": 64}
     own = Search._tell
 
     def tell(search, trial, outcome):
         own(search, trial, outcome)
-        seen.append(process.memory_info().rss / 2**20)
-        print(f"  {seen[-1]:.0f} MB", flush=True)
+        seen.append(resident())
+        print(f"  {seen[-1]:.0f} MiB", flush=True)
 
     Search._tell = tell
     with tempfile.TemporaryDirectory() as folder:
@@ -65,8 +67,8 @@ def memory(asked):
             isolation=asked.isolation,
         )
     print(
-        f"isolation={asked.isolation}: {seen[0]:.0f} MB after the first trial, {seen[-1]:.0f} MB after {len(seen)}: "
-        f"{seen[-1] - seen[0]:+.0f} MB"
+        f"isolation={asked.isolation}: {seen[0]:.0f} MiB after the first trial, {seen[-1]:.0f} MiB after {len(seen)}: "
+        f"{seen[-1] - seen[0]:+.0f} MiB"
     )
 
 
@@ -123,23 +125,17 @@ def ended(folder):
 
 def experiment(name, asked):
     """The splits, fixed towers and training of one of repertoire.py's experiments."""
-    from experiments import EXPERIMENTS
-    from repertoire import DATA
-
     found = EXPERIMENTS[name]
     training = {key: found.training[key] for key in ("epochs", "augment")} | {"warm_up": 2}
     towers = {key: part if isinstance(part, dict) else {"kind": part} for key, part in found.towers.items()}
-    return found.data(asked.data or DATA)[0], towers, training
+    return found.data(asked.data)[0], towers, training
 
 
 def spoken_vqa(asked):
     """As `experiment`: pictures and spoken questions."""
-    from experiments import unpacked
-    from repertoire import DATA
-
     inputs = {"image": mk.Image(64, 64, 3, shared=True), "audio": mk.Audio(sampling_rate=8000, seconds=2.5)}
     schema = mk.Schema(inputs, {"answer": mk.Category()})
-    data = mk.read(unpacked("spoken_vqa", asked.data or DATA) / "manifest.csv", schema).split("split")
+    data = mk.read(unpacked("spoken_vqa", asked.data) / "manifest.csv", schema).split("split")
     towers = {"image": {"kind": "conv", "filters": 16}, "audio": {"kind": "spectrogram", "filters": 16}}
     return data, towers, {"epochs": 12, "warm_up": 2}
 
@@ -194,7 +190,7 @@ def main():
     parser.add_argument("--rows", type=int)
     parser.add_argument("--tuner", default="random")
     parser.add_argument("--directory")
-    parser.add_argument("--data", type=Path)
+    parser.add_argument("--data", type=Path, default=DATA)
     asked = parser.parse_args()
     asked.trials = asked.trials or {"memory": 30, "kills": 12, "search": 12, "cached": 12, "width": 8}[asked.what]
     commands[asked.what](asked)
