@@ -53,10 +53,11 @@ def attention(vectors: dict, heads: int = 4):
     for name in ("attention0", "attention1"):
         x = layers.LayerNormalization(name=f"{name}_norm")(values)
         query, key, value = (
-            layers.Reshape((tokens, heads, WIDTH // heads))(layers.Dense(WIDTH, name=f"{name}_{part}")(x))
+            layers.Dense(WIDTH, use_bias=part != "key", name=f"{name}_{part}")(x)  # softmax takes a key's bias away
             for part in ("query", "key", "value")
         )
-        x = layers.Reshape((tokens, WIDTH))(ops.dot_product_attention(query, key, value))
+        split = (layers.Reshape((tokens, heads, WIDTH // heads))(part) for part in (query, key, value))
+        x = layers.Reshape((tokens, WIDTH))(ops.dot_product_attention(*split))
         x = layers.Dropout(0.1)(layers.Dense(WIDTH, name=f"{name}_output")(x))
         values = layers.Add()([values, x])
         x = layers.LayerNormalization(name=f"{name}_dense_norm")(values)

@@ -8,6 +8,7 @@ for the table is trained on with the rest; of watch_imu folds 1 to 4 among thems
 import gzip
 import json
 import tarfile
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import soundfile
 
 import mmkeras as mk
 from mmkeras.demo import SCHEMA
+from mmkeras.files import rename_whole
 
 CACHE = Path.home() / ".cache" / "mmkeras"
 DIGIT = mk.Image(28, 28, 1)
@@ -24,17 +26,18 @@ SPOKEN = mk.Audio(sampling_rate=8000, seconds=0.64)  # nine of ten digits are sh
 WINDOW, HOP = 200, 100  # steps of 20 ms, as the reference's windows
 
 
-def unpacked(name, archives):
+def unpacked(name: str, archives: Path) -> Path:
     """The folder of a set, unpacked once to ~/.cache/mmkeras."""
     folder = CACHE / name
     if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tarfile.open(Path(archives) / f"{name}.tar.gz") as archive:
-            archive.extractall(folder.parent, filter="data")
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE) as part, tarfile.open(Path(archives) / f"{name}.tar.gz") as archive:
+            archive.extractall(part, filter="data")
+            rename_whole(Path(part) / name, folder)
     return folder
 
 
-def with_val(table, latest=False):
+def with_val(table: pd.DataFrame, latest: bool = False) -> pd.DataFrame:
     """The table with a tenth of each label's training rows as "val": drawn at random, or the last of them."""
     training = table[table["split"] == "train"]
     order = training if latest else training.sample(frac=1, random_state=0)
@@ -43,14 +46,14 @@ def with_val(table, latest=False):
     return table.assign(split=table["split"].where(~table.index.isin(held), "val"))
 
 
-def cifar10_mini(archives):
+def cifar10_mini(archives: Path) -> list[mk.Splits]:
     folder = unpacked("cifar10_mini", archives)
     table = with_val(pd.read_csv(folder / "manifest.csv"))
     table["image"] = [str(folder / path) for path in table["image"]]
     return [mk.read(table, mk.Schema({"image": mk.Image(32, 32, 3)}, {"label": mk.Category()})).split("split")]
 
 
-def newsgroups20(archives, length=400, choosing=False):
+def newsgroups20(archives: Path, length: int = 400, choosing: bool = False) -> list[mk.Splits]:
     """Posts and their groups; to choose recipes by, the latest tenth of the training posts is "val"."""
     folder = unpacked("newsgroups20", archives)
     posts = []
@@ -62,19 +65,19 @@ def newsgroups20(archives, length=400, choosing=False):
     return [mk.read(with_val(table, latest=True) if choosing else table, schema).split("split")]
 
 
-def av_digits(archives, **inputs):
+def av_digits(archives: Path, **inputs) -> list[mk.Splits]:
     """Written or spoken digits."""
     schema = mk.Schema(inputs, {"label": mk.Category()})
     return [mk.read(unpacked("av_digits", archives) / "manifest.csv", schema).split("split")]
 
 
-def schema_of(inputs, targets, without=None, optional=False):
+def schema_of(inputs: dict, targets: dict, without: str | None = None, optional: bool = False) -> mk.Schema:
     """The schema without one of the inputs and without the targets that read it, or with all inputs optional."""
     inputs = {name: replace(feature, optional=optional) for name, feature in inputs.items() if name != without}
     return mk.Schema(inputs, {name: part for name, part in targets.items() if part.reads in (None, *inputs)})
 
 
-def digits_hard(archives, mixed=0, **chosen):
+def digits_hard(archives: Path, mixed: int = 0, **chosen) -> list[mk.Splits]:
     """Degraded written and spoken digits; the label is also a target of each tower by itself.
 
     With `mixed` so many further copies of the training rows, whose recordings have the noises of other training rows.
@@ -92,7 +95,7 @@ def digits_hard(archives, mixed=0, **chosen):
     return [mk.read(pd.concat([table, *more], ignore_index=True), schema).split("split")]
 
 
-def mixed_again(folder, rows, copy):
+def mixed_again(folder: Path, rows: pd.DataFrame, copy: int) -> pd.DataFrame:
     """The rows with another picture of the same digit, and with their clean recordings under another row's noise.
 
     A noise is what a degraded recording has beyond its clean one; it is mixed at the set's own -6 dB.
@@ -112,11 +115,11 @@ def mixed_again(folder, rows, copy):
     return rows.assign(audio_hard=paths, image_hard=pictures)
 
 
-def read_wave(path):
+def read_wave(path: Path | str) -> np.ndarray:
     return soundfile.read(path)[0]
 
 
-def noise_of(folder, row):
+def noise_of(folder: Path, row: pd.Series) -> np.ndarray:
     """The degraded recording less as much of the clean one as is in it, by least squares."""
     clean, degraded = read_wave(folder / row["audio"]), read_wave(row["audio_hard"])
     count = min(len(clean), len(degraded))
@@ -124,7 +127,7 @@ def noise_of(folder, row):
     return degraded - clean * (degraded @ clean) / (clean @ clean)
 
 
-def watch_imu(archives, choosing=False):
+def watch_imu(archives: Path, choosing: bool = False) -> list[mk.Splits]:
     """Windows of 4 s of the traces, for each of the five folds of subjects, which the others are trained for.
 
     To choose recipes by, fold 0 is left out, and the others are "val" in turn.
@@ -148,7 +151,7 @@ def watch_imu(archives, choosing=False):
     return folds
 
 
-def questions(archives, **chosen):
+def questions(archives: Path, **chosen) -> list[mk.Splits]:
     """Questions about a written and a spoken digit; each digit is also a target that reads its own tower."""
     inputs = {"image": DIGIT, "audio": SPOKEN, "question": mk.Text(length=12)}
     own = {f"{name}_digit": mk.Category(reads=name) for name in ("image", "audio")}
@@ -156,11 +159,11 @@ def questions(archives, **chosen):
     return [mk.read(unpacked("av_digits", archives) / "qa.csv", schema).split("split")]
 
 
-def keypad(archives):
+def keypad(archives: Path) -> list[mk.Splits]:
     return [mk.read(mk.datasets.keypad(CACHE / "keypad"), SCHEMA).split("split")]
 
 
-def easy_vqa(archives, **chosen):
+def easy_vqa(archives: Path, **chosen) -> list[mk.Splits]:
     inputs = {"image": mk.Image(64, 64, 3, shared=True), "question": mk.Text(length=12)}
     schema = schema_of(inputs, {"answer": mk.Category()}, **chosen)
     return [mk.read(mk.datasets.easy_vqa(CACHE / "easy_vqa"), schema).split("split")]
