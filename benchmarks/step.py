@@ -57,15 +57,15 @@ def optimizer() -> keras.optimizers.Optimizer:
     return keras.optimizers.AdamW(1e-3, weight_decay=0.01)
 
 
-def training_batches(batch: int, steps: int) -> tuple[mk.Schema, tf.data.Dataset, dict]:
+def training_batches(batch: int, steps: int, rows: int = 1000) -> tuple[mk.Schema, tf.data.Dataset, dict]:
     """The fitted schema; `steps` batches, a few different ones again and again, in memory; inputs of all rows."""
     with tempfile.TemporaryDirectory() as folder:
-        data = mk.read(mk.datasets.keypad(folder, rows=1000), SCHEMA).split("split")
+        data = mk.read(mk.datasets.keypad(folder, rows=rows), SCHEMA).split("split")
         records = data["train"]
         inputs, targets = next(iter(mk.batches(records, len(records))))
-    rows = np.resize(np.random.default_rng(0).permutation(len(records)), (DIFFERENT_BATCHES, batch))
+    places = np.resize(np.random.default_rng(0).permutation(len(records)), (DIFFERENT_BATCHES, batch))
     inputs = {name: value.numpy() for name, value in inputs.items()}
-    stacked = ({name: value[rows] for name, value in inputs.items()}, targets.numpy()[rows])
+    stacked = ({name: value[places] for name, value in inputs.items()}, targets.numpy()[places])
     dataset = tf.data.Dataset.from_tensor_slices(stacked).repeat().take(steps).prefetch(tf.data.AUTOTUNE)
     return data.schema, dataset, inputs
 
