@@ -1,4 +1,4 @@
-from . import alignment, augment, datasets, decode, fusion, inputs, layers, serving, targets, tasks, towers
+from . import alignment, augment, datasets, decode, fusion, inputs, layers, serving, targets, tasks, tokenizers, towers
 from .alignment import encoder
 from .bundle import export
 from .cached_features import extract_features, features_model
@@ -80,6 +80,7 @@ __all__ = [
     "serving",
     "targets",
     "tasks",
+    "tokenizers",
     "towers",
     "transfer_weights",
     "tune",

@@ -25,6 +25,7 @@ class Catalogue(dict):
         home: the module that holds the catalogue, `__name__`.
         accepts: function of a part that says whether it can be one; None: what is callable.
         expected: what such a part is, for the message.
+        base: class of the parts; of a class that derives from it and is registered, an object is made.
     """
 
     def __init__(
@@ -34,22 +35,27 @@ class Catalogue(dict):
         home: str,
         accepts: Callable[[Any], bool] | None = None,
         expected: str = "a function",
+        base: type | None = None,
     ):
         super().__init__(parts)
         self.what, self.home, self.accepts, self.expected = what, home, accepts or callable, expected
-        self.builtin = frozenset(parts)
+        self.base, self.builtin = base, frozenset(parts)
         CATALOGUES[f"{home}/{what}"] = self
 
     def register(self, name: str) -> Callable[[Any], Any]:
-        """Decorator that adds a part: `@mk.towers.register("mine")`."""
+        """Decorator that adds a part, or of a class of parts an object: `@mk.towers.register("mine")`."""
         if not isinstance(name, str):
             raise InputError(f'{self.what}: expected a name, as @register("mine"), received {shown(name)}')
 
         def add(part):
-            self.add(name, part)
+            self.add(name, self.made(part))
             return part
 
         return add
+
+    def made(self, part: Any) -> Any:
+        """The part; of a class of parts an object."""
+        return part() if self.base and isinstance(part, type) and issubclass(part, self.base) else part
 
     def add(self, name: Any, part: Any) -> None:
         """Enter a part of the user's. Raises `InputError` if it cannot be one, or if there is one of this name."""
@@ -77,14 +83,14 @@ class Kinds(Catalogue):
     """
 
     def __init__(self, what: str, base: type, home: str, how: str = "register({kind})"):
-        super().__init__(what, {}, home, lambda part: isinstance(part, base), f"a {base.__name__}")
+        super().__init__(what, {}, home, lambda part: isinstance(part, base), f"a {base.__name__}", base)
         self.how = how
 
     def register(self, *kinds: type) -> Callable[[Any], Any]:  # type: ignore[override]
         """Decorator of a class (an object of it is made) or of an object, for these kinds."""
 
         def add(part):
-            made = part() if isinstance(part, type) else part
+            made = self.made(part)
             for kind in kinds:
                 self.add(kind, made)
             return part

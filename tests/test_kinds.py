@@ -284,6 +284,36 @@ def test_json(data):
     assert mk.Schema.from_json(data.schema.to_json()) == data.schema
 
 
+def test_a_tokenizer_of_ones_own(tmp_path, monkeypatch):
+    monkeypatch.setitem(mk.tokenizers.TOKENIZERS, "characters", Characters())
+    frame = pd.DataFrame({"t": ["aab", "ba a"] * 6, "y": ["x", "y"] * 6, "split": (["train"] * 2 + ["val"] * 2) * 3})
+    schema = mk.Schema({"t": mk.Text(3, tokenizer="characters")}, {"y": mk.Category()})
+    data = mk.read(frame, schema).split("split")
+    assert data.schema.inputs["t"].vocabulary == ("a", "b", " ")
+    assert "characters in a text: 3 least" in str(data["train"].describe())
+    assert mk.Schema.from_json(data.schema.to_json()) == data.schema
+    x, _ = next(iter(mk.batches(data["train"], 2)))
+    assert x["t"].numpy().tolist() == [[2, 2, 3], [3, 2, 4]]
+    assert Characters().text(x["t"].numpy(), data.schema.inputs["t"].vocabulary) == ["aab", "ba "]
+    model = mk.build(data.schema, width=4)
+    bundle = mk.export(model, data.schema, tmp_path / "letters", records=data["train"])
+    served = tf.saved_model.load(bundle).signatures["serving_default"](t=tf.constant(["ba", "\N{SNOWMAN}"]))
+    expected = model.predict(np.array([[3, 2, 0], [1, 0, 0]], "int32"), verbose=0)
+    np.testing.assert_allclose(served["probabilities"], expected, atol=1e-6)
+    with pytest.raises(InputError, match="unknown tokenizer 'charakters'; did you mean 'characters'"):
+        mk.read(frame, mk.Schema({"t": mk.Text(3, tokenizer="charakters")}, {"y": mk.Category()})).split("split")
+
+
+class Characters(mk.tokenizers.Tokenizer):
+    """Every character is a token."""
+
+    unit = "characters"
+
+    def split(self, texts):
+        """At every character."""
+        return tf.strings.unicode_split(texts, "UTF-8")
+
+
 # A kind that the rooms do not know ----------------------------------------------------------------------------------
 
 

@@ -28,9 +28,10 @@ MAY_IMPORT = {
     "targets": "registry",
     "inputs": "registry",
     "schema": "inputs targets",
-    "decode": "inputs registry",
+    "tokenizers": "registry",
+    "decode": "inputs registry tokenizers",
     "augment": "inputs registry schema",
-    "records": "decode inputs plotting registry schema targets",
+    "records": "decode inputs plotting registry schema targets tokenizers",
     "pipeline": "augment decode records schema targets",
     "layers": "",
     "word_vectors": "inputs",
@@ -126,7 +127,7 @@ PUBLIC = """
     export datasets decode InputError WordVectors read_word_vectors tune hypermodel TuningResult
     verify Verification serving transfer_weights freeze weight_history learning_rate_multipliers
     distiller alignment encoder combine retrieve Retrieval negative_pairs
-    features_model extract_features inputs targets augment save load
+    features_model extract_features inputs targets tokenizers augment save load
 """
 
 

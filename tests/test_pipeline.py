@@ -7,9 +7,9 @@ import tensorflow as tf
 
 import mmkeras as mk
 from mmkeras import decode, pipeline
-from mmkeras.decode.text import standardize
 from mmkeras.errors import InputError
 from mmkeras.schema import Category, Image, Schema, Text
+from mmkeras.tokenizers.words import standardize
 
 COUNTED = Schema(
     inputs={"n": Text(1, [str(n) for n in range(50)])},

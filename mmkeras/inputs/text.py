@@ -4,21 +4,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, replace
 
 from mmkeras.checks import as_words, checked_keywords
-from mmkeras.errors import InputError
+from mmkeras.errors import InputError, shown
 from mmkeras.inputs.base import Input, check_positive, check_switches, most_frequent
 
 
 @checked_keywords
 @dataclass(frozen=True)
 class Text(Input):
-    """A sentence, as numbers of words: lower case, without punctuation, cut or padded at its end to one length.
+    """A sentence, as ids of tokens, cut or padded at its end to one length.
 
-    The model receives `(batch, length)`, int32: 0 padding, 1 a word outside the vocabulary, from 2 on the vocabulary.
+    The model receives `(batch, length)`, int32: 0 padding, 1 a token outside the vocabulary, from 2 on the vocabulary.
 
     Args:
-        length: number of words kept.
-        vocabulary: the words in the order of their numbers; None: taken from the training rows, most frequent first.
-        limit: most words that fitting takes.
+        length: number of tokens kept.
+        vocabulary: the tokens in the order of their ids; None: taken from the training rows, most frequent first.
+        limit: most tokens that fitting takes.
+        tokenizer: a name of `mmkeras.tokenizers.TOKENIZERS`. "words": lower-case words without punctuation.
         optional: whether cells may be empty.
         column: the table's column; None: the input's own name.
     """
@@ -27,6 +28,7 @@ class Text(Input):
     vocabulary: tuple[str, ...] | None = None
     limit: int = 20_000
     _: KW_ONLY
+    tokenizer: str = "words"
     optional: bool = False
     column: str | None = None
     dtype = "int32"
@@ -39,9 +41,12 @@ class Text(Input):
         words = as_words("Text", "vocabulary", self.vocabulary)
         if words is not None and not words:
             raise InputError("Text: expected at least one word in vocabulary, received none")
+        if not isinstance(self.tokenizer, str):
+            raise InputError(f"Text: expected tokenizer to be a name, received {shown(self.tokenizer)}")
         for word in words or ():
-            if not word or word.split() != [word] or word == "[UNK]":
-                raise InputError(f"Text: expected words without spaces in vocabulary, received {word!r}")
+            spaces = self.tokenizer == "words" and word.split() != [word]
+            if not word or spaces or word == "[UNK]":
+                raise InputError(f"Text: expected words without spaces in vocabulary, received {shown(word)}")
         object.__setattr__(self, "vocabulary", words)
 
     @property

@@ -1,6 +1,6 @@
 """The catalogue of tasks, which task a target has, and its output in a model."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,22 +23,10 @@ TASKS = Catalogue(
     "mmkeras.tasks",
     lambda part: isinstance(part, Task),
     "a Task",
+    Task,
 )
+register = TASKS.register
 READS = {"vector": "vector", "tokens": "tokens", "grid": "grids"}  # what a task reads: the field of Fused
-
-
-def register(name: str) -> Callable[[Any], Any]:
-    """Decorator that adds a task, a class that derives from `Task` or an object of one: `@mk.tasks.register("grade")`.
-
-    The default task of a kind of target is the first in the catalogue that serves it.
-    """
-    add = TASKS.register(name)
-
-    def register_task(task):
-        add(task() if isinstance(task, type) and issubclass(task, Task) else task)
-        return task
-
-    return register_task
 
 
 def default_of(target: Target) -> str:

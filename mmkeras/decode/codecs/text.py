@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from mmkeras.decode.base import OK, UNREADABLE, Codec, Decoded, Decoder, register
-from mmkeras.decode.text import count_words, tokenizer
 from mmkeras.inputs import Text
+from mmkeras.tokenizers import tokenizer_of
 
 
 @register(Text)
@@ -23,7 +23,7 @@ class TextCodec(Codec):
 
     def from_wire(self, feature: Text) -> Decoder:
         """`(rows,)` string, the texts."""
-        vectorize = tokenizer(feature)
+        vectorize = tokenizer_of(feature.tokenizer).layer(feature.vocabulary, feature.length)
 
         def decode(raw):
             clean = tf.strings.unicode_transcode(raw, "UTF-8", "UTF-8", errors="replace")
@@ -32,8 +32,8 @@ class TextCodec(Codec):
         return Decoder(decode, [vectorize])
 
     def to_fit(self, feature: Text, distinct: Any, times: np.ndarray) -> Counter:
-        """How often each word is there."""
-        return count_words(distinct, times)
+        """How often each token is there."""
+        return tokenizer_of(feature.tokenizer).count(distinct, times)
 
     def sample(self, feature: Text, rows: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
         """Token ids, zeros behind the ends."""
@@ -42,13 +42,14 @@ class TextCodec(Codec):
         return np.where(np.arange(feature.length) < lengths[:, None], words, 0).astype("int32"), None
 
     def made_up(self, feature: Text) -> str:
-        """The first words of the vocabulary."""
-        return " ".join(feature.vocabulary[: feature.length])
+        """The first tokens of the vocabulary."""
+        return tokenizer_of(feature.tokenizer).joint.join(feature.vocabulary[: feature.length])
 
     def card(self, feature: Text) -> str:
-        """How many words are read."""
-        return f"text in UTF-8; the first {feature.length} words of a vocabulary of {len(feature.vocabulary):,}"
+        """How many tokens are read."""
+        unit = tokenizer_of(feature.tokenizer).unit
+        return f"text in UTF-8; the first {feature.length} {unit} of a vocabulary of {len(feature.vocabulary):,}"
 
     def limits(self, feature: Text) -> list[str]:
-        """Unknown words."""
-        return ["words outside the vocabulary all look the same to the model."]
+        """Unknown tokens."""
+        return [f"{tokenizer_of(feature.tokenizer).unit} outside the vocabulary all look the same to the model."]

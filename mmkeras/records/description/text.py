@@ -1,12 +1,14 @@
 """How sentences are described."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from mmkeras.decode.text import standardize
 from mmkeras.inputs import Text
 from mmkeras.records.description.base import Describer, register, spread
+from mmkeras.tokenizers import tokenizer_of
 
 CHUNK = 100_000  # texts split into words at a time
 
@@ -18,7 +20,15 @@ class TextDescriber(Describer):
     measure = "words"
     whole = True
     counted = "texts"
-    title = "words in a text"
+
+    def unit(self, part: Text) -> str:
+        """What a token is called."""
+        return tokenizer_of(part.tokenizer).unit
+
+    def draw(self, axes: Any, part: Text, table: pd.DataFrame) -> str:
+        """The histogram of the texts' tokens. Returns the title."""
+        super().draw(axes, part, table)
+        return f"{self.unit(part)} in a text"
 
     def limit(self, part: Text) -> tuple[float, str]:
         """The words that are kept."""
@@ -26,10 +36,11 @@ class TextDescriber(Describer):
 
     def table(self, part: Text, distinct: np.ndarray, number: np.ndarray) -> pd.DataFrame:
         """Count the words of each text."""
+        split = tokenizer_of(part.tokenizer).split
         known = {word.encode() for word in part.vocabulary} if part.fitted else None
         words, outside = np.zeros(len(distinct), int), np.zeros(len(distinct), int)
         for start in range(0, len(distinct), CHUNK):
-            chunk = tf.strings.split(standardize(tf.constant(distinct[start : start + CHUNK], tf.string)))
+            chunk = split(tf.constant(distinct[start : start + CHUNK], tf.string))
             words[start : start + CHUNK] = chunk.row_lengths()
             if known is not None:
                 new = [word not in known for word in chunk.flat_values.numpy()]
@@ -39,10 +50,10 @@ class TextDescriber(Describer):
 
     def lines(self, part: Text, table: pd.DataFrame, distinct: int) -> list[str]:
         """The spread of the words, and the shares of those that the model does not see."""
-        words = table["words"]
-        said = [spread(words, "words in a text", "{:,.0f}", (("95 %", 0.95),))]
+        words, unit = table["words"], self.unit(part)
+        said = [spread(words, f"{unit} in a text", "{:,.0f}", (("95 %", 0.95),))]
         if "outside" in table:
             share = table["outside"].sum() / max(words.sum(), 1)
-            said.append(f"outside the vocabulary of {len(part.vocabulary):,}: {share:.1%} of the words")
+            said.append(f"outside the vocabulary of {len(part.vocabulary):,}: {share:.1%} of the {unit}")
         longer = np.mean(words > part.length) if len(words) else 0
         return [*said, f"longer than length={part.length}: {longer:.1%} of the texts"]
