@@ -32,7 +32,7 @@ class Experiment:
         training: "epochs", "rate" (peak), "batch", "decay" (of the weights), "augment", "group_by".
         training_of: dict of part -> what differs in its training.
         data_of: dict of part -> arguments of `data` that differ.
-        figure: what is known of others' work on it.
+        figure: figures of other work on it.
         chosen_by: experiments of the same parts: the default and the two best of these, in the mean, take part alone.
         choosing: as data, to choose recipes by; None: data, of which the test rows are then left alone.
     """
@@ -51,7 +51,7 @@ class Experiment:
     chosen_by: tuple = ()
     choosing: Callable | None = None
 
-    def settings(self, part):
+    def settings(self, part: str) -> dict:
         """All that decides what a cell's model is and how it is trained, as plain values."""
         training = {"rate": 1e-3, "batch": 64, "decay": 0.01, **self.training, **self.training_of.get(part, {})}
         model = {"width": self.width, "fusion": self.fusion, "towers": dict(self.towers)}
@@ -64,7 +64,7 @@ class Experiment:
             model["towers"][self.varies] = chosen
         return {"data": self.data_of.get(part, {}), "model": model, "training": training}
 
-    def _of_inputs(self, part, model, training):
+    def _of_inputs(self, part: str, model: dict, training: dict) -> dict:
         if part == "all":
             return {"data": {"optional": True}, "model": {**model, "modality_dropout": DROPPED}, "training": training}
         left = part.removeprefix("without_")
@@ -165,7 +165,10 @@ EXPERIMENTS = {
         data=sets.questions,
         varies="fusion",
         towers={**DIGIT_TOWERS, "question": "lstm"},
-        options={**FUSION_OPTIONS, "tensor": {"size": 5}},  # of five modalities: three inputs and two heads' answers
+        options={
+            **FUSION_OPTIONS,
+            "tensor": {"size": 5},
+        },  # five modalities: three inputs, two heads' outputs
         training={"epochs": 8, "rate": 2e-3, "augment": {"audio": LISTEN}},
         figure="without audio at most .477, without the picture .458, without the question .355",
     ),

@@ -3,14 +3,16 @@
     python benchmarks/repertoire.py run [--only PATTERN] [--seeds 3] [--jobs 2]
     python benchmarks/repertoire.py table                             # writes benchmarks/RESULTS.md
 
-A cell is an experiment (experiments.py), a part and a seed, written as `digits_hard/gated/0`; PATTERN is of the shell's
-kind, as `digits_*/*/0`. Each cell is trained in a process of its own, by one thread of TensorFlow, --jobs of them side
-by side, and leaves a small JSON file in --out, benchmarks/cells, which is committed. What is there is kept, so a
-stopped run goes on; a cell whose settings were changed since is done again, a failed one with --again. With `--seeds 3`
-the modality's default and the best part of each experiment (by its validation rows; of folds by their mean) get three
-seeds, the others one. The archives are looked for in --data: $MMKERAS_DATA, else shared/data beside the repository.
+A cell is an experiment (experiments.py), a part and a seed, written as `digits_hard/gated/0`; PATTERN is a shell
+pattern, as `digits_*/*/0`. Each cell is trained in a process of its own, by one thread of TensorFlow, --jobs of them
+side by side. It leaves a small JSON file in --out, benchmarks/cells, which is committed. A cell that is there is kept,
+so a stopped run goes on; one whose settings have changed since is trained again, a failed one with --again. With
+`--seeds 3` the modality's default and the best part of each experiment (by its validation rows; of folds by their mean)
+get three seeds, the others one. The archives are looked for in --data: $MMKERAS_DATA, else shared/data beside the
+repository.
 """
 
+import argparse
 import fnmatch
 import json
 import os
@@ -19,13 +21,15 @@ import time
 from functools import partial
 from itertools import pairwise
 from multiprocessing.pool import ThreadPool
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
+import pandas as pd
 import results
 from cells import in_a_process, keep, one_thread, options
-from experiments import EXPERIMENTS
+from experiments import EXPERIMENTS, Experiment
 from models import accuracy, trained
 from parts import OUT, path_of, result_of, taking_part
 
@@ -34,7 +38,7 @@ import mmkeras as mk
 # one cell -----------------------------------------------------------------------------------------------------------
 
 
-def cell(experiment, part, seed, data, test):
+def cell(experiment: Experiment, part: str, seed: int, data: Path, test: bool) -> dict:
     """Train and measure one model, of folds one for each; what goes into the cell's file.
 
     Args:
@@ -42,7 +46,7 @@ def cell(experiment, part, seed, data, test):
         part: name of the tower or fusion.
         seed: of the weights, the order of the rows and the augmentation.
         data: folder of the archives.
-        test: False: look at the validation rows alone.
+        test: False: measure the validation rows alone.
     """
     one_thread()
     settings, clock = experiment.settings(part), time.perf_counter()
@@ -61,7 +65,7 @@ def cell(experiment, part, seed, data, test):
     }
 
 
-def one(splits, settings, seed, test):
+def one(splits: mk.Splits, settings: dict, seed: int, test: bool) -> dict:
     """Accuracies, parameters and CPU-seconds an epoch of one model on one division of the rows."""
     given = settings["training"]
     options = {
@@ -87,7 +91,7 @@ def one(splits, settings, seed, test):
     return result
 
 
-def without_each(subsets, target):
+def without_each(subsets: pd.DataFrame, target: str) -> dict[str, float]:
     """Dict of input -> score of the target where this one alone is missing."""
     subsets = subsets[(subsets["target"] == target) & (subsets["missing"].map(len) == 1)]
     return {missing[0]: score for missing, score in zip(subsets["missing"], subsets["score"], strict=True)}
@@ -96,7 +100,7 @@ def without_each(subsets, target):
 # all cells ----------------------------------------------------------------------------------------------------------
 
 
-def run(asked):
+def run(asked: argparse.Namespace) -> None:
     """Every cell that is asked for and not there yet: first one seed of all, then the others."""
     for seed in range(asked.seeds):
         for chosen in (False, True):  # what takes part in these is chosen by the others
@@ -111,7 +115,7 @@ def run(asked):
                 pool.starmap(partial(do, asked), cells, chunksize=1)
 
 
-def do(asked, name, experiment, part, seed):
+def do(asked: argparse.Namespace, name: str, experiment: Experiment, part: str, seed: int) -> None:
     """One cell in a process of its own, unless it is there."""
     path, found = path_of(asked.out, name, part, seed), result_of(asked.out, name, part, seed)
     settings = json.loads(json.dumps(experiment.settings(part)))

@@ -14,11 +14,12 @@ Cells = dict[str, list[dict]]  # part -> what the cells of its seeds hold
 HEAD = """# What each tower and fusion is worth
 
 Written by `python benchmarks/repertoire.py run --seeds 3 && python benchmarks/repertoire.py table`, {cpu:.1f} CPU-hours
-in all: each model by one thread of TensorFlow, two side by side on 2 CPU cores. Recipes: benchmarks/experiments.py;
-they were chosen on validation rows (of newsgroups20 and watch_imu, which have none, on held-out training rows and
-folds; which part gets three seeds there, by the figures below). Accuracy is the mean over the seeds and, where there
-are several, their standard deviation; CPU-seconds are the median epoch's, reading and augmentation included.
-The default is in bold."""
+in all. Each model is trained by one thread of TensorFlow, two models side by side on 2 CPU cores. The recipes are in
+benchmarks/experiments.py. They were chosen on validation rows; newsgroups20 and watch_imu have none, and there
+held-out training rows and folds were used. The default and the best part of each table were trained with three seeds.
+Which part is best was decided on validation rows, of these two sets by the test accuracy below. Accuracy is the mean
+over the seeds and their standard deviation. CPU-seconds are those of the median epoch, reading and augmentation
+included. The default is in bold."""
 
 
 def lines(out: Path = OUT) -> list[str]:
@@ -36,14 +37,14 @@ def lines(out: Path = OUT) -> list[str]:
 def table(experiment: Experiment, cells: Cells, parts: list[str]) -> Iterable[str]:
     """Lines of one experiment."""
     if experiment.figure:
-        yield f"Known: {experiment.figure}.\n"
+        yield f"For comparison: {experiment.figure}.\n"
     if cells:
         kind = {"fusion": "fusion", "inputs": "inputs"}.get(experiment.varies, "tower")
         yield f"| {kind} | test accuracy | validation | seeds | parameters | CPU-s an epoch | epochs |"
         yield "|---|---|---|---|---|---|---|"
         for part, seeds in sorted(cells.items(), key=rank):
             yield row(part, seeds, part == parts[0])
-    yield from own_recipes(experiment, cells)
+    yield from differing_settings(experiment, cells)
     if not_run := [part for part in parts if part not in cells]:
         yield f"\nNot run yet: {', '.join(not_run)}."
     if experiment.varies == "inputs":
@@ -65,12 +66,12 @@ def missing_modalities(cells: Cells) -> list[str]:
     return [head, *found] if found else []
 
 
-def own_recipes(experiment: Experiment, cells: Cells) -> list[str]:
-    """A line that says which parts were trained otherwise than the others."""
+def differing_settings(experiment: Experiment, cells: Cells) -> list[str]:
+    """A line that says which parts were trained with other settings."""
     kinds = experiment.options, experiment.training_of, experiment.data_of
     given = {part: {key: value for kind in kinds for key, value in kind.get(part, {}).items()} for part in cells}
     own = [f"{part} {json.dumps(options)}" for part, options in given.items() if options]
-    return [f"\nSettings of their own: {'; '.join(own)}."] if own else []
+    return [f"\nSettings that differ: {'; '.join(own)}."] if own else []
 
 
 def rank(entry: tuple[str, list[dict]]) -> float:

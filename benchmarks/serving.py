@@ -1,13 +1,13 @@
-"""What a served model answers and what it costs.
+"""What a served model predicts and what it costs.
 
-    python benchmarks/serving.py equal      raw bytes against training's own answers, on whole test splits
+    python benchmarks/serving.py equal      served predictions from raw bytes beside `predict`, on whole test splits
     python benchmarks/serving.py cost       the raw signature against its parts
     python benchmarks/serving.py hostile    mutated files: no crash, no neighbour changed, memory flat
-    python benchmarks/serving.py clients    many at once, over REST and gRPC: no answer lost or swapped
+    python benchmarks/serving.py clients    many at once, over REST and gRPC: no prediction lost or swapped
 
-Models are small ones, trained for an epoch on a part of each set: their answers have to be the same, not good. The
+Models are small ones, trained for an epoch on a part of each set: their predictions have to be the same, not good. The
 server of `clients` is the contract double in tests/: its speed says nothing of TensorFlow Serving's. The archives are
-looked for in --data, as by repertoire.py. Figures are printed and not judged, but for wrong answers, which end it.
+looked for in --data, as by repertoire.py. Figures are printed; only wrong predictions end the script.
 """
 
 import argparse
@@ -156,7 +156,7 @@ def _mutated(random, value):
 
 
 def hostile(asked, folder):
-    """Every batch holds good rows, whose answers must not change, among mutated ones of one modality."""
+    """Every batch holds good rows, whose predictions must not change, among mutated ones of one modality."""
     data, _, bundle = served("keypad", asked.data, folder)
     signatures = tf.saved_model.load(str(bundle)).signatures
     given = {name: values.numpy() for name, values in raw(data["test"], slice(40)).items()}

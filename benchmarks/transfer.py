@@ -4,15 +4,15 @@
     python benchmarks/transfer.py table                               # writes benchmarks/RESULTS.md, with repertoire.py
 
 A cell is a study and a seed, written as `few_labels/0`; it runs in a process of its own, by one thread of TensorFlow,
-and leaves a small JSON file in --out, benchmarks/cells, which is committed, and kept until the study's code is another:
-a stopped run goes on. The studies (studies/), on av_digits where no other set is named:
+and leaves a small JSON file in --out, benchmarks/cells, which is committed. A cell is kept until the study's code
+changes, so a stopped run goes on. The studies (studies/), on av_digits where no other set is named:
 
-    questions    qa.csv with towers that have learned single digits, beside one head and the same heads from scratch
+    questions    qa.csv with towers pre-trained on single digits, beside training from scratch and untrained towers
     few_labels   10 labelled recordings a class: taught by an image teacher over pairs without labels, or not
     students     degraded digits: a teacher that sees and hears, students that only see or only hear
-    space        image and sound in one space, of pairs without labels
-    heads        the same beside heads that read the space, by each alignment loss
-    pictures_and_questions  easy-VQA's pictures and the questions that fit them in one space
+    space        image and sound in a shared space, from pairs without labels
+    heads        the same, trained together with heads that read the space, by each alignment loss
+    pictures_and_questions  easy-VQA's pictures and the questions that fit them in a shared space
     bodies       transformer blocks between pictures (cifar10_mini) and sentences (newsgroups20)
 
 Recipes were chosen on validation rows. The archives are looked for as in repertoire.py.

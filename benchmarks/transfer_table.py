@@ -26,8 +26,8 @@ def lines(out: Path = OUT) -> list[str]:
     total = sum(cell["cpu"] for seeds in cells.values() for cell in seeds)
     found = [
         "\n# What transfer and a shared space are worth\n\nWritten by `python benchmarks/transfer.py run --seeds 3 && "
-        f"python benchmarks/transfer.py table`, {total / 3600:.1f} CPU-hours. Test rows; mean over the seeds and, "
-        "where there are several, their standard deviation. Recipes: benchmarks/transfer.py."
+        f"python benchmarks/transfer.py table`, {total / 3600:.1f} CPU-hours. Figures are of test rows: the mean "
+        "over the seeds and their standard deviation. The recipes are in benchmarks/studies/."
     ]
     for name, (title, table) in TABLES.items():
         seeds = [cell["found"] for cell in cells[name]]
@@ -39,11 +39,11 @@ def lines(out: Path = OUT) -> list[str]:
 
 def questions_table(seeds: Seeds) -> Iterable[str]:
     cases = {
-        "scratch": "from scratch, one head, 12 epochs",
-        "control": "that know nothing, run once; what follows them, 8 epochs",
-        "pretrained": "pre-trained on single digits, run once; what follows them, 8 epochs",
+        "scratch": "trained from scratch with one head, 12 epochs",
+        "control": "not trained, frozen, run once; the rest of the model, 8 epochs (control)",
+        "pretrained": "pre-trained on single digits, frozen, run once; the rest of the model, 8 epochs",
     }
-    yield "| towers | CPU-s in all | test accuracy | CPU-s to the validation accuracy from scratch, as a share |"
+    yield "| towers | CPU-s in all | test accuracy | CPU-s until the validation accuracy from scratch, as a share |"
     yield "|---|---|---|---|"
     for case, title in cases.items():
         cpu = statistics.mean(seed[case]["cpu"][-1] for seed in seeds)
@@ -54,11 +54,11 @@ def questions_table(seeds: Seeds) -> Iterable[str]:
         )
         yield f"| {title} | {cpu:.0f} | {spread([seed[case]['test'] for seed in seeds])} | {shown} |"
     before = statistics.mean(s["pretraining"] for s in seeds)
-    yield f"\nPre-training, {before:.0f} CPU-seconds, is counted."
+    yield f"\nPre-training, {before:.0f} CPU-seconds, is included."
 
 
 def share(seed: dict) -> float | None:
-    """CPU-seconds, pre-training counted, until the last validation accuracy from scratch, as a share of its own.
+    """CPU-seconds, pre-training included, until the last validation accuracy from scratch, as a share of those from scratch.
 
     None: it was not reached.
     """
@@ -76,7 +76,7 @@ def plain_table(seeds: Seeds) -> Iterable[str]:
 
 def students_table(seeds: Seeds) -> Iterable[str]:
     yield from plain_table(seeds)
-    yield "\n| student | gain by the teacher | 95 % interval over the seeds |"
+    yield "\n| student | gain from the teacher | 95 % interval over the seeds |"
     yield "|---|---|---|"
     for name in ("image", "audio"):
         gains = [seed[f"{name} taught"] - seed[f"{name} alone"] for seed in seeds]
@@ -87,7 +87,7 @@ def students_table(seeds: Seeds) -> Iterable[str]:
 def space_table(seeds: Seeds) -> Iterable[str]:
     found = [scores for seed in seeds for case in seed.values() for scores in case.values()]
     measures = [name for name in MEASURES if all(name in scores for scores in found)]
-    yield "| loss | query to found | seeds | " + " | ".join(measures) + " |"
+    yield "| loss | query to result | seeds | " + " | ".join(measures) + " |"
     yield "|---|---|---|" + "---|" * len(measures)
     for case, ways in seeds[0].items():
         there = [seed[case] for seed in seeds if case in seed]
@@ -97,11 +97,14 @@ def space_table(seeds: Seeds) -> Iterable[str]:
 
 
 TABLES = {
-    "questions": ("Questions about two digits (qa.csv): towers that know single digits", questions_table),
-    "few_labels": ("Recordings with 10 labels a class, taught over unlabelled pairs by an image teacher", plain_table),
+    "questions": ("Questions about two digits (qa.csv): towers pre-trained on single digits", questions_table),
+    "few_labels": ("Recordings with 10 labels a class, taught by an image teacher over unlabelled pairs", plain_table),
     "students": ("Degraded digits: students of one modality, a teacher of both", students_table),
-    "space": ("Written and spoken digits in one space, of pairs without labels: retrieval by class", space_table),
-    "heads": ("The same beside heads that read the space", space_table),
+    "space": (
+        "Written and spoken digits in a shared space, from pairs without labels: retrieval by class",
+        space_table,
+    ),
+    "heads": ("The same, trained together with heads that read the shared space", space_table),
     "pictures_and_questions": (
         "Pictures and the questions that fit them (easy-VQA): retrieval by the colour or form that a question names",
         space_table,
@@ -111,8 +114,8 @@ TABLES = {
 
 
 NOTES = {
-    "space": "`siglip` begins at the paper's bias of -10; how far it has come after 12 epochs, about 500 steps, "
-    "differs from seed to seed. Begun at -5 or -2 it learned less.",
-    "heads": "`adversarial`, `generator` and `misa` bring the distributions of the modalities together, not the two of "
-    "a row: to find one by the other, chance is about .1.",
+    "space": "`siglip` starts from the paper's bias of -10. How much it has learned after 12 epochs, about 500 steps, "
+    "differs from seed to seed. Started from -5 or -2 it learned less.",
+    "heads": "`adversarial`, `generator` and `misa` align the distributions of the modalities, not the two values of a "
+    "row. Chance is about .1.",
 }
