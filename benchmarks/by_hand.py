@@ -1,5 +1,7 @@
 """The demo's model in plain Keras, and the proof that it is the same work as what `mk.build` makes."""
 
+from collections.abc import Iterator
+
 import keras
 import numpy as np
 from keras import layers, ops
@@ -41,13 +43,13 @@ def by_hand(words: int, classes: int, fusion: str) -> keras.Model:
     return keras.Model([image, question, audio], layers.Dense(classes, activation="softmax", name="answer")(x))
 
 
-def concat(vectors: dict):
+def concat(vectors: dict) -> keras.KerasTensor:
     x = layers.Concatenate()(list(vectors.values()))
     x = layers.Dense(WIDTH, activation="relu", name="concat_dense0")(layers.Dropout(0.1)(x))
     return layers.Dense(WIDTH, activation="relu", name="concat_dense1")(layers.Dropout(0.1)(x))
 
 
-def attention(vectors: dict, heads: int = 4):
+def attention(vectors: dict, heads: int = 4) -> keras.KerasTensor:
     projected = [layers.Dense(WIDTH, name=f"attention_{name}_project")(x) for name, x in vectors.items()]
     values, tokens = ops.stack(projected, axis=1), len(vectors)
     for name in ("attention0", "attention1"):
@@ -95,7 +97,7 @@ def same_work(ours: keras.Model, plain: keras.Model, inputs: dict) -> float:
     return difference
 
 
-def parts(model: keras.Model):
+def parts(model: keras.Model) -> Iterator[keras.Layer]:
     """The layers of a model and of its sub-models."""
     for layer in model.layers:
         yield from parts(layer) if isinstance(layer, keras.Model) else (layer,)

@@ -46,7 +46,7 @@ PARTS = {  # what these start in processes of their own
 }
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=[*SHOWN, *PARTS], metavar="{" + ",".join(SHOWN) + "}")
     parser.add_argument("--pairs", type=int)

@@ -66,7 +66,7 @@ def theirs(manifest: Path, kept: bool) -> dict:
     return {"later" if kept else "first": [statistics.median(part) for part in zip(*epochs, strict=True)]}
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["files", "arrays"])
     parser.add_argument("--data", type=Path, required=True, help="a manifest")

@@ -129,7 +129,7 @@ def do(asked: argparse.Namespace, name: str, experiment: Experiment, part: str, 
     print(f"{name}/{part}/{seed}", found.get("failed", shown), flush=True)
 
 
-def main():
+def main() -> None:
     parser = options(__doc__, "experiment/part/seed", OUT)
     parser.add_argument("--again", action="store_true", help="failed cells too")
     parser.add_argument("--validate", action="store_true", help="without the test rows, to choose recipes; give --out")

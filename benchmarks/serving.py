@@ -40,7 +40,6 @@ from mmkeras.serving import Client
 TOLERANCE = 1e-5
 BATCH = 64
 
-
 SETS = {
     "keypad": (sets.keypad, mk.ModelSpec(towers=TOWERS)),
     "av_digits": (partial(sets.av_digits, image=sets.DIGIT, audio=sets.SPOKEN), mk.ModelSpec()),
@@ -60,7 +59,7 @@ def served(name: str, archives: Path, folder: str) -> tuple[mk.Splits, keras.Mod
     return data, model, mk.export(model, data.schema, Path(folder) / name, records=data["test"], spec=spec)
 
 
-def raw(records, rows):
+def raw(records: mk.Records, rows: slice) -> dict[str, tf.Tensor]:
     """What a client would send for these rows: dict of name -> tensor."""
     found = {}
     for name, feature in records.schema.inputs.items():
@@ -69,7 +68,7 @@ def raw(records, rows):
     return found
 
 
-def equal(asked, folder):
+def equal(asked: argparse.Namespace, folder: str) -> None:
     """The largest difference between the probabilities of a served model and of `predict`."""
     for name in SETS:
         data, model, bundle = served(name, asked.data, folder)
@@ -80,13 +79,13 @@ def equal(asked, folder):
         found = np.concatenate([answer["probabilities"] for answer in answers])
         status = np.concatenate([answer["status"] for answer in answers])
         difference = np.abs(found - expected).max()
-        print(f"{name}: {len(test)} rows, largest difference {difference:.1e}, {np.count_nonzero(status)} not answered")
+        print(f"{name}: {len(test)} rows, largest difference {difference:.1e}, {np.count_nonzero(status)} not readable")
         assert len(found) == len(expected)
         assert difference <= TOLERANCE
         assert not status.any()
 
 
-def cost(asked, folder):
+def cost(asked: argparse.Namespace, folder: str) -> None:
     """Time of the raw signature, against decoding alone and the signature of tensors, called one after the other."""
     for name in SETS:
         data, _, bundle = served(name, asked.data, folder)
@@ -94,7 +93,6 @@ def cost(asked, folder):
         bare = {name: _bare(feature) for name, feature in data.schema.inputs.items()}
         for rows in (1, 32, 256):
             given = raw(data["test"], slice(rows))
-
             parts = partial(_parts, signatures["tensors"], bare, given)
             whole = partial(signatures["serving_default"], **given)
             sides = [partial(timed, _thrice, side) for side in (whole, parts)]
@@ -155,7 +153,7 @@ def _mutated(random, value):
     return random.integers(0, 256, random.integers(2000), np.uint8).tobytes()
 
 
-def hostile(asked, folder):
+def hostile(asked: argparse.Namespace, folder: str) -> None:
     """Every batch holds good rows, whose predictions must not change, among mutated ones of one modality."""
     data, _, bundle = served("keypad", asked.data, folder)
     signatures = tf.saved_model.load(str(bundle)).signatures
@@ -224,7 +222,7 @@ def _constants(given):
     return {name: tf.constant(values.tolist() if values.dtype == object else values) for name, values in given.items()}
 
 
-def clients(asked, folder):
+def clients(asked: argparse.Namespace, folder: str) -> None:
     """Threads with a client each, which ask for one to four rows at a time and know what has to come back."""
     data, model, bundle = served("keypad", asked.data, folder)
     test = data["test"]
@@ -269,7 +267,7 @@ def _ask_on(target, seed, given, expected, end, found, failures):
         failures.append(f"client {seed}: {error}")
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["equal", "cost", "hostile", "clients"])
     parser.add_argument("--data", type=Path, default=DATA)

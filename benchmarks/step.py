@@ -157,7 +157,7 @@ def beside_another(asked: argparse.Namespace) -> np.ndarray:
     return np.concatenate(found, axis=1)
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=30)
     parser.add_argument("--steps", type=int, default=50, help="training steps in a block")

@@ -52,7 +52,7 @@ def do(asked: argparse.Namespace, name: str, seed: int) -> None:
     print(f"{name}/{seed}", error or json.dumps(found)[:2000], flush=True)
 
 
-def main():
+def main() -> None:
     parser = options(__doc__, "study/seed", OUT)
     asked = parser.parse_args()
     if asked.what == "cell":

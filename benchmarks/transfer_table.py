@@ -58,7 +58,8 @@ def questions_table(seeds: Seeds) -> Iterable[str]:
 
 
 def share(seed: dict) -> float | None:
-    """CPU-seconds, pre-training included, until the last validation accuracy from scratch, as a share of those from scratch.
+    """CPU-seconds, pre-training included, until the last validation accuracy from scratch, as a share of its
+    own.
 
     None: it was not reached.
     """

@@ -43,7 +43,7 @@ def keypad(rows: int, *names: str) -> mk.Splits:
     return mk.read(manifest, schema).split("split")
 
 
-def memory(asked):
+def memory(asked: argparse.Namespace) -> None:
     """Resident memory of the search process after every trial."""
     data, seen = keypad(300, "question", "audio"), []
     space = SMALL | {"question": "lstm", "question_dropout": 0.0, "audio": "spectrogram_lstm", "audio_filters": 4}
@@ -72,7 +72,7 @@ def memory(asked):
     )
 
 
-def search_once(asked):
+def search_once(asked: argparse.Namespace) -> None:
     """The search that `kills` kills."""
     space = SMALL | {"image": {"kind": "conv", "filters": 4}, "question": {"kind": "bag"}, "batch_size": 64}
     mk.tune(
@@ -85,7 +85,7 @@ def search_once(asked):
     )
 
 
-def kills(asked):
+def kills(asked: argparse.Namespace) -> None:
     """A search that is killed again and again, and one that is left alone."""
     folder, random = Path(tempfile.mkdtemp()), np.random.default_rng(1)
     command = [sys.executable, __file__, "search", "--trials", str(asked.trials), "--tuner", asked.tuner, "--directory"]
@@ -95,7 +95,7 @@ def kills(asked):
         process = subprocess.Popen([*command, str(folder / "killed")])
         try:
             process.wait(random.uniform(4, 45))
-            break  # it came to its end
+            break  # it has ended
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
@@ -114,8 +114,8 @@ def kills(asked):
     shutil.rmtree(folder)
 
 
-def ended(folder):
-    """Dict of trial -> when it came to its end."""
+def ended(folder: Path) -> dict[str, int]:
+    """Dict of trial -> time at which it ended."""
     found = {}
     for path in folder.glob("trial_*/outcome.json"):
         if '"status": "RUNNING"' not in path.read_text():
@@ -123,7 +123,7 @@ def ended(folder):
     return found
 
 
-def experiment(name, asked):
+def experiment(name: str, asked: argparse.Namespace) -> tuple[mk.Splits, dict, dict]:
     """The splits, fixed towers and training of one of repertoire.py's experiments."""
     found = EXPERIMENTS[name]
     training = {key: found.training[key] for key in ("epochs", "augment")} | {"warm_up": 2}
@@ -131,7 +131,7 @@ def experiment(name, asked):
     return found.data(asked.data)[0], towers, training
 
 
-def spoken_vqa(asked):
+def spoken_vqa(asked: argparse.Namespace) -> tuple[mk.Splits, dict, dict]:
     """As `experiment`: pictures and spoken questions."""
     inputs = {"image": mk.Image(64, 64, 3, shared=True), "audio": mk.Audio(sampling_rate=8000, seconds=2.5)}
     schema = mk.Schema(inputs, {"answer": mk.Category()})
@@ -140,14 +140,14 @@ def spoken_vqa(asked):
     return data, towers, {"epochs": 12, "warm_up": 2}
 
 
-def fewer(data, rows):
+def fewer(data: mk.Splits, rows: int) -> mk.Splits:
     """The splits with at most so many rows each, drawn at random."""
     draw = np.random.default_rng(0)
     parts = {name: part.take(draw.permutation(len(part))[:rows]) for name, part in data.items()}
     return mk.Splits(data.schema, parts)
 
 
-def cached(asked):
+def cached(asked: argparse.Namespace) -> None:
     """CPU-seconds of a trial on cached features beside full training, and how far their rankings agree."""
     data, towers, training = experiment("qa", asked) if asked.on == "qa" else spoken_vqa(asked)
     data = fewer(data, asked.rows) if asked.rows else data
@@ -162,7 +162,7 @@ def cached(asked):
     print(f"CPU-seconds a trial: features {cheap:.1f}, full {full:.1f}: {full / cheap:.1f} times the trials a minute")
 
 
-def width(asked):
+def width(asked: argparse.Namespace) -> None:
     """A search over kind, width, depth and dropout of the fusion at the epochs of the repertoire's table."""
     data, towers, training = experiment("keypad", asked)
     space = towers | {
@@ -177,7 +177,7 @@ def width(asked):
     print("test", result.model().evaluate(mk.batches(data["test"], 256), return_dict=True, verbose=0))
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = {"memory": memory, "kills": kills, "search": search_once, "cached": cached, "width": width}
     parser.add_argument("what", choices=commands)
