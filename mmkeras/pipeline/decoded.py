@@ -177,7 +177,7 @@ def _encoded(name, target: Target, distinct):
     size = sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in target.truth.values())
     step = max(1, min(CHUNK // size, 2**14))
     for start in range(0, len(distinct), step):
-        cells = np.asarray(distinct[start : start + step], object)
+        cells: Any = np.asarray(distinct[start : start + step], object)
         values, good = target.encode(cells)
         values = values if isinstance(values, Mapping) else {"": values}
         found = {suffix: np.shape(value) for suffix, value in values.items()}

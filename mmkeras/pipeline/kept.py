@@ -44,8 +44,8 @@ class Column:
         if not isinstance(self.values, np.memmap):
             values = tf.gather(self.values, numbers)
         else:
-            column = weakref.ref(self)  # TensorFlow never lets go of the function; `batches` keeps hold of the column
-            values = tf.numpy_function(lambda places: column().values[places], [numbers], self.values.dtype)
+            column = weakref.proxy(self)  # TensorFlow never lets go of the function; `batches` keeps hold of the column
+            values = tf.numpy_function(lambda places: column.values[places], [numbers], self.values.dtype)
             values = tf.ensure_shape(values, (None, *self.values.shape[1:]))
         if values.dtype == self.dtype:
             return values
