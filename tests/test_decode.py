@@ -10,9 +10,8 @@ import pytest
 import tensorflow as tf
 
 from mmkeras import decode
+from mmkeras.decode.tokens import count_tokens, split
 from mmkeras.schema import Audio, Image, Text
-from mmkeras.tokenizers import Words
-from mmkeras.tokenizers.words import standardize
 
 RANDOM = np.random.default_rng(0)
 RGB = RANDOM.integers(0, 256, (4, 6, 3), dtype=np.uint8)
@@ -104,14 +103,14 @@ def test_paths_instead_of_bytes(tmp_path, feature):
     ],
 )
 def test_words(text, wanted):
-    assert Words().count([text, "end"], [2, 1]) == Counter([*wanted, *wanted, "end"])
-    assert tf.strings.split(standardize(tf.constant(text))).numpy().tolist() == [w.encode() for w in wanted]
+    assert count_tokens(Text(9), [text, "end"], [2, 1]) == Counter([*wanted, *wanted, "end"])
+    assert split(Text(9), [text]).to_list()[0] == [w.encode() for w in wanted]
 
 
 def test_words_of_nothing():
-    assert Words().count([], []) == Counter()
-    assert Words().count(np.array(["b a", "a"], dtype=object), [1, 3]) == {"b": 1, "a": 4}
-    assert Words().count(pd.Index(["b a", ""]), [1, 3]) == {"b": 1, "a": 1}
+    assert count_tokens(Text(9), [], []) == Counter()
+    assert count_tokens(Text(9), np.array(["b a", "a"], dtype=object), [1, 3]) == {"b": 1, "a": 4}
+    assert count_tokens(Text(9), pd.Index(["b a", ""]), [1, 3]) == {"b": 1, "a": 1}
 
 
 @everywhere

@@ -25,10 +25,10 @@ MAY_IMPORT = {
     "plotting": "",
     "checks": "errors",
     "registry": "",
-    "targets": "registry",
-    "inputs": "registry",
-    "schema": "inputs targets",
     "tokenizers": "registry",
+    "targets": "registry",
+    "inputs": "registry tokenizers",
+    "schema": "inputs targets",
     "decode": "inputs registry tokenizers",
     "augment": "inputs registry schema",
     "records": "decode inputs plotting registry schema targets tokenizers",
@@ -60,6 +60,7 @@ MAY_IMPORT = {
 }
 WITHOUT_TENSORFLOW = [
     "checks",
+    "tokenizers",
     "targets",
     "inputs",
     "schema",

@@ -7,9 +7,9 @@ import tensorflow as tf
 
 import mmkeras as mk
 from mmkeras import decode, pipeline
+from mmkeras.decode.tokens import split
 from mmkeras.errors import InputError
 from mmkeras.schema import Category, Image, Schema, Text
-from mmkeras.tokenizers.words import standardize
 
 COUNTED = Schema(
     inputs={"n": Text(1, [str(n) for n in range(50)])},
@@ -72,7 +72,7 @@ def test_values_are_those_of_the_files(keypad_splits):
     np.testing.assert_array_equal(inputs["audio"][last], sound)
     pixels = tf.io.decode_png(tf.io.read_file(records.values("image")[last]))
     np.testing.assert_array_equal(inputs["image"][last], pixels)
-    words = standardize(records.values("question")[-1]).numpy().decode().split()
+    words = [word.decode() for word in split(schema.inputs["question"], records.values("question")[-1:]).to_list()[0]]
     tokens = [schema.inputs["question"].vocabulary.index(word) + 2 for word in words]
     assert inputs["question"][last].numpy().tolist() == tokens + [0] * (16 - len(tokens))
     assert [schema.targets["answer"].classes[number] for number in target] == records.values("answer").tolist()

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, replace
 
 from mmkeras.checks import as_words, checked_keywords
-from mmkeras.errors import InputError, shown
+from mmkeras.errors import InputError, shown, unknown
 from mmkeras.inputs.base import Input, check_positive, check_switches, most_frequent
+from mmkeras.tokenizers import TOKENIZERS
 
 
 @checked_keywords
@@ -41,8 +42,8 @@ class Text(Input):
         words = as_words("Text", "vocabulary", self.vocabulary)
         if words is not None and not words:
             raise InputError("Text: expected at least one word in vocabulary, received none")
-        if not isinstance(self.tokenizer, str):
-            raise InputError(f"Text: expected tokenizer to be a name, received {shown(self.tokenizer)}")
+        if self.tokenizer not in TOKENIZERS:
+            raise unknown("tokenizer", self.tokenizer, TOKENIZERS, "Text: ")
         for word in words or ():
             spaces = self.tokenizer == "words" and word.split() != [word]
             if not word or spaces or word == "[UNK]":

@@ -6,8 +6,8 @@
     class Characters(mk.tokenizers.Tokenizer):
         unit = "characters"
 
-        def split(self, texts):
-            return tf.strings.unicode_split(texts, "UTF-8")
+        def split(self, texts, strings):
+            return strings.unicode_split(texts, "UTF-8")
 """
 
 from mmkeras.errors import unknown

@@ -1,29 +1,16 @@
 """Words between spaces."""
 
-import tensorflow as tf
+from typing import Any
 
 from mmkeras.tokenizers.base import Tokenizer
 
 
-def standardize(text: tf.Tensor) -> tf.Tensor:
-    """Text as it is split into words: lower case (any script), apostrophes gone, other punctuation and space a space.
-
-    Args:
-        text: string tensor of any shape, UTF-8.
-
-    >>> standardize(tf.constant("What's the SUM, Élodie?")).numpy().decode().split()
-    ['whats', 'the', 'sum', 'élodie']
-    """
-    text = tf.strings.lower(text, encoding="utf-8")
-    text = tf.strings.regex_replace(text, "['\u2019`]", "")
-    return tf.strings.regex_replace(text, r"[\p{P}\p{S}\p{Z}]+", " ")
-
-
 class Words(Tokenizer):
-    """Lower-case words without punctuation.
+    """Words in lower case (any script), without apostrophes; other punctuation is a space.
 
-    >>> Words().count(["A cat.", "a dog"], [1, 2])
-    Counter({'a': 3, 'dog': 2, 'cat': 1})
+    >>> import tensorflow as tf
+    >>> Words().split(tf.constant(["What's the SUM, Élodie?"]), tf.strings).to_list()[0][-1].decode()
+    'élodie'
     >>> Words().text([[3, 1, 2, 0]], ["cat", "a"])
     ['a [UNK] cat']
     """
@@ -31,6 +18,8 @@ class Words(Tokenizer):
     unit = "words"
     joint = " "
 
-    def split(self, texts: tf.Tensor) -> tf.RaggedTensor:
-        """At spaces, once they are standardised."""
-        return tf.strings.split(standardize(texts))
+    def split(self, texts: Any, strings: Any) -> Any:
+        """`(n,)` string -> `(n, (words))`."""
+        texts = strings.lower(texts, encoding="utf-8")
+        texts = strings.regex_replace(texts, "['\u2019`]", "")
+        return strings.split(strings.regex_replace(texts, r"[\p{P}\p{S}\p{Z}]+", " "))

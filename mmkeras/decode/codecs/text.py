@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from mmkeras.decode.base import OK, UNREADABLE, Codec, Decoded, Decoder, register
+from mmkeras.decode.tokens import count_tokens, vectorizer
 from mmkeras.inputs import Text
 from mmkeras.tokenizers import tokenizer_of
 
@@ -23,7 +24,7 @@ class TextCodec(Codec):
 
     def from_wire(self, feature: Text) -> Decoder:
         """`(rows,)` string, the texts."""
-        vectorize = tokenizer_of(feature.tokenizer).layer(feature.vocabulary, feature.length)
+        vectorize = vectorizer(feature)
 
         def decode(raw):
             clean = tf.strings.unicode_transcode(raw, "UTF-8", "UTF-8", errors="replace")
@@ -33,7 +34,7 @@ class TextCodec(Codec):
 
     def to_fit(self, feature: Text, distinct: Any, times: np.ndarray) -> Counter:
         """How often each token is there."""
-        return tokenizer_of(feature.tokenizer).count(distinct, times)
+        return count_tokens(feature, distinct, times)
 
     def sample(self, feature: Text, rows: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
         """Token ids, zeros behind the ends."""

@@ -4,13 +4,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
+from mmkeras.decode.tokens import CHUNK, split
 from mmkeras.inputs import Text
 from mmkeras.records.description.base import Describer, register, spread
 from mmkeras.tokenizers import tokenizer_of
-
-CHUNK = 100_000  # texts split into words at a time
 
 
 @register(Text)
@@ -36,11 +34,10 @@ class TextDescriber(Describer):
 
     def table(self, part: Text, distinct: np.ndarray, number: np.ndarray) -> pd.DataFrame:
         """Count the words of each text."""
-        split = tokenizer_of(part.tokenizer).split
         known = {word.encode() for word in part.vocabulary} if part.fitted else None
         words, outside = np.zeros(len(distinct), int), np.zeros(len(distinct), int)
         for start in range(0, len(distinct), CHUNK):
-            chunk = split(tf.constant(distinct[start : start + CHUNK], tf.string))
+            chunk = split(part, distinct[start : start + CHUNK])
             words[start : start + CHUNK] = chunk.row_lengths()
             if known is not None:
                 new = [word not in known for word in chunk.flat_values.numpy()]
