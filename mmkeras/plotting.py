@@ -1,4 +1,4 @@
-"""What figures share: matplotlib where it is installed, colours of what is not data, short names."""
+"""What figures share: matplotlib where it is installed, colours, styles, short names."""
 
 from typing import Any
 

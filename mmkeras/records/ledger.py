@@ -1,13 +1,17 @@
 """Bad cells: what is done about them, and the account of it."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from mmkeras.errors import InputError, warn
+
+if TYPE_CHECKING:
+    from mmkeras.records import Records
 
 ACTIONS = ("raise", "drop", "missing")
 
@@ -28,22 +32,22 @@ class Ledger:
     A row is its number; of several tables (`combine`) the pair of the table's name and its number there.
     """
 
-    def __init__(self):
-        self._cells = {}
+    def __init__(self) -> None:
+        self._cells: dict[tuple[Any, str], tuple[str, str]] = {}
 
-    def add(self, row, column, value, reason):
+    def add(self, row: Any, column: str, value: str, reason: str) -> None:
         """Enter one cell; entering it again changes nothing."""
         if isinstance(row, (tuple, list)):  # from a MultiIndex the number is NumPy's, from JSON the pair is a list
             row = row[0], int(row[1])
         self._cells.setdefault((row, column), (value, reason))
 
-    def frame(self):
+    def frame(self) -> pd.DataFrame:
         """DataFrame of row, column, value and reason, sorted by row."""
         rows = [(*place, *cell) for place, cell in sorted(self._cells.items())]
         return pd.DataFrame(rows, columns=["row", "column", "value", "reason"])
 
 
-def settle(records, bad):
+def settle(records: "Records", bad: Sequence[Bad]) -> "Records":
     """The records after what `on_bad` says was done about their bad cells, all of which go into the ledger.
 
     Args:

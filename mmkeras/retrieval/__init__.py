@@ -1,6 +1,6 @@
 """Finding by likeness: every value of every modality is a vector in one space, and any of them finds any other."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import keras
 
@@ -50,7 +50,7 @@ def retrieve(
     records = readable(records)
     own, known = isinstance(model, Mapping), list(records.schema.inputs)
     names = list(model if own else known) if inputs is None else inputs
-    if isinstance(names, str) or not names:
+    if isinstance(names, str) or not isinstance(names, Collection) or not names:
         raise InputError(f"retrieve: expected inputs to be a list of at least one name, received {shown(names)}")
     known = [name for name in known if not own or name in model]
     for name in names:

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from numbers import Integral
 from typing import Any
 
 import keras
@@ -71,14 +70,13 @@ class Retrieval:
         """
         check_whole(k, "k", "query: ")
         self._check("query: find: ", find)
-        if isinstance(by, Mapping):
-            by, records = self._raw(by, records)
-        self._check("query: by: ", by)
+        name, records = self._raw(by, records) if isinstance(by, Mapping) else (by, records)
+        self._check("query: by: ", name)
         if records is None:
-            asked, vectors = self.items[by], self.vectors[by]
+            asked, vectors = self.items[name], self.vectors[name]
         else:
-            asked, vectors = self._embedded(by, records)
-        number, found, similarity = self._nearest(vectors, find, k, own=records is None and by == find)
+            asked, vectors = self._embedded(name, records)
+        number, found, similarity = self._nearest(vectors, find, k, own=records is None and name == find)
         rank = pd.Series(number).groupby(number).cumcount() + 1
         rows = {"query": asked.row(number), "rank": rank, "row": self.items[find].row(found)}
         return pd.DataFrame(rows | {"value": self.items[find].value(found), "similarity": similarity})
@@ -125,15 +123,14 @@ class Retrieval:
         """
         for role, name in (("by", by), ("find", find)):
             self._check(f"scores: {role}: ", name)
-        k = [k] if isinstance(k, Integral) else list(k)
-        if not k or len(set(k)) < len(k):
-            raise InputError(f"scores: expected k to be different whole numbers, received {k}")
-        for one in k:
-            check_whole(one, "k", "scores: ")
+        ks = [check_whole(one, "k", "scores: ") for one in (k if isinstance(k, Collection) else [k])]
+        if not ks or len(set(ks)) < len(ks):
+            raise InputError(f"scores: expected k to be different whole numbers, received {shown(k)}")
+        check_whole(seed, "seed", "scores: ", least=0)
         if by == find and relevant is None:
             raise InputError(f"scores: {by!r} by itself: expected relevant, as a query is its own row's only item")
         asked, given = (shares(self.items[name], relevant, "scores: ") for name in (by, find))
-        found = measures.per_query(self.vectors[by], self.vectors[find], asked, given, k, own=by == find)
+        found = measures.per_query(self.vectors[by], self.vectors[find], asked, given, ks, own=by == find)
         if not len(found):
             same = "row" if relevant is None else f"value of {relevant!r}"
             raise InputError(f"scores: expected items of {by!r} and {find!r} with the same {same}, found none")
@@ -196,12 +193,13 @@ class Retrieval:
         for name in names:
             self._check("map: ", name)
         check_whole(limit, "limit", "map: ")
+        check_whole(seed, "seed", "map: ", least=0)
         places = {name: _spread(len(self.vectors[name]), limit) for name in names}
         vectors = {name: self.vectors[name][place] for name, place in places.items()}
         return draw_map({name: self.items[name] for name in names}, places, vectors, color, method, seed)
 
     def _check(self, where, name):
-        if name not in self.items:
+        if not isinstance(name, str) or name not in self.items:
             raise unknown("input", name, self.items, where=where)
 
     def _raw(self, by, records):
@@ -222,7 +220,7 @@ class Retrieval:
         records = readable(records)
         mine, theirs = self.records.schema.inputs[by], records.schema.inputs.get(by)
         if theirs is None or replace(theirs, optional=mine.optional) != mine:
-            raise InputError(f"query: expected records with {by!r}: {mine!r}, received {theirs!r}")
+            raise InputError(f"query: expected records with {by!r}: {mine!r}, received {shown(theirs)}")
         asked = find_items(records, by)
         return asked, embed(asked, self.encoders[by], self.batch_size)
 

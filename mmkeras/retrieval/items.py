@@ -59,8 +59,8 @@ class Items:
         """These items `(n,)` as the model receives them, `(n, ...)`, and how long each is, `(n,)` int, or None."""
         decoded, rows = columns(self.records), self.first[items]
         values = decoded[self.name].take(rows).array()
-        length = decoded.get(f"{self.name}_length")
-        length = None if length is None else length.take(rows).array()
+        lengths = decoded.get(f"{self.name}_length")
+        length = None if lengths is None else lengths.take(rows).array()
         return codec_of(self.feature).window(self.feature, values, length), length
 
     def of_rows(self, rows: Sequence[Any], where: str) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from mmkeras.errors import InputError
-from mmkeras.plotting import GREY, INK, PALE, pyplot, shortened_inside
+from mmkeras.plotting import CHART, GREY, INK, PALE, pyplot, shortened_inside
 from mmkeras.tuning.parallel import draw_parallel
 from mmkeras.tuning.places import is_number, places, score_limits
 
@@ -12,8 +12,6 @@ BEST = "#D55E00"
 # The colours of Okabe and Ito (2008) but for that of the best trial: told apart by colour-blind readers too.
 COLORS = ["#0072B2", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#3d4148", "#6a51a3"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
-STYLE = {"axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": GREY, "text.color": INK}
-STYLE |= {"xtick.color": GREY, "ytick.color": GREY, "axes.labelcolor": GREY, "font.size": 10, "axes.axisbelow": True}
 BESIDE = {"textcoords": "offset points", "va": "center", "annotation_clip": False, "fontsize": 9.5}
 ROLES = {"fused": ("fused", "#0072B2"), "alone": ("{} alone", "#009E73"), "shuffled": ("fused, {} shuffled", "#B8860B")}
 
@@ -38,7 +36,7 @@ def overview(result):
     against, why = _against(done, result.hyperparameters)
     panels = ["against"] * (against is not None) + ["progress", "curves"]
     rows = [panels] + [["parallel"] * len(panels)] * bool(result.hyperparameters)
-    with plt.rc_context(STYLE):
+    with plt.rc_context(CHART):
         size, heights = (13, 4 * len(rows) + 0.7), [1, 1.06][: len(rows)]
         figure, axes = plt.subplot_mosaic(rows, figsize=size, height_ratios=heights, layout="constrained")
         figure.get_layout_engine().set(w_pad=0.1, h_pad=0.12)
@@ -244,7 +242,7 @@ def controls(table, objective):
     groups = {key: found[key] for role in ROLES for key in found if key[0] == role}
     if not len(groups.get(("fused", ""), ())):
         raise InputError("figure: expected a score of the fused model, received none")
-    with plt.rc_context(STYLE):
+    with plt.rc_context(CHART):
         figure, axes = plt.subplots(figsize=(9, 1.7 + 0.5 * len(groups)), layout="constrained")
         roles = [role for role, _ in groups]
         heights = np.arange(len(groups)) + 0.4 * np.array([list(ROLES).index(role) for role in roles])

@@ -3,18 +3,23 @@
 `describe` gives a `Description` to print or to draw. Each kind of input and target has an object that looks at its
 cells, a `Describer`, in a file of its own; a kind of one's own joins by `register`. A few lines do:
 
-    @mmkeras.records.description.register(PointCloud)
-    class PointCloudDescriber(FileDescriber):
-        columns = ("kind", "points")  # what `header` tells of a file
-        measure = "points"  # the one whose spread is said, and drawn as a histogram
-        whole = True
-        title = "points of clouds"
-
-        def header(self, path):
-            return "NPY", len(np.load(path, mmap_mode="r"))
-
-        def limit(self, part):
-            return part.points, f"points={part.points}"
+>>> class PointCloud:  # in earnest a kind of input, which says the same
+...     points = 1000
+>>> @register(PointCloud)
+... class PointCloudDescriber(FileDescriber):
+...     columns = ("kind", "points")  # what `header` tells of a file
+...     measure = "points"  # the one whose spread is said, and drawn as a histogram
+...     whole = True
+...     title = "points of clouds"
+...
+...     def header(self, path):
+...         return "NPY", len(np.load(path, mmap_mode="r"))
+...
+...     def limit(self, part):
+...         return part.points, f"points={part.points}"
+>>> table = pd.DataFrame({"file": ["a.npy", "b.npy"], "kind": ["NPY", "NPY"], "points": [200, 3000]})
+>>> DESCRIBERS.of(PointCloud).lines(PointCloud, table, distinct=2)[1]
+'points: 200 least, 1,600 median, 3,000 most; longer than points=1000: 50.0%'
 """
 
 from typing import TYPE_CHECKING

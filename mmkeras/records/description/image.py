@@ -36,13 +36,13 @@ class ImageDescriber(FileDescriber):
         axes.scatter(found["width"], found["height"], area, color=BLUE, alpha=0.6, edgecolor="white")
         axes.scatter([part.width], [part.height], 90, color=ORANGE, marker="+", linewidth=2)
         right, top = (1.15 * max([*found[side], getattr(part, side)]) for side in ("width", "height"))
-        notes = [(part.width, part.height, "the model's", ORANGE)]
+        notes = [(part.width, part.height, "the model's", ORANGE, -11)]  # lower: files may be as high
         if len(found) <= 3:
-            notes += [(width, height, f"{count:,} files", GREY) for width, height, count in found.to_numpy().tolist()]
-        for width, height, label, color in notes:
-            side, shift = ("right", (-14, 0)) if width > 0.6 * right else ("left", (14, 0))
+            notes += [(*size, f"{count:,} files", GREY, 0) for *size, count in found.to_numpy().tolist()]
+        for width, height, label, color, lower in notes:
+            side, shift = ("right", -14) if width > 0.6 * right else ("left", 14)
             style = {"textcoords": "offset points", "color": color, "fontsize": 9, "ha": side, "va": "center"}
-            axes.annotate(f"{height:.0f} x {width:.0f}, {label}", (width, height), shift, **style)
+            axes.annotate(f"{height:.0f} x {width:.0f}, {label}", (width, height), (shift, lower), **style)
         for axis in (axes.xaxis, axes.yaxis):
             axis.get_major_locator().set_params(integer=True)
         axes.grid(color=PALE)

@@ -22,7 +22,7 @@ def picture(path: str) -> tuple[str, int, int, int]:
     Raises one of `mmkeras.records.description.files.BROKEN` for what is no picture.
     """
     with open_file(path) as file, opened(file) as image:
-        return NAMES.get(image.format, image.format), image.height, image.width, _orientation(image)
+        return format_name(image), image.height, image.width, _orientation(image)
 
 
 @contextmanager
@@ -38,6 +38,11 @@ def opened(file: BinaryIO) -> Iterator[Image.Image]:
             yield Image.open(file, formats=FORMATS)
         finally:
             Image.MAX_IMAGE_PIXELS = most
+
+
+def format_name(image: Image.Image) -> str:
+    """An opened picture's format, as people write it."""
+    return NAMES.get(image.format or "", image.format or "")
 
 
 def _orientation(image):

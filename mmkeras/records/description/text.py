@@ -34,7 +34,7 @@ class TextDescriber(Describer):
 
     def table(self, part: Text, distinct: np.ndarray, number: np.ndarray) -> pd.DataFrame:
         """Count the words of each text."""
-        known = {word.encode() for word in part.vocabulary} if part.fitted else None
+        known = None if part.vocabulary is None else {word.encode() for word in part.vocabulary}
         words, outside = np.zeros(len(distinct), int), np.zeros(len(distinct), int)
         for start in range(0, len(distinct), CHUNK):
             chunk = split(part, distinct[start : start + CHUNK])
@@ -49,7 +49,7 @@ class TextDescriber(Describer):
         """The spread of the words, and the shares of those that the model does not see."""
         words, unit = table["words"], self.unit(part)
         said = [spread(words, f"{unit} in a text", "{:,.0f}", (("95 %", 0.95),))]
-        if "outside" in table:
+        if part.vocabulary is not None:
             share = table["outside"].sum() / max(words.sum(), 1)
             said.append(f"outside the vocabulary of {len(part.vocabulary):,}: {share:.1%} of the {unit}")
         longer = np.mean(words > part.length) if len(words) else 0

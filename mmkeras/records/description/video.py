@@ -69,7 +69,7 @@ def _film(file: BinaryIO, path: str) -> tuple[Any, ...]:
         return "GIF", _gif_frames(file.read()), *struct.unpack("<HH", head[6:10])[::-1]
     if head[:4] == b"RIFF" and head[8:] == b"WEBP":
         with opened(file) as image:
-            return "WebP", image.n_frames, image.height, image.width
+            return "WebP", getattr(image, "n_frames", 1), image.height, image.width
     return _other_film(file, path)
 
 

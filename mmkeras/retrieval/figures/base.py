@@ -33,7 +33,7 @@ class Drawer:
             feature: the input.
         """
         if lengths is None:
-            return values
+            return list(values)
         return [value[: max(length, 1)] for value, length in zip(values, lengths, strict=True)]
 
     def draw(self, axes: Any, value: Any, feature: Any) -> None:

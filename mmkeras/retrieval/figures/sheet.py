@@ -42,7 +42,7 @@ def sheet(
     plt, (number, found, similarity) = pyplot(), pairs
     if not len(found):
         raise InputError(f"figure: expected items of {given.name!r} beside the query, found none")
-    labels = [labels_of(items, relevant, "figure: relevant: ")[0] if relevant else None for items in (asked, given)]
+    labels = [_labels(items, relevant) for items in (asked, given)]
     looks = _looks(asked, given, queries[number], found, relevant)
     drawable = _drawable(asked, queries), _drawable(given, found)
     lines = np.split(np.arange(len(found)), np.flatnonzero(np.diff(number)) + 1)
@@ -51,17 +51,22 @@ def sheet(
         for line, places in enumerate(lines):
             axes, item = figure.add_subplot(grid[line, 0]), queries[line]
             _draw(axes, asked, drawable[0][item])
-            _caption(axes, _joined(labels[0][item]) if relevant else "", INK)
+            _caption(axes, _joined(labels[0][item]), INK)
             for column, place in enumerate(places, 2):
                 axes, item = figure.add_subplot(grid[line, column]), found[place]
                 _draw(axes, given, drawable[1][item])
-                _judge(axes, looks[place], labels[1][item] if relevant else [], similarity[place])
+                _judge(axes, looks[place], labels[1][item], similarity[place])
         left, right = (axes.get_position().x0 for axes in figure.axes[:2])
         look = {"y": 1 - 0.24 / figure.get_figheight(), "fontsize": 12, "weight": "bold", "va": "center"}
         figure.text(left, s=shortened(asked.name, 30), **look)
         figure.text(right, s=f"most similar: {shortened(given.name, 30)}", **look)
     plt.close(figure)  # else a notebook shows it twice
     return figure
+
+
+def _labels(items, relevant):
+    """What is said of each item: list of lists, empty ones without `relevant`."""
+    return labels_of(items, relevant, "figure: relevant: ")[0] if relevant else [[]] * len(items)
 
 
 def _grid(plt, asked, given, lines, most):
