@@ -94,6 +94,20 @@ def small_tower(kind, name, tokens="one", width=WIDTH, feature=None, **options):
     return tower(feature or FEATURES[name], choice(kind, tokens, **options), width=width, name=name)
 
 
+def obeys(laws, case):
+    """Try all laws, functions of a case, on one case; the message names those that are broken."""
+    broken = []
+    for law in laws:
+        try:
+            law(case)
+        except Exception as error:  # a law that cannot be tried is broken, too
+            error.add_note(f"law: {law.__name__}")
+            broken.append(error)
+    if broken:
+        told = "\n".join(f"{error.__notes__[0].removeprefix('law: ')}: {error}" for error in broken)
+        raise AssertionError(f"broken laws:\n{told}") from broken[0]
+
+
 def outputs(model, x):
     """Outputs as a list of numpy arrays."""
     return [ops.convert_to_numpy(value) for value in keras.tree.flatten(model(x, training=False))]
@@ -119,30 +133,35 @@ def gradients_reach_every_weight(model, x):
     assert not still, f"no gradient reaches {still}"
 
 
-def round_trip_is_equal(model, x, path):
-    """Saved as .keras and loaded again, the model answers the same."""
+def round_trip_is_equal(model, x, path, y=None):
+    """Saved as .keras and loaded again, the model gives the same; `y` is what it gives, if that is known."""
     model.save(path)
-    for new, old in zip(outputs(keras.models.load_model(path), x), outputs(model, x), strict=True):
+    for new, old in zip(outputs(keras.models.load_model(path), x), y or outputs(model, x), strict=True):
         np.testing.assert_array_equal(new, old)
 
 
-def order_of_the_batch_changes_nothing(model, x):
+def order_of_the_batch_changes_nothing(model, x, y=None):
     order = np.random.default_rng(1).permutation(len(keras.tree.flatten(x)[0]))
     shuffled = keras.tree.map_structure(lambda value: value[order], x)
-    for new, old in zip(outputs(model, shuffled), outputs(model, x), strict=True):
+    for new, old in zip(outputs(model, shuffled), y or outputs(model, x), strict=True):
         np.testing.assert_allclose(new, old[order], atol=1e-5)
 
 
-def rows_do_not_see_each_other(model, x):
-    """A row of zeros among others, which may be loud or bright, is answered as it is alone."""
-    x = keras.tree.map_structure(
+def with_an_empty_row(x):
+    """The same values, of which the second row is zeros."""
+    return keras.tree.map_structure(
         lambda value: np.where(
             np.arange(len(value)).reshape(-1, *[1] * (value.ndim - 1)) == 1, np.zeros_like(value), value
         ),
         x,
     )
+
+
+def rows_do_not_see_each_other(model, x, y=None):
+    """A row of zeros among others, which may be loud or bright, becomes what it becomes alone."""
+    x = with_an_empty_row(x)
     alone = outputs(model, keras.tree.map_structure(lambda value: value[1:2], x))
-    for one, all_rows in zip(alone, outputs(model, x), strict=True):
+    for one, all_rows in zip(alone, y or outputs(model, x), strict=True):
         np.testing.assert_allclose(one[0], all_rows[1], atol=1e-5)
 
 

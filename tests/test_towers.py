@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import contracts
 import keras
@@ -7,11 +7,10 @@ import pytest
 
 import mmkeras as mk
 from mmkeras.errors import InputError
-from mmkeras.layers import SpecAugment, Tokens
-from mmkeras.schema import Audio, Image, Series, Tabular, Text
-from mmkeras.towers import TOWERS, tower
-
-every_tower = pytest.mark.parametrize(("kind", "name", "tokens"), contracts.CASES)
+from mmkeras.inputs import Input
+from mmkeras.layers import SpecAugment, Tokens, hide_padding
+from mmkeras.schema import Audio, Image, Series, Tabular
+from mmkeras.towers import DEFAULTS, TOWERS, fronts, tower
 
 
 def test_every_tower_is_tested():
@@ -19,29 +18,125 @@ def test_every_tower_is_tested():
     assert not silent, f"expected an annotation of `feature` that says what they read: {', '.join(sorted(silent))}"
 
 
-@every_tower
-def test_shape_dtype_and_name(kind, name, tokens):
-    model = contracts.small_tower(kind, name, tokens)
-    values, *mask = contracts.outputs(model, contracts.sample(contracts.FEATURES[name]))
-    assert model.name == f"{name}_tower"
+def shape_dtype_and_name(case):
+    values, *mask = case.y
+    assert case.model.name == f"{case.name}_tower"
     assert values.dtype == np.float32
-    assert values.shape == (5, model.outputs[0].shape[1], contracts.WIDTH)
-    if kind not in contracts.ONE_TOKEN:  # it has the option, and has to obey it
-        assert (values.shape[1] == 1) == (tokens == "one")
+    assert values.shape == (5, case.model.outputs[0].shape[1], contracts.WIDTH)
+    if case.kind not in contracts.ONE_TOKEN:  # it has the option, and has to obey it
+        assert (values.shape[1] == 1) == (case.tokens == "one")
     assert all(m.dtype == bool and m.shape == values.shape[:2] for m in mask)
 
 
-@every_tower
-def test_gradients_reach_every_weight(kind, name, tokens):
-    x = contracts.sample(contracts.FEATURES[name], rows=32)
-    keras.utils.set_random_seed(0)
-    contracts.gradients_reach_every_weight(contracts.small_tower(kind, name, tokens, width=16), x)
+def round_trip(case):
+    contracts.round_trip_is_equal(case.model, case.x, case.folder / "tower.keras", case.y)
 
 
-@every_tower
-def test_round_trip(kind, name, tokens, tmp_path):
-    x = contracts.sample(contracts.FEATURES[name])
-    contracts.round_trip_is_equal(contracts.small_tower(kind, name, tokens), x, tmp_path / "tower.keras")
+def order_of_the_batch(case):
+    contracts.order_of_the_batch_changes_nothing(case.model, case.x, case.y)
+
+
+def rows_do_not_see_each_other(case):
+    contracts.rows_do_not_see_each_other(case.model, case.x, case.y)
+
+
+def junk_behind_the_length_changes_nothing(case):
+    if case.feature.padded:
+        clean, junk = case.junk(rows=5)
+        new, old = (contracts.outputs(case.model, given) for given in (junk, clean))
+        for after, before in zip(new, old, strict=True):
+            np.testing.assert_array_equal(after, before)
+
+
+def longer_padding_changes_nothing(case):
+    """The same weights on the same values in a longer input, by an odd number of steps."""
+    if case.feature.padded:
+        values, lengths = case.x
+        padded = [np.pad(values, [[0, 0], [0, 7], *[[0, 0]] * (values.ndim - 2)]), lengths]
+        old, new = case.y, case.of_longer_inputs(padded, {"depth": 2} if case.kind == "conv1d" else {})
+        np.testing.assert_allclose(new[0][:, : old[0].shape[1]], old[0], atol=1e-6)
+        if case.tokens == "all":
+            np.testing.assert_array_equal(new[1][:, : old[1].shape[1]], old[1])
+            assert not new[0][~new[1]].any(), "expected zeros behind the mask"
+
+
+def padding_of_words_changes_nothing(case):
+    if case.feature.zero_is_padding:
+        ids = np.array([[2, 3, 2, 3, 0, 0], [3, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]], "int32")
+        padded = np.pad(ids, [[0, 0], [0, 7]])
+        old, new = contracts.outputs(case.model, ids), case.of_longer_inputs(padded, {})
+        np.testing.assert_allclose(new[0][:, : old[0].shape[1]], old[0], atol=1e-5)
+        assert not old[0][2].any(), "expected zeros for a sentence without words, before training"
+        if case.tokens == "all":
+            np.testing.assert_array_equal(new[1], padded != 0)
+            assert not new[0][~new[1]].any(), "expected zeros behind the mask"
+
+
+def gradients_reach_every_weight(case):
+    """Of a padded input with junk behind the ends, which must not become NaN. It changes the weights: the last law."""
+    padded = case.feature.padded
+    x = case.junk(rows=32)[1] if padded else contracts.sample(case.feature, rows=32)
+    contracts.gradients_reach_every_weight(case.model, x)
+    assert all(np.isfinite(weight).all() for weight in case.model.get_weights())
+
+
+LAWS = [
+    shape_dtype_and_name,
+    round_trip,
+    order_of_the_batch,
+    rows_do_not_see_each_other,
+    junk_behind_the_length_changes_nothing,
+    longer_padding_changes_nothing,
+    padding_of_words_changes_nothing,
+    gradients_reach_every_weight,
+]
+
+
+class Case:
+    """One tower, built once, and what the laws are tried with."""
+
+    def __init__(self, kind, name, tokens, folder):
+        self.kind, self.name, self.tokens, self.folder = kind, name, tokens, folder
+        self.feature = contracts.FEATURES[name]
+        keras.utils.set_random_seed(0)
+        self.model = contracts.small_tower(kind, name, tokens)
+        self.x = contracts.with_an_empty_row(contracts.sample(self.feature))
+        self.y = contracts.outputs(self.model, self.x)
+
+    def junk(self, rows):
+        """Values with zeros, and with junk, behind their ends; of the first two no steps and all steps are there."""
+        clean, lengths = contracts.sample(self.feature, rows)
+        lengths[:2] = 0, self.feature.shape[0]
+        behind = np.arange(self.feature.shape[0]) >= lengths[:, None]
+        clean[behind] = 0
+        junk = clean.copy()
+        junk[behind] = 255 if self.feature.dtype == "uint8" else np.nan
+        return [clean, lengths], [junk, lengths]
+
+    def of_longer_inputs(self, padded, options):
+        """The outputs of a tower with the same weights for inputs of seven steps more."""
+        field = "frames" if self.name == "film" else "length"
+        longer = replace(self.feature, **{field: self.feature.shape[0] + 7})
+        large = contracts.small_tower(self.kind, self.name, self.tokens, feature=longer, **options)
+        large.set_weights(self.model.get_weights())
+        return contracts.outputs(large, padded)
+
+
+@pytest.mark.parametrize(("kind", "name", "tokens"), contracts.CASES)
+def test_laws(kind, name, tokens, tmp_path):
+    contracts.obeys(LAWS, Case(kind, name, tokens, tmp_path))
+
+
+def test_a_broken_law_is_named():
+    def first(case):
+        assert case == 1, "one"
+
+    def second(case):
+        assert case == 2, "two"
+
+    contracts.obeys([second], 2)
+    with pytest.raises(AssertionError, match=r"(?s)first: one.*second: two"):
+        contracts.obeys([first, second], 3)
 
 
 @pytest.mark.parametrize(("kind", "name"), contracts.READS)
@@ -56,73 +151,6 @@ def test_mixed_bfloat16_trains(kind, name):
     assert model.outputs[0].dtype == "bfloat16"
     assert all(np.isfinite(np.array(value, "float32")).all() for value in contracts.outputs(model, x))
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
-
-
-@every_tower
-def test_order_of_the_batch(kind, name, tokens):
-    x = contracts.sample(contracts.FEATURES[name])
-    contracts.order_of_the_batch_changes_nothing(contracts.small_tower(kind, name, tokens), x)
-
-
-@every_tower
-def test_rows_do_not_see_each_other(kind, name, tokens):
-    x = contracts.sample(contracts.FEATURES[name])
-    contracts.rows_do_not_see_each_other(contracts.small_tower(kind, name, tokens), x)
-
-
-WORDS = [(case.values[0], case.values[2]) for case in contracts.CASES if case.values[1] == "question"]
-PADDED = [case for case in contracts.CASES if contracts.FEATURES[case.values[1]].padded]
-
-
-@pytest.mark.parametrize(("kind", "name", "tokens"), PADDED)
-def test_junk_behind_the_length_changes_nothing(kind, name, tokens):
-    model, feature = contracts.small_tower(kind, name, tokens), contracts.FEATURES[name]
-    clean, lengths = contracts.sample(feature)
-    lengths[:2] = 0, feature.shape[0]
-    behind = np.arange(feature.shape[0]) >= lengths[:, None]
-    clean[behind] = 0
-    junk = clean.copy()
-    junk[behind] = 255 if feature.dtype == "uint8" else np.nan
-    new, old = (contracts.outputs(model, [values, lengths]) for values in (junk, clean))
-    for after, before in zip(new, old, strict=True):
-        np.testing.assert_array_equal(after, before)
-    contracts.gradients_reach_every_weight(model, [junk, lengths])
-    assert all(np.isfinite(weight).all() for weight in model.get_weights())
-
-
-@pytest.mark.parametrize(("kind", "name", "tokens"), PADDED)
-def test_longer_padding_changes_nothing(kind, name, tokens):
-    """The same weights on the same values in a longer input, by an odd number of steps."""
-    feature = contracts.FEATURES[name]
-    field, steps = ("frames", feature.frames) if name == "film" else ("length", feature.length)
-    longer = replace(feature, **{field: steps + 7})
-    options = {"depth": 2} if kind == "conv1d" else {}
-    small = contracts.small_tower(kind, name, tokens, **options)
-    large = contracts.small_tower(kind, name, tokens, feature=longer, **options)
-    large.set_weights(small.get_weights())
-    values, lengths = contracts.sample(feature)
-    padded = np.pad(values, [[0, 0], [0, 7], *[[0, 0]] * (values.ndim - 2)])
-    old, new = contracts.outputs(small, [values, lengths]), contracts.outputs(large, [padded, lengths])
-    np.testing.assert_allclose(new[0][:, : old[0].shape[1]], old[0], atol=1e-6)
-    if tokens == "all":
-        np.testing.assert_array_equal(new[1][:, : old[1].shape[1]], old[1])
-        assert not new[0][~new[1]].any(), "expected zeros behind the mask"
-
-
-@pytest.mark.parametrize(("kind", "tokens"), WORDS)
-def test_padding_of_words_changes_nothing(kind, tokens):
-    short, long = Text(4, vocabulary=["a", "b"]), Text(9, vocabulary=["a", "b"])
-    small = contracts.small_tower(kind, "question", tokens, feature=short)
-    large = contracts.small_tower(kind, "question", tokens, feature=long)
-    large.set_weights(small.get_weights())
-    ids = np.array([[2, 3, 2, 3], [3, 0, 0, 0], [0, 0, 0, 0]], "int32")
-    padded = np.pad(ids, [[0, 0], [0, 5]])
-    old, new = contracts.outputs(small, ids), contracts.outputs(large, padded)
-    np.testing.assert_allclose(new[0][:, : old[0].shape[1]], old[0], atol=1e-5)
-    assert not old[0][2].any(), "expected zeros for a sentence without words, before training"
-    if tokens == "all":
-        np.testing.assert_array_equal(new[1], padded != 0)
-        assert not new[0][~new[1]].any(), "expected zeros behind the mask"
 
 
 def test_the_mask_shrinks_with_the_steps():
@@ -249,9 +277,8 @@ def test_registered_by_a_user():
         return Tokens(keras.layers.Dense(width, name=f"{name}_dense")(x)[:, None])
 
     try:
-        assert mk.towers.register("mean")(mean) is mean, "the same part again, as when a cell is run twice"
         with pytest.raises(InputError, match="tower 'mean' exists already"):
-            mk.towers.register("mean")(lambda x: x)
+            mk.towers.register("mean")(mean)
         with pytest.raises(InputError, match=r'tower: expected a name, as @register\("mine"\), received <function'):
             mk.towers.register(mean)
         with pytest.raises(InputError, match="task 'mean': expected a Task, received <function"):
@@ -262,6 +289,53 @@ def test_registered_by_a_user():
         assert model.get_layer("image_tower").count_params() == 8
     finally:
         del TOWERS["mean"]
+
+
+@dataclass(frozen=True)
+class Cloud(Input):
+    """Points in space, a kind of one's own."""
+
+    shape = (7, 3)
+    padded = True
+
+
+def test_a_kind_of_ones_own():
+    """It is refused until it has a tower; a front opens the towers that read step by step to it."""
+
+    class CloudFront(fronts.Front):
+        stride = 1
+
+        def steps(self, x, mask, feature, name):
+            return hide_padding(Tokens(x, mask)).values
+
+        def depth(self, steps):
+            return 1
+
+    with pytest.raises(InputError, match=r"unknown kind 'Cloud': no default tower .*towers.register\(.*default_for="):
+        tower(Cloud(), None, width=4, name="cloud")
+    with pytest.raises(InputError, match="'cloud': tower 'lstm' reads Text or Series or Audio, received Cloud"):
+        tower(Cloud(), "lstm", width=4, name="cloud")
+    try:
+        fronts.register(Cloud)(CloudFront)
+        x = [np.random.default_rng(0).normal(size=(5, 7, 3)).astype("float32"), np.array([0, 1, 7, 3, 2], "int32")]
+        for kind in ("lstm", "gru", "conv1d", "transformer"):
+            model = tower(Cloud(), {"kind": kind, "tokens": "all"}, width=4, name="cloud")
+            values, mask = contracts.outputs(model, x)
+            np.testing.assert_array_equal(mask.sum(axis=1), x[1])
+            assert values.shape == (5, 7, 4)
+        with pytest.raises(InputError, match="'cloud': option 'mels' is for Audio, 'cloud' is Cloud"):
+            tower(Cloud(), {"kind": "lstm", "mels": 8}, width=4, name="cloud")
+
+        @mk.towers.register("points", default_for=(Cloud,))
+        def points(x, *, mask, feature: Cloud, width, name):
+            return Tokens(keras.layers.Dense(width, name=f"{name}_points")(x), mask)
+
+        assert tower(Cloud(), None, width=4, name="cloud").get_layer("cloud_points")
+        with pytest.raises(InputError, match=r"'image': tower 'points' reads Cloud, received Image \(12, 10, 1\)"):
+            tower(contracts.FEATURES["image"], "points", width=4, name="image")
+    finally:
+        for table, key in ((fronts.FRONTS, Cloud), (TOWERS, "points"), (DEFAULTS, Cloud)):
+            table.pop(key, None)
 
 
 @pytest.mark.parametrize(
