@@ -320,7 +320,7 @@ def link(name):
         ({"format.json": b'{"format": 2, "mmkeras": "9.0"}'}, "received 2, of mmkeras 9.0: this is mmkeras"),
         ({"schema.json": b"{}"}, "Schema: expected the JSON of a schema"),
         ({"model.keras": b"no model"}, r"model\.keras: expected a model of Keras, received something else"),
-        ({"spec.json": b'{"fusoin": 1}'}, "unknown option of ModelSpec: 'fusoin'; did you mean 'fusion'"),
+        ({"spec.json": b'{"fusoin": 1}'}, "ModelSpec: unknown argument 'fusoin'; did you mean 'fusion'"),
         ({"weight_history.json": b"x"}, r"weight_history\.json: expected JSON"),
     ],
 )
