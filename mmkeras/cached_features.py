@@ -1,14 +1,20 @@
 """Towers that are not trained run once over all rows, and what follows them is trained on what they made."""
 
+from collections.abc import Collection
+from typing import Any
+
 import keras
 import numpy as np
 
-from mmkeras.errors import InputError, unknown
+from mmkeras.errors import InputError, shown, unknown
 from mmkeras.model import halves
 from mmkeras.pipeline import batches, labels, readable, row_weights
+from mmkeras.pipeline.weights import ClassWeight
+from mmkeras.records import Records
+from mmkeras.schema import Schema
 
 
-def features_model(model, schema, towers):
+def features_model(model: keras.Model, schema: Schema, towers: Collection[str]) -> keras.Model:
     """A second view over the same weights: the model without these towers, for `extract_features`.
 
     Its layers are the model's own: train this view, with towers that have been pre-trained, at a fraction of the cost,
@@ -30,7 +36,9 @@ def features_model(model, schema, towers):
     return _halves(model, schema, towers, "features_model")[1]
 
 
-def extract_features(model, records, towers, *, class_weight=None):
+def extract_features(
+    model: keras.Model, records: Records, towers: Collection[str], *, class_weight: ClassWeight = None
+) -> tuple[dict[str, np.ndarray], Any, Any]:
     """What these towers make of all rows, and what else `features_model` takes: `fit(x, y, sample_weight=weights)`.
 
     The towers see every row once, as it is: without augmentation, their dropout resting.
@@ -54,7 +62,8 @@ def extract_features(model, records, towers, *, class_weight=None):
     records = readable(records, targets=True)
     rows = batches(records, 256, targets=False)
     made = front.predict(rows, verbose=0)
-    x, wanted = {}, [tensor.name for tensor in rest.inputs]
+    x: dict[str, np.ndarray] = {}
+    wanted = [tensor.name for tensor in rest.inputs]
     for name, arrays in made.items():
         grids = [f"{name}_grid{number}" for number in range(len(arrays))]
         keys = [key for key in (f"{name}_tokens", f"{name}_tokens_mask", *grids, f"{name}_present") if key in wanted]
@@ -64,13 +73,13 @@ def extract_features(model, records, towers, *, class_weight=None):
     x |= {key: np.concatenate([batch[key] for batch in given]) for key in live}
     truth = labels(records)
     weights = row_weights(records, truth, class_weight)
-    return x, *(_one_or_all(records.schema, values) for values in (truth, weights))
+    return x, records.schema.fold(truth), records.schema.fold(weights) if weights else None
 
 
 def _halves(model, schema, towers, where):
     """The model's two halves, if these are inputs and it is of the schema."""
     if isinstance(towers, str) or not list(towers):
-        raise InputError(f"{where}: expected towers to be a list of inputs, at least one, received {towers!r}")
+        raise InputError(f"{where}: expected towers to be a list of inputs, at least one, received {shown(towers)}")
     for name in towers:
         if name not in schema.inputs:
             raise unknown("input", name, schema.inputs, where=f"{where}: ")
@@ -78,10 +87,3 @@ def _halves(model, schema, towers, where):
     if parts is None:
         raise InputError(f"{where}: expected a model that build made of the schema, with targets, received another")
     return parts
-
-
-def _one_or_all(schema, values):
-    """Values by target as Keras wants them."""
-    if not values:
-        return None
-    return values if len(schema.targets) > 1 else next(iter(values.values()))

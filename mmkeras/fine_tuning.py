@@ -1,30 +1,27 @@
-"""Training parts of a model of `mk.build`: which are held still, and at which rate the others learn.
+"""Training parts of a model of `mk.build`: which are held still, and at which rate the others learn."""
 
-A saved model with an optimizer of `learning_rate_multipliers`: `import mmkeras.fine_tuning` before
-`keras.models.load_model`.
-"""
-
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import keras
 import numpy as np
 
 from mmkeras.checks import is_number
-from mmkeras.errors import InputError, unknown
+from mmkeras.errors import InputError, shown, unknown
 from mmkeras.layers import Frozen
 from mmkeras.tasks import learn_loss_weights
 
 WHOLE = ("alignment", "body")  # parts that are not of one input
 
 
-def part_names(model):
+def part_names(model: keras.Model) -> list[str]:
     """Names of the model's parts: of the inputs that have a tower, "body" and "alignment"."""
     names = [layer.name for layer in model.layers]
     towers = [name.removesuffix("_tower") for name in names if name.endswith("_tower")]
     return [*towers, *(name for name in WHOLE if name in names)]
 
 
-def part_of(model, name, whose):
+def part_of(model: keras.Model, name: str, whose: str) -> keras.layers.Layer:
     """The tower of an input, or the sub-model of this name."""
     if name not in part_names(model):
         raise unknown("part", name, part_names(model), where=f"the {whose}: ")
@@ -36,24 +33,23 @@ def _layers_of(model, name):
     return [part_of(model, name, "model"), *missing_token(model, name)]
 
 
-def missing_token(model, name):
+def missing_token(model: keras.Model, name: str) -> list[keras.layers.Layer]:
     """The layer `<input>_missing` in a list, which is empty if the input is not optional."""
     return [layer for layer in model.layers if layer.name == f"{name}_missing"]
 
 
-def freeze(model, parts, *, frozen=True):
+def freeze(model: keras.Model, parts: Collection[str], *, frozen: bool = True) -> dict[str, int]:
     """Hold parts of a model still in training, or let them go.
 
     A frozen part keeps its weights, and its batch normalisation behaves as at inference; its dropout stays. What a
     tower was built to hold still (the backbone of `mk.towers.from_model(..., trainable=False)`, word vectors of
     `train_vectors=False`) stays frozen whatever is let go here. A compiled model is compiled anew, as nothing would
-    change without: its optimizer starts afresh, and a schedule of the rate with it. A view of `mk.deduplicated_model`
-        shares the
-    parts: compile it again by hand.
+    change without: its optimizer starts afresh, and a schedule of the rate with it. A view of
+    `mk.deduplicated_model` shares the parts: compile it again by hand.
 
     Args:
         model: `keras.Model` of `mk.build`.
-        parts: list of inputs, whose towers and missing tokens are meant, "body" (fusion and heads) and "alignment" (the
+        parts: list of inputs, whose towers and missing tokens are meant, "body" (fusion and tasks) and "alignment" (the
             shared space).
         frozen: False: they are trained again.
 
@@ -65,7 +61,7 @@ def freeze(model, parts, *, frozen=True):
             function of one's own): nothing is changed then, freeze first and compile after it.
     """
     if isinstance(parts, str):
-        raise InputError(f"freeze: expected parts to be a list, received {parts!r}")
+        raise InputError(f"freeze: expected parts to be a list, received {shown(parts)}")
     layers = [layer for name in parts for layer in _layers_of(model, name)]
     config = _compile_config(model) if model.compiled else None
     for layer in layers:
@@ -115,12 +111,14 @@ def _decay_alike(old, new):
             setattr(new, told, getattr(old, told))
 
 
-def learning_rate_multipliers(optimizer, model, rates):
+def learning_rate_multipliers(
+    optimizer: keras.optimizers.Optimizer, model: keras.Model, rates: Mapping[str, float]
+) -> keras.optimizers.Optimizer:
     """The optimizer with a learning rate of its own for parts of a model (discriminative fine-tuning: Howard and Ruder,
     ULMFiT, 2018).
 
     A weight's step is taken at its part's factor times the optimizer's rate, be that a number or a schedule; weight
-    decay acts at the optimizer's own. It is known to a saved model: `import mmkeras.fine_tuning` before `load_model`.
+    decay acts at the optimizer's own.
 
     Args:
         optimizer: an optimizer of `keras.optimizers`, e.g. `keras.optimizers.AdamW(1e-3)`.
@@ -137,16 +135,18 @@ def learning_rate_multipliers(optimizer, model, rates):
     """
     if type(optimizer) not in BY_PART:
         raise InputError(
-            f"learning_rate_multipliers: expected an optimizer of keras.optimizers, received {optimizer!r}"
+            f"learning_rate_multipliers: expected an optimizer of keras.optimizers, received {shown(optimizer)}"
         )
     if not isinstance(rates, Mapping):
         raise InputError(
-            f"learning_rate_multipliers: expected rates to be a dict of part -> factor, received {rates!r}"
+            f"learning_rate_multipliers: expected rates to be a dict of part -> factor, received {shown(rates)}"
         )
-    factors = {}
+    factors: dict[int, float] = {}  # by the weight's id
     for name, factor in rates.items():
         if not is_number(factor, least=0, above=True):
-            raise InputError(f"learning_rate_multipliers: {name!r}: expected a factor above 0, received {factor!r}")
+            raise InputError(
+                f"learning_rate_multipliers: {name!r}: expected a factor above 0, received {shown(factor)}"
+            )
         factors |= {id(weight): float(factor) for layer in _layers_of(model, name) for weight in layer.weights}
     new = BY_PART[type(optimizer)].from_config({**optimizer.get_config(), "factors": _by_path(model, factors)})
     _decay_alike(optimizer, new)
@@ -173,16 +173,16 @@ class ByPart:
         factors: dict of a weight's path -> factor of the rate.
     """
 
-    def __init__(self, *, factors, **options):
+    def __init__(self, *, factors: Mapping[str, float], **options: Any):
         super().__init__(**options)
         self.factors = dict(factors)
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """The optimizer's step, at the weight's own rate."""
         path = self._trainable_variables[self._get_variable_index(variable)].path
         super().update_step(gradient, variable, learning_rate * self.factors.get(path, 1.0))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The optimizer's arguments."""
         return {**super().get_config(), "factors": dict(self.factors)}
 

@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "model_spec": "",
     "model": "alignment fusion tasks layers model_spec registry schema towers",
     "training": "tasks model pipeline",
-    "cached_features": "model pipeline",
+    "cached_features": "model pipeline records schema",
     "fine_tuning": "tasks layers registry",
     "transfer": "fine_tuning inputs schema",
     "saving": "model_spec schema tasks transfer",

@@ -6,14 +6,17 @@ compared; a row in which a modality is missing changes nothing there. Between mo
 over all pairs.
 """
 
+from collections.abc import Sequence
 from itertools import combinations, pairwise
-from numbers import Real
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from mmkeras.errors import InputError
+from mmkeras.checks import check_number, check_whole
+from mmkeras.errors import InputError, shown
+from mmkeras.layers.tokens import Tensor
 
 saved = keras.saving.register_keras_serializable(package="mmkeras")
 
@@ -27,26 +30,25 @@ class Alignment(keras.layers.Layer):
 
     private = False  # whether it wants a private vector of each modality beside the shared one
 
-    def __init__(self, *, weight=1.0, **kwargs):
+    def __init__(self, *, weight: float = 1.0, **kwargs: Any):
         super().__init__(**{"dtype": "float32", **kwargs})
-        _check_positive(type(self).__name__, weight=weight)
-        self.weight = weight
+        self.weight = check_number(weight, "weight", f"{type(self).__name__}: ", least=0, above=True)
 
-    def call(self, vectors, present):
+    def call(self, vectors: Sequence[Tensor], present: Sequence[Tensor]) -> Sequence[Tensor]:
         """Lists of `(batch, dim)` and `(batch,)` bool -> the vectors as they are."""
         self.add_loss(self.weight * self.loss(vectors, [ops.cast(there, "float32") for there in present]))
         return vectors
 
-    def loss(self, vectors, there):
+    def loss(self, vectors: Sequence[Tensor], there: Sequence[Tensor]) -> Tensor:
         """The mean over all pairs of modalities; `there` is `(batch,)` float32, 1 or 0."""
         pairs = list(combinations(range(len(vectors)), 2))
         return sum(self.pair(vectors[i], vectors[j], there[i] * there[j]) for i, j in pairs) / len(pairs)
 
-    def compute_output_shape(self, vectors_shape, present_shape):
+    def compute_output_shape(self, vectors_shape: Any, present_shape: Any) -> Any:
         """The shapes of the vectors."""
         return vectors_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The layer's arguments."""
         return {**super().get_config(), "weight": self.weight}
 
@@ -64,26 +66,26 @@ class Contrastive(Alignment):
         weight: of the loss.
     """
 
-    def __init__(self, *, temperature=0.07, **kwargs):
+    def __init__(self, *, temperature: float = 0.07, **kwargs: Any):
         super().__init__(**kwargs)
-        _check_positive("Contrastive", temperature=temperature)
+        check_number(temperature, "temperature", "Contrastive: ", least=0, above=True)
         if temperature < 0.01:
-            raise InputError(f"Contrastive: expected temperature to be from 0.01, received {temperature!r}")
+            raise InputError(f"Contrastive: expected temperature to be from 0.01, received {shown(temperature)}")
         self.temperature = temperature
 
-    def build(self, vectors_shape, present_shape):
+    def build(self, vectors_shape: Any, present_shape: Any) -> None:
         """Make the logarithm of t, a scalar."""
         first, most = keras.initializers.Constant(np.log(1 / self.temperature)), float(np.log(100.0))
         self.log_scale = self.add_weight(
             shape=(), initializer=first, constraint=lambda s: ops.minimum(s, most), dtype="float32", name="log_scale"
         )
 
-    def pair(self, a, b, there):
+    def pair(self, a: Tensor, b: Tensor, there: Tensor) -> Tensor:
         """The loss of two modalities."""
         logits = ops.exp(self.log_scale) * ops.matmul(a, ops.transpose(b))
         return (_own_column(logits, there) + _own_column(ops.transpose(logits), there)) / 2
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The layer's arguments."""
         return {**super().get_config(), "temperature": self.temperature}
 
@@ -99,13 +101,13 @@ class SigLIP(Alignment):
         weight: of the loss.
     """
 
-    def build(self, vectors_shape, present_shape):
+    def build(self, vectors_shape: Any, present_shape: Any) -> None:
         """Make s, log 10 at first, and c, -10 at first, as in the paper."""
         for name, first in (("log_scale", float(np.log(10.0))), ("bias", -10.0)):
             initializer = keras.initializers.Constant(first)
             setattr(self, name, self.add_weight(shape=(), initializer=initializer, dtype="float32", name=name))
 
-    def pair(self, a, b, there):
+    def pair(self, a: Tensor, b: Tensor, there: Tensor) -> Tensor:
         """The loss of two modalities."""
         logits = ops.exp(self.log_scale) * ops.matmul(a, ops.transpose(b)) + self.bias
         right = 2 * ops.eye(ops.shape(a)[0], dtype="float32") - 1
@@ -124,7 +126,7 @@ class MeanSquared(Alignment):
         weight: of the loss.
     """
 
-    def pair(self, a, b, there):
+    def pair(self, a: Tensor, b: Tensor, there: Tensor) -> Tensor:
         """The loss of two modalities."""
         return _mean(ops.sum(ops.square(a - b), axis=-1), there)
 
@@ -141,17 +143,16 @@ class Divergence(Alignment):
         weight: of the loss.
     """
 
-    def __init__(self, *, temperature=0.1, **kwargs):
+    def __init__(self, *, temperature: float = 0.1, **kwargs: Any):
         super().__init__(**kwargs)
-        _check_positive("Divergence", temperature=temperature)
-        self.temperature = temperature
+        self.temperature = check_number(temperature, "temperature", "Divergence: ", least=0, above=True)
 
-    def pair(self, a, b, there):
+    def pair(self, a: Tensor, b: Tensor, there: Tensor) -> Tensor:
         """The loss of two modalities."""
         p, q = ops.log_softmax(a / self.temperature), ops.log_softmax(b / self.temperature)
         return _mean(ops.sum((ops.exp(p) - ops.exp(q)) * (p - q), axis=-1) / 2, there)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The layer's arguments."""
         return {**super().get_config(), "temperature": self.temperature}
 
@@ -179,16 +180,14 @@ class Adversarial(Alignment):
         weight: of the loss.
     """
 
-    def __init__(self, *, form="reversal", hidden=64, strength=1.0, **kwargs):
+    def __init__(self, *, form: str = "reversal", hidden: int = 64, strength: float = 1.0, **kwargs: Any):
         super().__init__(**kwargs)
         if form not in ("reversal", "generator"):
-            raise InputError(f"Adversarial: expected form to be 'reversal' or 'generator', received {form!r}")
-        if isinstance(hidden, bool) or not isinstance(hidden, int) or hidden < 1:
-            raise InputError(f"Adversarial: expected hidden to be a whole number above 0, received {hidden!r}")
-        _check_positive("Adversarial", strength=strength)
-        self.form, self.hidden, self.strength = form, hidden, strength
+            raise InputError(f"Adversarial: expected form to be 'reversal' or 'generator', received {shown(form)}")
+        self.form, self.hidden = form, check_whole(hidden, "hidden", "Adversarial: ")
+        self.strength = check_number(strength, "strength", "Adversarial: ", least=0, above=True)
 
-    def build(self, vectors_shape, present_shape):
+    def build(self, vectors_shape: Any, present_shape: Any) -> None:
         """Make the discriminator: its kernels by Glorot, its biases zeros."""
         sizes = vectors_shape[0][-1], self.hidden, len(vectors_shape)
         self.discriminator = []
@@ -198,7 +197,7 @@ class Adversarial(Alignment):
                 self.add_weight(shape=shape[1:], initializer="zeros", dtype="float32", name=f"bias{number}"),
             ]
 
-    def loss(self, vectors, there):
+    def loss(self, vectors: Sequence[Tensor], there: Sequence[Tensor]) -> Tensor:
         """Of the guesses over all vectors that are there."""
         classes, weights = len(vectors), list(self.discriminator)
         right = [ops.one_hot(ops.full_like(rows, number, "int32"), classes) for number, rows in enumerate(there)]
@@ -209,12 +208,12 @@ class Adversarial(Alignment):
         towers = _guess(x, others, there, still)
         return _guess(ops.stop_gradient(x), right, there, weights) + self.strength * towers
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The layer's arguments."""
         return {**super().get_config(), "form": self.form, "hidden": self.hidden, "strength": self.strength}
 
 
-def reverse_gradient(x, strength=1.0):
+def reverse_gradient(x: Tensor, strength: float = 1.0) -> Tensor:
     """x as it is, whose gradient is `-strength` times what comes back (Ganin and Lempitsky, 2015)."""
     return ops.stop_gradient((1 + strength) * x) - strength * x
 
@@ -243,16 +242,17 @@ class SharedPrivate(Alignment):
 
     private = True
 
-    def __init__(self, *, similarity=1.0, difference=0.3, reconstruction=1.0, **kwargs):
+    def __init__(self, *, similarity: float = 1.0, difference: float = 0.3, reconstruction: float = 1.0, **kwargs: Any):
         super().__init__(**kwargs)
         self.parts = {"similarity": similarity, "difference": difference, "reconstruction": reconstruction}
-        _check_positive("SharedPrivate", **self.parts)
+        for name, value in self.parts.items():
+            check_number(value, name, "SharedPrivate: ", least=0, above=True)
 
-    def call(self, vectors, present):
+    def call(self, vectors: Sequence[Tensor], present: Sequence[Tensor]) -> Sequence[Tensor]:
         """Gives the shared vectors."""
         return super().call(vectors, present)[: len(present)]
 
-    def loss(self, vectors, there):
+    def loss(self, vectors: Sequence[Tensor], there: Sequence[Tensor]) -> Tensor:
         """The weighted sum of the three."""
         count = len(there)
         shared, private, hidden, rebuilt = (vectors[i : i + count] for i in range(0, 4 * count, count))
@@ -265,11 +265,11 @@ class SharedPrivate(Alignment):
         parts = sum(similar) / len(pairs), sum(different), sum(again) / count
         return sum(weight * part for weight, part in zip(self.parts.values(), parts, strict=True))
 
-    def compute_output_shape(self, vectors_shape, present_shape):
+    def compute_output_shape(self, vectors_shape: Any, present_shape: Any) -> Any:
         """The shapes of the shared vectors."""
         return vectors_shape[: len(present_shape)]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The layer's arguments."""
         return {**super().get_config(), **self.parts}
 
@@ -281,22 +281,16 @@ class UnitLength(keras.layers.Layer):
     Of zeros, which a tower gives for a missing modality, Keras' UnitNormalization has the gradient NaN on JAX.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any):
         super().__init__(**{"dtype": "float32", **kwargs})
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         """`(batch, width)` -> the same."""
         return x / _norm(x)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """The shape of the vectors."""
         return input_shape
-
-
-def _check_positive(layer, **options):
-    for name, value in options.items():
-        if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < float("inf"):
-            raise InputError(f"{layer}: expected {name} to be a number above 0, received {value!r}")
 
 
 def _count(there):

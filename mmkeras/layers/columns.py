@@ -1,7 +1,11 @@
 """A token for each number of a table."""
 
+from typing import Any
+
 import keras
 from keras import ops
+
+from mmkeras.layers.tokens import Tensor
 
 
 @keras.saving.register_keras_serializable(package="mmkeras")
@@ -15,11 +19,11 @@ class NumberTokens(keras.layers.Layer):
         width: width of the tokens.
     """
 
-    def __init__(self, width, **kwargs):
+    def __init__(self, width: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.width = width
 
-    def build(self, x_shape, flags_shape=None):
+    def build(self, x_shape: Any, flags_shape: Any = None) -> None:
         """Make slopes, offsets and holes, each `(columns, width)`, uniform within 1 / sqrt(width) as in the paper."""
         columns, limit = x_shape[-1], self.width**-0.5
         self.slope, self.offset, self.hole = (
@@ -29,17 +33,17 @@ class NumberTokens(keras.layers.Layer):
             for name in ("slope", "offset", "hole")
         )
 
-    def call(self, x, flags):
+    def call(self, x: Tensor, flags: Tensor) -> Tensor:
         """`(batch, columns)` twice -> `(batch, columns, width)`."""
         there = ops.greater(flags, 0)
         x = ops.cast(ops.where(there, x, ops.zeros_like(x)), self.compute_dtype)[..., None]
         slope, offset, hole = (ops.cast(weight, x.dtype) for weight in (self.slope, self.offset, self.hole))
         return ops.where(there[..., None], x * slope + offset, hole)
 
-    def compute_output_shape(self, x_shape, flags_shape=None):
+    def compute_output_shape(self, x_shape: Any, flags_shape: Any = None) -> tuple[int | None, ...]:
         """`(batch, columns, width)`."""
         return (*x_shape, self.width)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The layer's arguments."""
         return {**super().get_config(), "width": self.width}

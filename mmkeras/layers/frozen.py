@@ -1,5 +1,7 @@
 """A model that is used as it is."""
 
+from typing import Any
+
 import keras
 
 
@@ -14,10 +16,10 @@ class Frozen(keras.layers.Wrapper):
         layer: the model.
     """
 
-    def __init__(self, layer, **kwargs):
+    def __init__(self, layer: keras.layers.Layer, **kwargs: Any):
         super().__init__(layer, **kwargs)
         self.trainable = False
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         """What the model makes of its inputs at inference."""
         return self.layer(inputs, training=False)

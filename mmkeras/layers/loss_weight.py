@@ -1,6 +1,10 @@
 """How much the loss of one target weighs beside the others, learned."""
 
+from typing import Any
+
 import keras
+
+from mmkeras.layers.tokens import Tensor
 
 
 @keras.saving.register_keras_serializable(package="mmkeras")
@@ -14,14 +18,14 @@ class LossWeight(keras.layers.Layer):
     A loaded compiled model goes on with the weights as they were learned; compile it anew to go on learning them.
     """
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         """Make s, a scalar."""
         self.log_variance = self.add_weight(shape=(), initializer="zeros", dtype="float32", name="log_variance")
 
-    def call(self, answers):
+    def call(self, answers: Tensor) -> Tensor:
         """The answers."""
         return answers
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """The shape of the answers."""
         return input_shape

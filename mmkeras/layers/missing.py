@@ -40,7 +40,9 @@ class MissingToken(keras.layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed) if rate else None
         self.supports_masking = True  # Keras' implicit masks may come in; `compute_mask` lets none out
 
-    def build(self, values_shape: Any, there_shape: Any = None, present_shape: Any = None, grids_shape: Any = ()):
+    def build(
+        self, values_shape: Any, there_shape: Any = None, present_shape: Any = None, grids_shape: Any = ()
+    ) -> None:
         """Make the token: normally distributed with standard deviation 0.02."""
         self.token = self.add_weight(
             shape=(values_shape[-1],), initializer=keras.initializers.RandomNormal(stddev=0.02), name="token"

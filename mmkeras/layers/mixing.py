@@ -1,9 +1,14 @@
 """Layers that mix modalities by weights of their own."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
-from mmkeras.errors import InputError
+from mmkeras.checks import check_whole
+from mmkeras.errors import InputError, shown
+from mmkeras.layers.tokens import Tensor
 
 
 @keras.saving.register_keras_serializable(package="mmkeras")
@@ -21,15 +26,15 @@ class WeightedMean(keras.layers.Layer):
         InputError: names that are none or not distinct strings; as many tensors as names were not given.
     """
 
-    def __init__(self, names, **kwargs):
+    def __init__(self, names: Sequence[str], **kwargs: Any):
         super().__init__(**kwargs)
         self.names = list(names) if isinstance(names, (list, tuple)) else []
         distinct = len(set(map(str, self.names))) == len(self.names)
         if not self.names or not distinct or not all(isinstance(name, str) for name in self.names):
-            raise InputError(f"WeightedMean: expected names to be a list of distinct strings, received {names!r}")
+            raise InputError(f"WeightedMean: expected names to be a list of distinct strings, received {shown(names)}")
         self.supports_masking = True  # Keras' implicit masks may come in; `compute_mask` lets none out
 
-    def build(self, shapes):
+    def build(self, shapes: Any) -> None:
         """Make the scores s, zeros: equal shares."""
         if len(shapes) != len(self.names):
             raise InputError(f"WeightedMean: expected {len(self.names)} tensors ({self.names}), received {len(shapes)}")
@@ -37,7 +42,7 @@ class WeightedMean(keras.layers.Layer):
         if len(self.names) > 1:
             self.scores = self.add_weight(shape=(len(self.names),), initializer="zeros", name="scores", autocast=False)
 
-    def call(self, values):
+    def call(self, values: Sequence[Tensor]) -> Tensor:
         """List of tensors `(batch, ...)` of one shape -> the same shape. Summed in float32."""
         if self.scores is None:
             return values[0]
@@ -45,21 +50,20 @@ class WeightedMean(keras.layers.Layer):
         total = sum(share * ops.cast(x, "float32") for share, x in zip(shares, values, strict=True))
         return ops.cast(total, values[0].dtype)
 
-    def shares(self):
+    def shares(self) -> dict[str, float]:
         """The share of each name, dict of name -> float."""
         if self.scores is None:
             return {self.names[0]: 1.0}
         return dict(zip(self.names, ops.convert_to_numpy(ops.softmax(self.scores)).tolist(), strict=True))
 
-    def compute_mask(self, *args, **kwargs):
+    def compute_mask(self, *args: Any, **kwargs: Any) -> None:
         """None: masks are explicit."""
-        return None
 
-    def compute_output_shape(self, shapes):
+    def compute_output_shape(self, shapes: Any) -> tuple[int | None, ...]:
         """The shape of one of the tensors."""
         return tuple(shapes[0])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The layer's arguments."""
         return {**super().get_config(), "names": self.names}
 
@@ -78,31 +82,28 @@ class LearnedTokens(keras.layers.Layer):
         InputError: a count that is not a whole number above 0.
     """
 
-    def __init__(self, count=1, **kwargs):
+    def __init__(self, count: int = 1, **kwargs: Any):
         super().__init__(**kwargs)
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise InputError(f"LearnedTokens: expected count to be a whole number above 0, received {count!r}")
-        self.count = count
+        self.count = check_whole(count, "count", "LearnedTokens: ")
         self.supports_masking = True  # Keras' implicit masks may come in; `compute_mask` lets none out
 
-    def build(self, shape):
+    def build(self, shape: Any) -> None:
         """Make the tokens."""
         initial = keras.initializers.RandomNormal(stddev=0.02)
         self.tokens = self.add_weight(shape=(self.count, shape[-1]), initializer=initial, name="tokens")
 
-    def call(self, values):
+    def call(self, values: Tensor) -> Tensor:
         """`(batch, tokens, width)` -> `(batch, count, width)`, in the values' dtype."""
         tokens = ops.cast(self.tokens, values.dtype)[None]
         return ops.broadcast_to(tokens, (ops.shape(values)[0], *tokens.shape[1:]))
 
-    def compute_mask(self, *args, **kwargs):
+    def compute_mask(self, *args: Any, **kwargs: Any) -> None:
         """None: masks are explicit."""
-        return None
 
-    def compute_output_shape(self, shape):
+    def compute_output_shape(self, shape: Any) -> tuple[int | None, ...]:
         """`(batch, count, width)`."""
         return (shape[0], self.count, shape[-1])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The layer's arguments."""
         return {**super().get_config(), "count": self.count}

@@ -1,11 +1,14 @@
 """Spectrograms with bands hidden in training."""
 
-from numbers import Real
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
 
-from mmkeras.errors import InputError
+from mmkeras.checks import is_number, is_whole
+from mmkeras.errors import InputError, shown
+from mmkeras.layers.tokens import Tensor
 
 
 @keras.saving.register_keras_serializable(package="mmkeras")
@@ -26,18 +29,25 @@ class SpecAugment(keras.layers.Layer):
         InputError: a share outside 0 to 1, numbers of bands that are not two whole numbers from 0.
     """
 
-    def __init__(self, frequency=0.2, time=0.2, masks=(1, 1), seed=None, **kwargs):
+    def __init__(
+        self,
+        frequency: float = 0.2,
+        time: float = 0.2,
+        masks: Sequence[int] = (1, 1),
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         for option, share in (("frequency", frequency), ("time", time)):
-            if isinstance(share, bool) or not isinstance(share, Real) or not 0 <= share <= 1:
-                raise InputError(f"SpecAugment: expected {option} to be from 0 to 1, received {share!r}")
+            if not is_number(share, 0, most=1):
+                raise InputError(f"SpecAugment: expected {option} to be from 0 to 1, received {shown(share)}")
         counts = tuple(masks) if isinstance(masks, (list, tuple)) else ()
-        if len(counts) != 2 or not all(type(count) is int and count >= 0 for count in counts):
-            raise InputError(f"SpecAugment: expected masks to be two whole numbers from 0, received {masks!r}")
+        if len(counts) != 2 or not all(is_whole(count, 0) for count in counts):
+            raise InputError(f"SpecAugment: expected masks to be two whole numbers from 0, received {shown(masks)}")
         self.frequency, self.time, self.masks, self.seed = frequency, time, counts, seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def call(self, x, training=False):
+    def call(self, x: Tensor, training: bool = False) -> Tensor:
         """`(batch, mels, frames)` -> the same, with bands hidden in training."""
         if not training:
             return x
@@ -54,7 +64,7 @@ class SpecAugment(keras.layers.Layer):
         place = ops.arange(places, dtype="float32")
         return ops.any((place >= start) & (place < start + width), axis=1)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The layer's arguments."""
         own = {"frequency": self.frequency, "time": self.time, "masks": self.masks, "seed": self.seed}
         return {**super().get_config(), **own}

@@ -1,4 +1,4 @@
-"""Correct calls of the public names, as a type checker must take them; tests/test_types.py has it read, nothing runs."""
+"""Right calls of the public names, for a type checker: tests/test_types.py has them read, nothing runs."""
 
 from pathlib import Path
 

@@ -1,12 +1,10 @@
 """A wrong argument on each line that ignores an error: warn_unused_ignores says where a type checker did not see it."""
 
-import keras
-
 import mmkeras as mk
 
-model: keras.Model
 schema = mk.Schema({"image": mk.Image(8, 8)}, {"answer": mk.Category()})
 records = mk.read("manifest.csv", schema)
+model = mk.build(schema)
 
 mk.Image("8", 8)  # type: ignore[arg-type]
 mk.Image(8, 8, optional="yes")  # type: ignore[arg-type]
@@ -16,7 +14,6 @@ mk.Category(classes=3)  # type: ignore[arg-type]
 mk.Number(unit=3)  # type: ignore[arg-type]
 mk.Schema({"image": "Image"}, {})  # type: ignore[dict-item]
 mk.Schema({"image": mk.Category()}, {})  # type: ignore[dict-item]
-mk.read(3, schema)  # type: ignore[arg-type]
 mk.read("manifest.csv", "schema")  # type: ignore[arg-type]
 mk.read("manifest.csv", schema, on_bad="drp")  # type: ignore[arg-type]
 records.split(3)  # type: ignore[arg-type]
