@@ -351,7 +351,7 @@ def test_bfloat16():
         ({"kind": "contrastive", "temperature": 0.005}, "Contrastive: expected temperature to be from 0.01, received"),
         ({"kind": "kl", "temperature": 0}, "Divergence: expected temperature to be a number above 0, received 0"),
         ({"kind": "siglip", "weight": -1}, "SigLIP: expected weight to be a number above 0, received -1"),
-        ({"kind": "contrastive", "dim": 0}, "'contrastive': expected space to be a whole number above 0, received 0"),
+        ({"kind": "contrastive", "dim": 0}, "'contrastive': expected dim to be a whole number above 0, received 0"),
         ({"kind": "adversarial", "form": "gan"}, "expected form to be 'reversal' or 'generator', received 'gan'"),
         ({"kind": "adversarial", "hidden": 0}, "expected hidden to be a whole number above 0, received 0"),
         ({"kind": "kl", "through": 1}, "alignment 'kl': expected through to be True or False, received 1"),
