@@ -12,74 +12,82 @@ learns what it says: `student_loss_weight=0` and `mk.batches(..., targets=False)
 may have labels: those without count in what the teacher says alone.
 """
 
-from numbers import Real
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import keras
 from keras import ops
 from keras.distillation import DistillationLoss, Distiller
 
-from mmkeras.errors import InputError
-from mmkeras.schema import Category, Labels, Number, Schema
+from mmkeras.checks import check_number, checked_keywords
+from mmkeras.errors import InputError, shown
+from mmkeras.schema import Schema
+from mmkeras.tasks import Task, shape_of, tasks_of
 
-TINY = 1e-7  # beside a probability, as Keras' crossentropy has it
 
+@checked_keywords
+def distiller(
+    teacher: keras.Model,
+    student: keras.Model,
+    schemas: Sequence[Schema],
+    *,
+    temperature: float = 3.0,
+    student_loss_weight: float = 0.5,
+) -> Distiller:
+    """A model that teaches a student what a teacher predicts (Hinton, Vinyals and Dean, 2015).
 
-def distiller(teacher, student, schemas, *, temperature=3.0, student_loss_weight=0.5):
-    """A model that teaches a student what a teacher answers (Hinton, Vinyals and Dean, 2015).
-
-    The loss is `student_loss_weight` times the student's own, of the labels, plus the rest times that of the teacher's
-    answers: of a `Category` `T^2 KL(teacher || student)` of the probabilities at temperature T; of `Labels` the same of
-    each class by itself, the mean over the classes; of a `Number` the squared difference in deviations. Several targets
-    are summed. The weights of the rows count in the student's own loss alone.
+    The loss is `student_loss_weight` times the student's own, of the labels, plus the rest times the distance from the
+    teacher's outputs, as the student's tasks measure it: of a `Category` `T^2 KL(teacher || student)` of the
+    probabilities at temperature T; of `Labels` the same of each class by itself, the mean over the classes; of a
+    `Number` the squared difference in standard deviations. Several targets are summed. The weights of the rows count in
+    the student's own loss alone.
 
     Args:
         teacher: trained `keras.Model` of `mk.build`; it is not trained further.
         student: `keras.Model` of `mk.build`, which is trained. It may read any of the inputs, and others than the
             teacher; its targets must be among the teacher's, of the same classes. Save the student, not the distiller.
         schemas: the teacher's and the student's fitted `Schema`.
-        temperature: above 0; higher ones soften the answers.
-        student_loss_weight: from 0, the teacher's answers alone, to 1, the labels alone.
+        temperature: above 0; higher ones soften probabilities.
+        student_loss_weight: from 0, the teacher's outputs alone, to 1, the labels alone.
 
     Returns:
         `keras.distillation.Distiller` of the inputs of both, by name, for batches without `group_by`. Compile it with
         `mk.compile_args` of the student's schema.
 
     Raises:
-        InputError: a target that the teacher does not have, of another kind or of other classes; an input that the two
-            schemas read in different ways; a model that is not of its schema; a student that has nothing to train, or
-            weights of the teacher's; options out of their range.
+        InputError: a target that the teacher does not have, of another kind, other words or another shape; an input
+            that the two schemas read in different ways; a model that is not of its schema; a student that has nothing
+            to train, or weights of the teacher's; options out of their range.
     """
     teachers, students = _checked(schemas)
-    shared = _targets(teachers, students)
-    given, loss = _inputs(teachers, students), Answers(shared, temperature)
+    _check_targets(teachers, students)
+    given = _inputs(teachers, students)
+    check_number(temperature, "temperature", "distiller: ", least=0, above=True)
+    check_number(student_loss_weight, "student_loss_weight", "distiller: ", least=0, most=1)
     _check_models(teacher, student, schemas)
-    if (
-        isinstance(student_loss_weight, bool)
-        or not isinstance(student_loss_weight, Real)
-        or not 0 <= student_loss_weight <= 1
-    ):
-        raise InputError(f"distiller: expected student_loss_weight to be from 0 to 1, received {student_loss_weight!r}")
+    tasks = _tasks(teacher, student, teachers, students)
     inputs = {name: keras.Input(shape, dtype=dtype, name=name) for name, (shape, dtype) in given.items()}
-    views = [_view(model, schema, inputs, shared) for model, schema in ((teacher, teachers), (student, students))]
+    views = [_view(model, schema, inputs, students) for model, schema in ((teacher, teachers), (student, students))]
+    loss = OutputDistance(students, tasks, float(temperature))
     flags = [(layer, layer.trainable) for layer in _layers(teacher)]
-    made = AnswerDistiller(*views, loss, student_loss_weight=float(student_loss_weight))
-    for layer, trainable in flags:  # Keras' Distiller holds the teacher still for good; outer layers come first
+    made = OutputDistiller(*views, loss, student_loss_weight=float(student_loss_weight))
+    for layer, trainable in flags:  # Keras' Distiller freezes the teacher for good; outer layers come first
         layer.trainable = trainable
     return made
 
 
-def _layers(layer):
+def _layers(layer: keras.Layer) -> Iterator[keras.Layer]:
     """A layer and those inside, each before its own."""
     yield layer
     for inner in getattr(layer, "layers", ()):
         yield from _layers(inner)
 
 
-def _checked(schemas):
+def _checked(schemas: Any) -> Sequence[Schema]:
     right = isinstance(schemas, (tuple, list)) and len(schemas) == 2
     if not right or not all(isinstance(schema, Schema) for schema in schemas):
         raise InputError(
-            f"distiller: expected schemas to be the teacher's and the student's Schema, received {schemas!r}"
+            f"distiller: expected schemas to be the teacher's and the student's Schema, received {shown(schemas)}"
         )
     for schema, whose in zip(schemas, ("teacher", "student"), strict=True):
         schema.require_fitted("distiller")
@@ -88,10 +96,10 @@ def _checked(schemas):
     return schemas
 
 
-def _check_models(teacher, student, schemas):
+def _check_models(teacher: Any, student: Any, schemas: Sequence[Schema]) -> None:
     for model, schema, whose in zip((teacher, student), schemas, ("teacher", "student"), strict=True):
         if not isinstance(model, keras.Model):
-            raise InputError(f"distiller: expected the {whose} to be a keras.Model, received {model!r}")
+            raise InputError(f"distiller: expected the {whose} to be a keras.Model, received {shown(model)}")
         names = [tensor.name for tensor in model.inputs]
         if names != list(schema.model_inputs):
             raise InputError(
@@ -104,8 +112,8 @@ def _check_models(teacher, student, schemas):
         raise InputError(f"distiller: expected a student with trainable weights of its own, received {received}")
 
 
-def _targets(teachers, students):
-    """Dict of the student's targets, all of which the teacher answers too."""
+def _check_targets(teachers: Schema, students: Schema) -> None:
+    """Raise an `InputError` unless the teacher has all of the student's targets, of the same kinds."""
     for name, target in students.targets.items():
         known = teachers.targets.get(name)
         if known is None:
@@ -116,84 +124,84 @@ def _targets(teachers, students):
         if type(known) is not type(target):
             received = f"{type(known).__name__} and {type(target).__name__}"
             raise InputError(f"distiller: {name!r}: expected targets of one kind, received {received}")
-        if isinstance(target, (Category, Labels)) and known.classes != target.classes:
+
+
+def _tasks(teacher: keras.Model, student: keras.Model, teachers: Schema, students: Schema) -> dict[str, Task]:
+    """The student's tasks, if the outputs of the teacher's have the same shapes and mean the same."""
+    known, tasks = tasks_of(teacher, teachers), tasks_of(student, students)
+    for name, task in tasks.items():
+        pairs = ((known[name], teachers.targets[name]), (task, students.targets[name]))
+        words = [[list(part.words) for part in one.words(target).values()] for one, target in pairs]
+        if words[0] != words[1]:
+            received = " of the teacher and ".join(shown(next(iter(own), [])) for own in words)
             raise InputError(
-                f"distiller: {name!r}: expected the same classes in the same order, received {list(known.classes)} "
-                f"of the teacher and {list(target.classes)} of the student"
+                f"distiller: {name!r}: expected the same words in the same order, received {received} of the student"
             )
-    return students.targets
+        shapes = [one.output_shape(target) for one, target in pairs]
+        if shapes[0] != shapes[1]:
+            received = " of the teacher and ".join(map(shape_of, shapes))
+            raise InputError(f"distiller: {name!r}: expected outputs of one shape, received {received} of the student")
+    return tasks
 
 
-def _inputs(teachers, students):
+def _inputs(teachers: Schema, students: Schema) -> dict[str, tuple[tuple[int, ...], str]]:
     """What both models receive: dict of name -> (shape, dtype)."""
     for name in teachers.inputs.keys() & students.inputs.keys():
         if teachers.inputs[name] != students.inputs[name]:
             raise InputError(
-                f"distiller: {name!r}: expected the same input in both schemas, received {teachers.inputs[name]!r} of "
-                f"the teacher and {students.inputs[name]!r} of the student"
+                f"distiller: {name!r}: expected the same input in both schemas, received "
+                f"{shown(teachers.inputs[name])} of the teacher and {shown(students.inputs[name])} of the student"
             )
     return teachers.model_inputs | students.model_inputs
 
 
-def _view(model, schema, inputs, targets):
-    """The model over the inputs of both, with the answers to these targets alone."""
-    answers = model([inputs[name] for name in schema.model_inputs])
-    if isinstance(answers, dict):
-        answers = {name: answers[name] for name in targets}
-        answers = answers if len(targets) > 1 else next(iter(answers.values()))
-    return keras.Model(list(inputs.values()), answers, name=model.name)
+def _view(model: keras.Model, schema: Schema, inputs: Mapping[str, Any], students: Schema) -> keras.Model:
+    """The model over the inputs of both, with the outputs of the student's targets alone."""
+    outputs = schema.by_target(model([inputs[name] for name in schema.model_inputs]))
+    own = students.fold({name: outputs[name] for name in students.targets})
+    return keras.Model(list(inputs.values()), own, name=model.name)
 
 
-class Answers(DistillationLoss):
-    """The distance of a student's answers from a teacher's, in the form in which the heads give them.
+class OutputDistance(DistillationLoss):
+    """The distance of a student's outputs from a teacher's, as the tasks measure it.
 
     Args:
-        targets: dict of name -> the schema's target.
+        schema: the student's.
+        tasks: the student's, dict of target -> `Task`.
         temperature: as in `distiller`.
     """
 
-    def __init__(self, targets, temperature):
-        if isinstance(temperature, bool) or not isinstance(temperature, (int, float)) or not temperature > 0:
-            raise InputError(f"distiller: expected temperature to be a number above 0, received {temperature!r}")
-        self.targets, self.temperature = targets, float(temperature)
+    def __init__(self, schema: Schema, tasks: Mapping[str, Task], temperature: float):
+        self.schema, self.tasks, self.temperature = schema, tasks, temperature
 
-    def compute_loss(self, teacher_outputs, student_outputs, **kwargs):
+    def compute_loss(self, teacher_outputs: Any, student_outputs: Any, **kwargs: Any) -> Any:
         """The sum over the targets, each the mean over the rows; a scalar."""
-        if not isinstance(teacher_outputs, dict):
-            return self._distance(next(iter(self.targets.values())), teacher_outputs, student_outputs)
-        pairs = {name: (target, teacher_outputs[name], student_outputs[name]) for name, target in self.targets.items()}
-        return sum(self._distance(*pair) for pair in pairs.values())
-
-    def _distance(self, target, teacher, student):
-        if isinstance(target, Number):
-            return ops.mean(ops.square((teacher - student) / target.std))
-        several = isinstance(target, Labels)
-        p, q = (self._logarithms(answers, several) for answers in (teacher, student))
-        divergence = ops.sum(ops.exp(p) * (p - q), axis=-1)
-        return self.temperature**2 * ops.mean(divergence)
-
-    def _logarithms(self, answers, several):
-        """Logarithms of the probabilities at the temperature; of each class by itself `(batch, classes, 2)`."""
-        if several:
-            answers = ops.stack([answers, 1 - answers], axis=-1)
-        return ops.log_softmax(ops.log(answers + TINY) / self.temperature, axis=-1)
+        taught, learned = self.schema.by_target(teacher_outputs), self.schema.by_target(student_outputs)
+        targets = self.schema.targets
+        distances = [
+            task.distance(targets[name], taught[name], learned[name], self.temperature)
+            for name, task in self.tasks.items()
+        ]
+        return sum(distances)
 
 
-class AnswerDistiller(Distiller):
+class OutputDistiller(Distiller):
     """Keras' Distiller, whose student loss honours the weights of rows and of losses, as `mk.compile_args` gives them.
 
     Keras' own takes neither: a row whose target is missing would count with its placeholder. Losses that layers of the
     student add belong to its own loss.
     """
 
-    def compile(self, optimizer="adam", loss=None, loss_weights=None, **kwargs):
+    def compile(self, optimizer: Any = "adam", loss: Any = None, loss_weights: Any = None, **kwargs: Any) -> None:
         """As `Model.compile`; the loss is the student's."""
         if loss is None:
             raise InputError("distiller: expected the loss of mk.compile_args(the student's schema), received None")
         super().compile(optimizer, loss, **kwargs)
         self.loss_of_labels = _sum(loss, loss_weights)
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
         """Scalar."""
         y_pred = self(x, training=training) if y_pred is None else y_pred
         student = sum(self.student.losses, ops.zeros(()))
@@ -205,28 +213,28 @@ class AnswerDistiller(Distiller):
         self.total_loss_tracker.update_state(total)
         return total
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """Dict of name -> value; without labels of the losses alone."""
         if y is None:
             return self.get_metrics_result()
         return super().compute_metrics(x, self._own(y), y_pred, self._own(sample_weight))
 
-    def _own(self, values):
+    def _own(self, values: Any) -> Any:
         """Of a dict by target, where the student has only one: that one's."""
-        targets = self.distillation_losses[0].targets
+        targets = self.distillation_losses[0].schema.targets
         return values[next(iter(targets))] if isinstance(values, dict) and len(targets) == 1 else values
 
     @property
-    def trainable_weights(self):
+    def trainable_weights(self) -> list:
         """The student's."""
         return self.student.trainable_weights
 
     @property
-    def trainable_variables(self):
+    def trainable_variables(self) -> list:
         """The student's."""
         return self.student.trainable_variables
 
-    def get_metrics_result(self):
+    def get_metrics_result(self) -> dict[str, Any]:
         """Dict of name -> value; the metrics of labels once there were any."""
         if all(getattr(metric, "built", True) for metric in self.metrics):
             return super().get_metrics_result()
@@ -234,13 +242,13 @@ class AnswerDistiller(Distiller):
         return {"loss": trackers[0].result(), **{tracker.name: tracker.result() for tracker in trackers}}
 
 
-def _sum(loss, loss_weights):
-    """The losses of all heads as one function of truth, answers and the weights of the rows."""
+def _sum(loss: Any, loss_weights: Any) -> Callable[[Any, Any, Any], Any]:
+    """The losses of all targets as one function of truth, outputs and the weights of the rows."""
     if not isinstance(loss, dict):
-        return lambda truth, answers, rows: loss(truth, answers, sample_weight=rows)
+        return lambda truth, outputs, rows: loss(truth, outputs, sample_weight=rows)
 
-    def total(truth, answers, rows):
+    def total(truth, outputs, rows):
         rows, weights = rows or dict.fromkeys(loss), loss_weights or dict.fromkeys(loss, 1.0)
-        return sum(weights[n] * one(truth[n], answers[n], sample_weight=rows[n]) for n, one in loss.items())
+        return sum(weights[n] * one(truth[n], outputs[n], sample_weight=rows[n]) for n, one in loss.items())
 
     return total
