@@ -9,17 +9,23 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import keras_tuner
 import numpy as np
 import pandas as pd
 import pytest
 
 import mmkeras as mk
+from mmkeras.alignment import ALIGNMENTS
 from mmkeras.errors import InputError
+from mmkeras.layers import MeanSquared
+from mmkeras.tasks import TASKS
+from mmkeras.towers import TOWERS
 from mmkeras.training import Training
 from mmkeras.tuning import controls
 from mmkeras.tuning import space as spaces
-from mmkeras.tuning.space import FUSION_KINDS, objective_of, space_of
+from mmkeras.tuning.objective import objective_of
+from mmkeras.tuning.space import FUSION_KINDS, space_of
 from mmkeras.tuning.trial import Request, controlled
 
 SPACE = {
@@ -190,6 +196,54 @@ def test_objective(keypad_splits):
     assert objective_of(two, "val_answer_accuracy") == ("val_answer_accuracy", "max")
     with pytest.raises(InputError, match="unknown objective 'val_acuracy'; did you mean 'val_accuracy'"):
         objective_of(schema, "val_acuracy")
+    with pytest.raises(InputError, match="tune: unknown value of the objective's direction 'down'; Known: max, min"):
+        objective_of(schema, ("val_loss", "down"))
+
+
+class TopTwo(mk.tasks.Softmax):
+    """A task of one's own, judged by another metric, which does not say which way it is better."""
+
+    def metrics(self, target):
+        """The share of the rows whose class is among the two most probable."""
+        metric = keras.metrics.MeanMetricWrapper(keras.metrics.sparse_top_k_categorical_accuracy, "top2", k=2)
+        return [metric, keras.metrics.SparseCategoricalCrossentropy(name="nats")]
+
+
+@pytest.fixture
+def top_two():
+    mk.tasks.register("top_two")(TopTwo)
+    yield
+    del TASKS["top_two"]
+
+
+def test_objective_of_the_tasks_in_the_space(keypad_splits, top_two):
+    schema = keypad_splits.schema
+    of_dict, of_function = (
+        {"answer": {"kind": "top_two", "dropout": 0.1}},
+        lambda hp: mk.ModelSpec(tasks={"answer": "top_two"}),
+    )
+    for space in (of_dict, {"answer": "top_two"}, {"answer": ["top_two"]}, of_function):
+        assert objective_of(schema, ("val_top2", "max"), space) == ("val_top2", "max")
+        assert objective_of(schema, "val_nats", space) == ("val_nats", "min")
+        with pytest.raises(InputError, match="metric 'top2': expected its attribute direction to be 'max' or 'min'"):
+            objective_of(schema, None, space)
+        with pytest.raises(InputError, match="unknown objective 'val_accuracy'"):
+            objective_of(schema, "val_accuracy", space)
+    both = {"answer": ["softmax", "top_two"]}
+    assert objective_of(schema, "val_loss", both) == ("val_loss", "min")
+    with pytest.raises(InputError, match="expected an objective, as the tasks of the space have no metric in common"):
+        objective_of(schema, None, both)
+
+
+def test_tasks_in_the_space(keypad_splits, top_two):
+    space = SPACE | {"answer": ["softmax", "top_two"], "answer_focal": [0.0, 2.0], "answer_weight": 2.0}
+    spec, _ = spec_of(keypad_splits.schema, space, answer="top_two", answer_focal=2.0)
+    assert spec.tasks == {"answer": {"kind": "top_two", "focal": 2.0, "weight": 2.0}}
+    assert spec_of(keypad_splits.schema, SPACE)[0].tasks == {}
+    with pytest.raises(InputError, match="'answer': expected a task for Category"):
+        space_of(keypad_splits.schema, {"answer": ["linear"]})
+    with pytest.raises(InputError, match="unknown hyperparameter 'answer_focul'; did you mean 'answer_focal'"):
+        space_of(keypad_splits.schema, {"answer": "softmax", "answer_focul": [1.0]})
 
 
 @pytest.mark.parametrize(
@@ -297,6 +351,37 @@ if __name__ == "__main__":
     result = mk.tune(mk.read(manifest, schema).split("split"), directory=directory, **options)
     print(result)
 '''.replace("{{", "{").replace("}}", "}")
+
+
+class Near(MeanSquared):
+    """A registered alignment."""
+
+
+def test_registered_parts_reach_the_trials(keypad_splits, tmp_path, top_two):
+    """A tower made of a model, a task with nothing of its own, an alignment: in processes of their own."""
+    keras.utils.set_random_seed(0)
+    backbone = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3)])
+    mk.towers.register("eye")(mk.towers.from_model(backbone))
+    mk.tasks.register("again")(mk.tasks.Softmax())
+    mk.alignment.register("near")(Near)
+
+    def space(hp):
+        tasks = {"answer": hp.Choice("answer", ["top_two", "again"])}
+        towers = {"image": "eye", "audio": SPACE["audio"], "question": SPACE["question"]}
+        return mk.ModelSpec(towers=towers, tasks=tasks, width=4, align={"kind": "near", "dim": 4})
+
+    try:
+        options = {"isolation": "process", "trials": 2, "epochs": 1, "objective": ("val_loss", "min")}
+        found = search(keypad_splits, tmp_path / "search", space=space, **options)
+    finally:
+        del TOWERS["eye"], TASKS["again"], ALIGNMENTS["near"]
+    assert list(found.trials["status"]) == ["COMPLETED"] * 2, list(found.trials["reason"])
+    metrics = {
+        task: history.keys() for task, history in zip(found.trials["answer"], found.trials["history"], strict=True)
+    }
+    assert "val_top2" in metrics["top_two"]
+    assert "val_accuracy" in metrics["again"]
+
 
 OWN_SPACE = {
     "fusion": ["concat", "multiply"],

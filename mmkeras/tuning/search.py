@@ -20,9 +20,10 @@ from mmkeras.tuning.controls import CONTROLS, requests
 from mmkeras.tuning.features import TOWERS, features_of, on_features, once, tuned
 from mmkeras.tuning.features import check as compare
 from mmkeras.tuning.model import SpecModel, require_splits
+from mmkeras.tuning.objective import objective_of
 from mmkeras.tuning.oracle import oracle_of
 from mmkeras.tuning.result import TuningResult
-from mmkeras.tuning.space import objective_of, space_of, towers_of
+from mmkeras.tuning.space import space_of, towers_of
 from mmkeras.tuning.trial import WEIGHTS, Request, run, whole
 from mmkeras.tuning.tuner import Search, role
 
@@ -72,8 +73,8 @@ def tune(
         tuner: "bayesian" (a third of the trials at random, then by a Gaussian process), "random" or "hyperband".
         trials: how many, the failed ones too.
         directory: folder of the search.
-        objective: metric on the validation rows, as "val_accuracy"; None: the first metric of the first target. A
-            trial's score is that of its best epoch.
+        objective: metric on the validation rows, as "val_accuracy", or a pair of that and "max" or "min"; None: the
+            first metric of the first target's task. A trial's score is that of its best epoch.
         isolation: "process", or "none": trials run in this process, which starts faster, but a crash ends the search.
         workers: number of trials at a time, with isolation="process"; each gets its share of the processor's cores.
         time_limit: minutes for a trial.
@@ -102,7 +103,7 @@ def tune(
     _check(tuner, trials, isolation, workers, time_limit, features)
     require_splits(data, "tune")
     schema = data["train"].schema
-    objective = objective_of(schema, objective)
+    objective = objective_of(schema, objective, space)
     plan = Training.from_options({**training, "seed": seed})
     folder = Path(directory).absolute()
     if overwrite and role() != "worker":

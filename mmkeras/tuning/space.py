@@ -6,11 +6,10 @@ from typing import Any
 from mmkeras.checks import is_number
 from mmkeras.errors import InputError, shown, unknown
 from mmkeras.fusion import FUSIONS
-from mmkeras.model import by_target
 from mmkeras.model_spec import ModelSpec
 from mmkeras.registry import Kinds, own_options
-from mmkeras.schema import Audio, Image, Number, Schema, Series, Tabular, Text, Video
-from mmkeras.tasks import compile_args
+from mmkeras.schema import Audio, Image, Schema, Series, Tabular, Text, Video
+from mmkeras.tasks import TASKS, Task, choose_task, options_of
 from mmkeras.towers import DEFAULTS, TOWERS
 
 # What the tower of each kind of input is chosen from; others by name in `space`.
@@ -37,6 +36,7 @@ def domains(schema: Schema, given: Mapping[str, Any] | None = None) -> dict[str,
         width: of the fused vector and, unless `<input>_width` is asked for, of the tokens.
         <input>: kind of its tower.
         <input>_filters, <input>_dropout: its options, where it has them.
+        <target>: its task; not in the default space, nor are its options.
         modality_dropout: of the spec, where an input is optional.
         learning_rate, batch_size: of the training; the rate is drawn on a logarithmic scale.
 
@@ -75,8 +75,9 @@ def space_of(schema: Schema, given: Any = None) -> Callable[[Any], ModelSpec]:
         schema: fitted `Schema`.
         given: such a function; or a dict of hyperparameter -> what it is chosen from instead: a list of choices, a
             tuple of the lowest and the highest value, or one value. The names are those of `domains`, and
-            `<option>` of the fusion and `<input>_<option>` of a tower for each option that such a part has. A fusion or
-            a tower may be a dict of "kind" and options, which then stands. None: the default space.
+            `<option>` of the fusion, `<input>_<option>` of a tower and `<target>_<option>` of a task for each option
+            that such a part has. A fusion, a tower or a task may be a dict of "kind" and options, which then stands.
+            None: the default space.
 
     Raises:
         InputError: a name that is no hyperparameter, a domain that cannot be one.
@@ -87,7 +88,8 @@ def space_of(schema: Schema, given: Any = None) -> Callable[[Any], ModelSpec]:
         raise InputError(f"space: expected a function hp -> ModelSpec or a dict, received {shown(given)}")
     default = domains(schema, given)
     chosen = default | dict(given or {})
-    roles = {"fusion": FUSIONS, **dict.fromkeys(schema.inputs, TOWERS)}
+    tasks = [name for name in schema.targets if name in chosen]
+    roles = {"fusion": FUSIONS, **dict.fromkeys(schema.inputs, TOWERS), **dict.fromkeys(tasks, TASKS)}
     for name, domain in chosen.items():
         _check(name, domain, schema)
     for name in given or {}:
@@ -98,7 +100,8 @@ def space_of(schema: Schema, given: Any = None) -> Callable[[Any], ModelSpec]:
         parts = {role: _part(hp, role, table, chosen) for role, table in roles.items()}
         values = {name: _ask(hp, name, chosen[name]) for name in PLAIN if name in chosen}
         own = {name: values[name] for name in ("width", "modality_dropout") if name in values}
-        return ModelSpec(fusion=parts.pop("fusion"), towers=parts, **own)
+        towers, own_tasks = ({name: parts[name] for name in names} for names in (schema.inputs, tasks))
+        return ModelSpec(fusion=parts["fusion"], towers=towers, tasks=own_tasks, **own)
 
     return space
 
@@ -128,8 +131,8 @@ def _kinds(domain: Any) -> list:
     return domain if isinstance(domain, list) else [domain]
 
 
-def _part(hp: Any, role: str, table: Mapping[str, Callable], chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """A tower or a fusion: its kind and, of the options that are in the space, those that this kind has."""
+def _part(hp: Any, role: str, table: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """A tower, a fusion or a task: its kind and, of the options that are in the space, those that this kind has."""
     if isinstance(chosen[role], Mapping):
         return dict(chosen[role])
     part = {"kind": _ask(hp, role, chosen[role])}
@@ -145,8 +148,10 @@ def _part(hp: Any, role: str, table: Mapping[str, Callable], chosen: Mapping[str
     return part
 
 
-def _options(part: Callable, role: str) -> list[str]:
-    """Names of the options that a fusion or a tower has, with a tower's own width."""
+def _options(part: Any, role: str) -> list[str]:
+    """Names of the options that a fusion, a tower or a task has, with a tower's own width and a task's weight."""
+    if isinstance(part, Task):
+        return [*(option for options in options_of(part) for option in options), "weight"]
     own = own_options(part, ("mask", "feature", "features", "name", "width"))
     return own if role == "fusion" else [*own, "width"]
 
@@ -165,7 +170,7 @@ def _ask(hp: Any, name: str, domain: Any) -> Any:
 
 def _check(name: str, domain: Any, schema: Schema) -> None:
     """Raise an `InputError` unless the domain can be one."""
-    if isinstance(domain, Mapping) and (name == "fusion" or name in schema.inputs):
+    if isinstance(domain, Mapping) and (name == "fusion" or name in schema.parts):
         return
     where = f"space: {name!r}: "
     if isinstance(domain, tuple):
@@ -179,31 +184,5 @@ def _check(name: str, domain: Any, schema: Schema) -> None:
     for value in values if table else ():
         if value not in table:
             raise unknown("fusion" if name == "fusion" else "tower", value, table, where)
-
-
-def objective_of(schema, given=None):
-    """What is to be best: `(name, "max" or "min")`.
-
-    Args:
-        schema: `Schema`.
-        given: name of a metric with "val_" before it, as `fit` reports it, or such a pair; None: the first metric of
-            the first target on the validation rows.
-
-    Raises:
-        InputError: a metric that the model does not have.
-    """
-    metrics = by_target(schema, compile_args(schema)["weighted_metrics"])
-    known = {"val_loss": "min"}
-    for name, target in schema.targets.items():
-        for metric in metrics[name]:
-            key = f"val_{metric.name}" if len(schema.targets) == 1 else f"val_{name}_{metric.name}"
-            known[key] = "min" if isinstance(target, Number) and metric.name == "mae" else "max"
-        if len(schema.targets) > 1:
-            known[f"val_{name}_loss"] = "min"
-    if given is None:
-        first = next(iter(key for key in known if not key.endswith("loss")))
-        return first, known[first]
-    name, direction = (given, known.get(given)) if isinstance(given, str) else tuple(given)
-    if name not in known:
-        raise unknown("objective", name, known)
-    return name, direction
+    for value in values if name in schema.targets else ():
+        choose_task(schema.targets[name], value, name)
