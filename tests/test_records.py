@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 import mmkeras as mk
-from mmkeras.errors import InputError
+from mmkeras.errors import InputError, shown
 from mmkeras.schema import Category, Image, Schema, Text
 
 WORDS = Schema(inputs={"q": Text(4)}, targets={"a": Category()})
@@ -91,7 +91,7 @@ def test_sources_of_another_kind(source):
 
 @pytest.mark.parametrize("schema", [None, {"q": Text(3)}, Schema])
 def test_read_without_a_schema(schema):
-    with pytest.raises(InputError, match=rf"^read: expected a Schema, received {re.escape(repr(schema))}$"):
+    with pytest.raises(InputError, match=rf"^read: expected a Schema, received {re.escape(shown(schema))}$"):
         mk.read(pd.DataFrame({"q": ["x"]}), schema)
 
 
