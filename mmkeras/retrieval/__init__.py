@@ -1,4 +1,4 @@
-"""Finding by likeness: every value of every modality is a vector in one space, and any of them finds any other."""
+"""Search by similarity: every value of every modality is a vector in one space, and any of them finds any other."""
 
 from collections.abc import Collection, Mapping, Sequence
 
