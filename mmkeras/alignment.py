@@ -10,6 +10,9 @@
 Each is a layer of `mmkeras.layers.alignment`, where formulas, sources and options stand.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 
 from mmkeras.errors import InputError, unknown
@@ -26,7 +29,9 @@ from mmkeras.layers import (
     input_like,
     masked_mean,
 )
+from mmkeras.layers.tokens import Tensor
 from mmkeras.registry import Catalogue, choose, own_options
+from mmkeras.schema import Schema
 
 ALIGNMENTS = Catalogue(
     "alignment",
@@ -44,7 +49,9 @@ ALIGNMENTS = Catalogue(
 register = ALIGNMENTS.register
 
 
-def aligner(tokens, present, choice):
+def aligner(
+    tokens: Mapping[str, Tokens], present: Mapping[str, Tensor], choice: str | Mapping[str, Any]
+) -> keras.Model:
     """The sub-model "alignment".
 
     Args:
@@ -52,7 +59,7 @@ def aligner(tokens, present, choice):
         present: dict of name -> `(batch,)` bool, of the modalities that may be missing.
         choice: a name of `ALIGNMENTS`, or a dict of "kind", "dim" (width of the space, 64 by default), "through" and
             the layer's options. With `"through": True` the fusion reads the vectors instead of the towers' tokens: what
-            the heads need has to pass through the space, which therefore cannot shrink to one point.
+            the tasks need has to pass through the space, which therefore cannot shrink to one point.
 
     Returns:
         `keras.Model` of `{"tokens": dict of name -> [values] or [values, mask], "present": ...}` whose outputs are
@@ -125,7 +132,7 @@ def _shared_and_private(pooled, there, layer, dim):
     return tokens, {name: _unit(s, name) for name, s in zip(pooled, common, strict=True)}
 
 
-def encoder(model, schema, name):
+def encoder(model: keras.Model, schema: Schema, name: str) -> keras.Model:
     """The part of a model that brings one input into the shared space, over the same weights.
 
     Args:

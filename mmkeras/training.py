@@ -1,13 +1,21 @@
 """How a model is trained where mmkeras does it: the demo and the trials of a search."""
 
 import math
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from typing import Any, Self
 
 import keras
 
-from mmkeras.errors import InputError, unknown
+from mmkeras.checks import check_number, check_whole
+from mmkeras.errors import unknown
 from mmkeras.model import build, deduplicated_model
-from mmkeras.pipeline import batches
+from mmkeras.model_spec import ModelSpec
+from mmkeras.pipeline import Shards, batches
+from mmkeras.pipeline.weights import ClassWeight
+from mmkeras.records import Records
+from mmkeras.schema import Schema
 from mmkeras.tasks import compile_args
 
 
@@ -30,21 +38,19 @@ class Training:
     learning_rate: float = 1e-3
     warm_up: int = 1
     weight_decay: float = 0.01
-    augment: dict | None = None
-    class_weight: dict | str | None = None
+    augment: Mapping[str, Mapping[str, Any]] | None = None
+    class_weight: ClassWeight = None
     group_by: str | None = None
     seed: int = 0
 
-    def __post_init__(self):
-        for name, least in (("epochs", 1), ("batch_size", 1), ("warm_up", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise InputError(f"Training: expected {name} to be a whole number from {least}, received {value!r}")
-        if not self.learning_rate > 0:
-            raise InputError(f"Training: expected learning_rate above 0, received {self.learning_rate!r}")
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch_size", 1), ("warm_up", 0), ("seed", 0)):
+            check_whole(getattr(self, name), name, "Training: ", least=least)
+        check_number(self.learning_rate, "learning_rate", "Training: ", least=0, above=True)
+        check_number(self.weight_decay, "weight_decay", "Training: ", least=0)
 
     @classmethod
-    def from_options(cls, options):
+    def from_options(cls, options: Mapping[str, Any]) -> Self:
         """The training from a dict; a misspelt key is refused."""
         known = [option.name for option in fields(cls)]
         for name in options:
@@ -53,7 +59,9 @@ class Training:
         return cls(**options)
 
 
-def prepare(schema, spec, training, rows, weights=None):
+def prepare(
+    schema: Schema, spec: ModelSpec, training: Training, rows: int, weights: str | os.PathLike[str] | None = None
+) -> keras.Model:
     """A model of the spec, compiled for so many training rows.
 
     Args:
@@ -74,7 +82,9 @@ def prepare(schema, spec, training, rows, weights=None):
     return model
 
 
-def compile_for(model, schema, spec, training, rows, **options):
+def compile_for(
+    model: keras.Model, schema: Schema, spec: ModelSpec, training: Training, rows: int, **options: Any
+) -> None:
     """Compile a model of the spec for so many training rows; options are those of `compile`."""
     steps = math.ceil(rows / training.batch_size)
     rate, warm_up = training.learning_rate, min(training.warm_up, training.epochs - 1) * steps
@@ -88,7 +98,16 @@ def compile_for(model, schema, spec, training, rows, **options):
     model.compile(optimizer, **compile_args(schema, spec.tasks, model), **options)
 
 
-def fit(model, data, spec, training, *, callbacks=(), initial_epoch=0, verbose="auto"):
+def fit(
+    model: keras.Model,
+    data: Mapping[str, Records | Shards],
+    spec: ModelSpec,
+    training: Training,
+    *,
+    callbacks: Iterable[keras.callbacks.Callback] = (),
+    initial_epoch: int = 0,
+    verbose: str | int = "auto",
+) -> keras.callbacks.History:
     """Train a compiled model on data["train"], watching data["val"].
 
     Args:
@@ -108,11 +127,19 @@ def fit(model, data, spec, training, *, callbacks=(), initial_epoch=0, verbose="
     if by:
         trained = deduplicated_model(model, schema, by)
         compile_for(trained, schema, spec, training, len(data["train"]))
-    batch, own = training.batch_size, {"group_by": by, "seed": training.seed}
-    change = {"augment": training.augment, "class_weight": training.class_weight}
+    batch, seed = training.batch_size, training.seed
+    train = batches(
+        data["train"],
+        batch,
+        training=True,
+        augment=training.augment,
+        class_weight=training.class_weight,
+        group_by=by,
+        seed=seed,
+    )
     return trained.fit(
-        batches(data["train"], batch, training=True, **change, **own),
-        validation_data=batches(data["val"], 2 * batch, **own) if "val" in data else None,
+        train,
+        validation_data=batches(data["val"], 2 * batch, group_by=by, seed=seed) if "val" in data else None,
         epochs=training.epochs,
         initial_epoch=initial_epoch,
         callbacks=list(callbacks),

@@ -1,14 +1,16 @@
 """Versions of a model side by side in one folder, each written whole or not at all."""
 
+import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from mmkeras.errors import InputError
 from mmkeras.files import rename_whole
 
 
-def write_version(directory, write):
+def write_version(directory: str | os.PathLike[str], write: Callable[[Path], object]) -> Path:
     """Write the next version into `directory`; it has the first free number.
 
     It is written beside the versions and renamed: a server that polls the folder never sees half a version.
@@ -37,7 +39,7 @@ def write_version(directory, write):
         raise InputError(f"export: cannot write to {str(directory)!r}: {error.strerror}") from error
 
 
-def _publish(unfinished, directory):
+def _publish(unfinished: Path, directory: Path) -> Path:
     """Rename to the first free version number; another process may take one in between."""
     version = max([int(path.name) for path in directory.iterdir() if path.name.isdecimal()], default=0)
     while True:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -15,13 +16,14 @@ import cloudpickle
 
 from mmkeras.files import write_json
 from mmkeras.pipeline import Shards, read_decoded, readable, write_decoded
+from mmkeras.records import Records
 from mmkeras.registry import registered, restore
 from mmkeras.tuning.trial import LOG, OUTCOME, Outcome, Request, run, whole
 
 JOB, REQUEST = "job.pkl", "request.json"
 
 
-def write_job(data, folder):
+def write_job(data: Mapping[str, Records | Shards], folder: Path) -> None:
     """Write what the processes of a search need: records with their decoded values, parts that were registered.
 
     Args:
@@ -30,15 +32,15 @@ def write_job(data, folder):
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    data = {split: rows if isinstance(rows, Shards) else readable(rows, targets=True) for split, rows in data.items()}
-    for split, records in data.items():
+    kept = {split: rows if isinstance(rows, Shards) else readable(rows, targets=True) for split, rows in data.items()}
+    for split, records in kept.items():
         if not isinstance(records, Shards):
             (folder / split).mkdir()
             write_decoded(records, folder / split)
-    (folder / JOB).write_bytes(cloudpickle.dumps({"data": data, "parts": registered()}))
+    (folder / JOB).write_bytes(cloudpickle.dumps({"data": kept, "parts": registered()}))
 
 
-def read_job(folder):
+def read_job(folder: Path) -> dict[str, Records | Shards]:
     """The data that `write_job` wrote; parts that are not known yet are registered."""
     content = cloudpickle.loads((folder / JOB).read_bytes())
     restore(content["parts"])
@@ -48,7 +50,15 @@ def read_job(folder):
     return content["data"]
 
 
-def run_in_child(job, request, folder, *, seconds=None, threads=None, beat=None):
+def run_in_child(
+    job: Path,
+    request: Request,
+    folder: Path,
+    *,
+    seconds: float | None = None,
+    threads: int | None = None,
+    beat: Callable[[], object] | None = None,
+) -> Outcome:
     """`trial.run` in a process of its own.
 
     Args:
@@ -126,7 +136,7 @@ def _die_with_parent():
     os._exit(1)
 
 
-def main(job, folder):
+def main(job: str, folder: str) -> None:
     """What the process does."""
     threading.Thread(target=_die_with_parent, daemon=True).start()
     request = Request.from_json(json.loads((Path(folder) / REQUEST).read_text(encoding="utf-8")))

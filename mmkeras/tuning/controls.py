@@ -1,9 +1,12 @@
 """Is fusion worth it? The best spec beside each modality alone and beside itself with a modality shuffled."""
 
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 
+from mmkeras.schema import Schema
 from mmkeras.tuning.figures import interval
 from mmkeras.tuning.trial import Outcome, Request
 
@@ -11,7 +14,7 @@ CONTROLS = "controls"  # folder in that of the search
 COLUMNS = ["role", "input", "seed", "status", "val", "test", "parameters", "seconds", "reason"]
 
 
-def requests(best, schema, seeds, test):
+def requests(best: Request, schema: Schema, seeds: int, test: bool) -> Iterator[tuple[str, str, Request]]:
     """What is to be trained, at an equal number of epochs.
 
     Args:
@@ -36,7 +39,7 @@ def requests(best, schema, seeds, test):
                 yield "shuffled", name, replace(fused, shuffled=name)
 
 
-def alone(request, schema, name):
+def alone(request: Request, schema: Schema, name: str) -> Request:
     """The request with this input alone."""
     spec, training = request.spec, request.training
     fusion = spec.fusion if isinstance(spec.fusion, dict) else {}
@@ -59,7 +62,7 @@ def alone(request, schema, name):
     return replace(request, spec=spec, training=replace(training, augment=augment or None, group_by=by), inputs=(name,))
 
 
-def table(directory, trial):
+def table(directory: Path, trial: str) -> pd.DataFrame:
     """The controls of the best trial so far: DataFrame of `COLUMNS`.
 
     Args:
@@ -76,14 +79,14 @@ def table(directory, trial):
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def scores(controls):
+def scores(controls: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """The rows of the completed controls with their "score": on "test" if that was asked for, else on "val"."""
     done = controls[controls["status"] == "COMPLETED"]
     split = "test" if len(done) and done["test"].notna().all() else "val"
     return done.assign(score=done[split].astype(float)), split
 
 
-def worth(controls, objective):
+def worth(controls: pd.DataFrame, objective: tuple[str, str]) -> str:
     """What the controls say, in a paragraph; empty where there are none of single modalities.
 
     Args:

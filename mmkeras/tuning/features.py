@@ -1,6 +1,9 @@
 """Search on cached tower features: the towers run once, and each trial trains what follows them."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -10,9 +13,16 @@ from mmkeras.cached_features import extract_features, features_model
 from mmkeras.errors import InputError
 from mmkeras.model import build
 from mmkeras.model_spec import ModelSpec
+from mmkeras.pipeline.weights import ClassWeight
+from mmkeras.records import Records
+from mmkeras.schema import Schema
 from mmkeras.training import compile_for
-from mmkeras.tuning.trial import WEIGHTS, Outcome
+from mmkeras.tuning.trial import WEIGHTS, Outcome, Request, Watch
 
+if TYPE_CHECKING:
+    from mmkeras.tuning.result import TuningResult
+
+Runner = Callable[[Request, Path], Outcome]  # trains what is requested
 TOWERS, FULL, TUNED = "towers", "full", "tuned"  # folders in that of the search
 
 
@@ -27,12 +37,12 @@ class Features:
         rows: dict of split -> `(x, y, weights)` of `extract_features`.
     """
 
-    schema: object
+    schema: Schema
     spec: ModelSpec
     model: keras.Model
-    rows: dict
+    rows: dict[str, tuple[Any, Any, Any]]
 
-    def with_towers(self, spec):
+    def with_towers(self, spec: ModelSpec) -> ModelSpec:
         """The spec with these towers, in their own width, in the place of its own."""
         kinds = {name: self.spec.towers.get(name) for name in self.schema.inputs}
         return replace(spec, towers={name: _of_width(kind, self.spec.width) for name, kind in kinds.items() if kind})
@@ -42,7 +52,9 @@ def _of_width(kind, width):
     return {"width": width, **(kind if isinstance(kind, dict) else {"kind": kind})}
 
 
-def features_of(data, spec, model, class_weight=None):
+def features_of(
+    data: Mapping[str, Records], spec: ModelSpec, model: keras.Model, class_weight: ClassWeight = None
+) -> Features:
     """Run the towers of a model over the training and validation rows.
 
     Args:
@@ -66,7 +78,7 @@ def features_of(data, spec, model, class_weight=None):
     return Features(schema, spec, model, rows)
 
 
-def on_features(features, request, watch):
+def on_features(features: Features, request: Request, watch: Watch) -> None:
     """Train what follows the towers of the request's spec; `trial.run` calls it."""
     model = watch.keep(_with_weights(features, request))
     tensors, truth, weights = features.rows["train"]
@@ -97,7 +109,7 @@ def _with_weights(features, request):
     return model
 
 
-def check(result, runner, count):
+def check(result: "TuningResult", runner: Runner, count: int) -> None:
     """Train a few of a search's trials whole, from the best to the worst, for `checks` to compare.
 
     Args:
@@ -111,7 +123,7 @@ def check(result, runner, count):
         once(runner, result.request(trial), result.directory / FULL / trial)
 
 
-def checks(result):
+def checks(result: "TuningResult") -> pd.DataFrame:
     """DataFrame of the trials that `check` trained: "trial", "features" and "full", their scores; the best first."""
     rows = []
     for trial, score in result.completed[["trial", "score"]].itertuples(index=False):
@@ -121,7 +133,7 @@ def checks(result):
     return pd.DataFrame(rows, columns=["trial", "features", "full"])
 
 
-def tuned(result, runner):
+def tuned(result: "TuningResult", runner: Runner) -> Outcome:
     """Train the best trial of a cached search on as a whole, at a third of its rate; its `Outcome`."""
     best = result.completed["trial"].iloc[0]
     request = result.request(best)
@@ -130,7 +142,7 @@ def tuned(result, runner):
     return once(runner, replace(request, training=gently, weights=weights, first_epoch=0), result.directory / TUNED)
 
 
-def once(runner, request, folder):
+def once(runner: Runner, request: Request, folder: Path) -> Outcome:
     """The outcome in the folder, if it is of this request; else that of running it."""
     found = Outcome.load(folder)
     return found if found and found.answers(request) else runner(request, folder)

@@ -1,5 +1,7 @@
 """Pictures of a search: its trials at a glance, and whether fusion is worth it."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 
@@ -7,6 +9,11 @@ from mmkeras.errors import InputError
 from mmkeras.plotting import CHART, GREY, INK, PALE, pyplot, shortened_inside
 from mmkeras.tuning.parallel import draw_parallel
 from mmkeras.tuning.places import is_number, places, score_limits
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from mmkeras.tuning.result import TuningResult
 
 BEST = "#D55E00"
 # The colours of Okabe and Ito (2008) but for that of the best trial: told apart by colour-blind readers too.
@@ -16,7 +23,7 @@ BESIDE = {"textcoords": "offset points", "va": "center", "annotation_clip": Fals
 ROLES = {"fused": ("fused", "#0072B2"), "alone": ("{} alone", "#009E73"), "shuffled": ("fused, {} shuffled", "#B8860B")}
 
 
-def overview(result):
+def overview(result: "TuningResult") -> "Figure":
     """The trials of a search: score against the fusion's width and kind, progress, learning curves, hyperparameters.
 
     Args:
@@ -223,7 +230,7 @@ def _title(axes, text):
     axes.set_title(text, loc="left", fontsize=11, weight="bold", pad=10)
 
 
-def controls(table, objective):
+def controls(table: pd.DataFrame, objective: tuple[str, str]) -> "Figure":
     """Is fusion worth it? The fused model beside each modality alone, and with each modality shuffled among the rows.
 
     Args:
@@ -268,7 +275,7 @@ def controls(table, objective):
     return figure
 
 
-def interval(scores):
+def interval(scores: pd.Series) -> float:
     """Half of the 95 % interval of a mean, by Student's t; NaN for fewer than two scores."""
     from scipy.special import stdtrit
 

@@ -4,6 +4,7 @@ import shutil
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import keras_tuner
 import numpy as np
@@ -17,21 +18,21 @@ from mmkeras.files import write_json
 class _Durable:
     """What is added to an oracle: files written whole, a repaired state after a kill, trials of lost workers."""
 
-    lost_after = None  # seconds; None: no worker is ever lost
+    lost_after: float | None = None  # seconds; None: no worker is ever lost
 
-    def save(self):
+    def save(self) -> None:
         """Write oracle.json, whole or not at all."""
         write_json(Path(self._get_oracle_fname()), self.get_state())
 
-    def _save_trial(self, trial):
+    def _save_trial(self, trial: Trial) -> None:
         write_json(Path(self._get_trial_dir(trial.trial_id)) / "trial.json", trial.get_state())
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, Any]) -> None:
         """Take up the state; workers elsewhere may still be at their trials, or give no more signs of life."""
         super().set_state(state)
         self._at_work = dict(self.ongoing_trials) if self.lost_after else {}
 
-    def reload(self):
+    def reload(self) -> None:
         """Read the state of a search that was stopped, perhaps between the writing of two files."""
         super().reload()
         self.ongoing_trials = self._at_work
@@ -49,7 +50,7 @@ class _Durable:
                 self.end_order.append(trial_id)
 
     @keras_tuner.synchronized
-    def create_trial(self, tuner_id):
+    def create_trial(self, tuner_id: str) -> Trial:
         """A trial for this worker; "IDLE" while another's could still come back."""
         self._signs[tuner_id] = time.monotonic()
         self.take_back()
@@ -58,7 +59,7 @@ class _Durable:
             return Trial(self.get_space(), status="IDLE")
         return super().create_trial(tuner_id)
 
-    def get_trial(self, trial_id):
+    def get_trial(self, trial_id: str) -> Trial:
         """The trial; that a worker asks for it is its sign of life."""
         for tuner_id, trial in list(self.ongoing_trials.items()):
             if trial.trial_id == trial_id:
@@ -66,13 +67,13 @@ class _Durable:
         return super().get_trial(trial_id)
 
     @keras_tuner.synchronized
-    def end_trial(self, trial):
+    def end_trial(self, trial: Trial) -> None:
         """Enter the end of a trial; of one that was taken back and ended elsewhere, only the first."""
         if trial.trial_id not in self.end_order:
             super().end_trial(trial)
 
     @keras_tuner.synchronized
-    def take_back(self):
+    def take_back(self) -> None:
         """Put the trials of workers that gave no sign of life back into the pool."""
         if not self.lost_after:
             return
@@ -86,7 +87,7 @@ class _Durable:
                 self.save()
 
     @property
-    def _signs(self):
+    def _signs(self) -> dict[str, float]:
         return self.__dict__.setdefault("_signs_of_life", {})
 
 
@@ -97,7 +98,7 @@ class Random(_Durable, oracles.RandomSearchOracle):
 class Bayesian(_Durable, oracles.BayesianOptimizationOracle):
     """A Gaussian process over the finished trials."""
 
-    def populate_space(self, trial_id):
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
         """The next trial's values, the same for a seed and the trials so far, after a restart too."""
         self._random_state = np.random.RandomState(self.seed + len(self.trials))
         with warnings.catch_warnings():
@@ -111,7 +112,7 @@ class Hyperband(_Durable, oracles.HyperbandOracle):
     """Successive halving."""
 
 
-def oracle_of(tuner, objective, trials, epochs, seed):
+def oracle_of(tuner: str, objective: keras_tuner.Objective, trials: int, epochs: int, seed: int) -> keras_tuner.Oracle:
     """The oracle of a search.
 
     Args:

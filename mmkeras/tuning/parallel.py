@@ -1,15 +1,23 @@
 """Parallel coordinates: a line for each trial through its hyperparameters to its score."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+import pandas as pd
 
 from mmkeras.plotting import GREY, INK, shortened_inside
 from mmkeras.tuning.places import is_number, places, score_limits, written
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 AXES, NOT_USED = 16, -0.13  # most axes; the height of trials in which a hyperparameter had no part
 BAD_TO_GOOD = ["#c6cfd9", "#8fb4d6", "#2f74b0", "#0b2f57"]
 
 
-def draw_parallel(axes, done, names, objective, best_color):
+def draw_parallel(
+    axes: "Axes", done: pd.DataFrame, names: list[str], objective: tuple[str, str], best_color: str
+) -> None:
     """Draw the completed trials.
 
     Args:
@@ -29,16 +37,16 @@ def draw_parallel(axes, done, names, objective, best_color):
         low, high = low - 0.05 * (abs(low) or 1), high + 0.05 * (abs(high) or 1)
     norm = (LogNorm if log else Normalize)(low, high, clip=True)
     colors = LinearSegmentedColormap.from_list("score", BAD_TO_GOOD[:: 1 if objective[1] == "max" else -1])
-    wide = 0.9 * 72 * axes.figure.get_size_inches()[0] / (len(shown) + 0.4)  # points from axis to axis
-    heights = [_draw_axis(axes, place, done[name], wide) for place, name in enumerate(shown)]
+    wide = 0.9 * 72 * axes.get_figure(root=True).get_size_inches()[0] / (len(shown) + 0.4)  # points from axis to axis
+    drawn = [_draw_axis(axes, place, done[name], wide) for place, name in enumerate(shown)]
     score = np.asarray(norm(done["score"]), float)
-    heights = np.stack([*heights, 0.04 + 0.92 * score], axis=1)
+    heights = np.stack([*drawn, 0.04 + 0.92 * score], axis=1)
     for row in range(len(done) - 1, -1, -1):  # the best last, on top
         look = {"color": colors(score[row]), "linewidth": 1.4, "alpha": 0.85, "zorder": 1.5}
         if row == 0:
             look = {"color": best_color, "linewidth": 3, "zorder": 3}
         axes.plot(*_smooth(heights[row]), **look, label=done["trial"].iloc[row])
-    box = axes.inset_axes([len(shown), 0.04, 10 / wide, 0.92], transform=axes.transData)
+    box = axes.inset_axes((len(shown), 0.04, 10 / wide, 0.92), transform=axes.transData)
     bar = axes.figure.colorbar(ScalarMappable(norm, colors), cax=box)
     bar.outline.set_visible(False)
     bar.set_label(shortened_inside(objective[0], 34))

@@ -1,17 +1,20 @@
 """Where the values of a hyperparameter and of the score lie on an axis."""
 
+from typing import Any
+
 import numpy as np
+import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 LEVELS = 8  # most different numbers that are drawn at even distances
 
 
-def is_number(values):
+def is_number(values: pd.Series) -> bool:
     """Whether a column holds numbers."""
     return is_numeric_dtype(values) and not is_bool_dtype(values)
 
 
-def places(values):
+def places(values: pd.Series) -> tuple[np.ndarray, dict[float, str], bool]:
     """Places of a hyperparameter's values on an axis from 0 to 1.
 
     Few numbers, and words, lie at even distances; many numbers to scale, which is logarithmic where they span much.
@@ -32,12 +35,12 @@ def places(values):
         low, high = float(known.min()), float(known.max())
         log = low > 0 and (high >= 10 * low or str(values.name).endswith("learning_rate"))
 
-        def place(value):
+        def place_of(value: Any) -> float:
             at, start, end = np.log10([value, low, high]) if log else (value, low, high)
             return float(0.04 + 0.92 * (at - start) / (end - start))
 
-        ticks = {place(at): written(at) for at in _ticks(low, high, log)}
-        return np.array([place(value) for value in values.astype(float)]), ticks, False
+        ticks = {place_of(at): written(at) for at in _ticks(low, high, log)}
+        return np.array([place_of(value) for value in values.astype(float)]), ticks, False
     place = {level: (number + 0.5) / len(levels) for number, level in enumerate(levels)}
     found = np.array([place.get(value, np.nan) for value in values])
     return found, {at: written(level) for level, at in place.items()}, True
@@ -63,7 +66,7 @@ def _ticks(low, high, log):
     return found
 
 
-def written(value):
+def written(value: Any) -> str:
     """A hyperparameter's value in three digits."""
     if isinstance(value, (str, bool, np.bool_)):
         return str(value)
@@ -71,7 +74,7 @@ def written(value):
     return f"{value:.0f}" if whole else f"{value:.3g}".replace("e-0", "e-")
 
 
-def score_limits(values, direction):
+def score_limits(values: Any, direction: str) -> tuple[float, float, bool]:
     """Least and most of the scores that are worth drawing, and whether on a logarithmic axis.
 
     Single scores that are far worse than most are cut off; losses that still span much lie on a logarithmic axis.

@@ -1,8 +1,10 @@
 """A search on paper: a folder with its table, the best spec, the reasons of failures and a picture."""
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -10,20 +12,23 @@ from mmkeras.errors import InputError
 from mmkeras.files import write_whole
 from mmkeras.tuning.places import is_number
 
+if TYPE_CHECKING:
+    from mmkeras.tuning.result import TuningResult
+
 REPORT, PICTURE = "report.md", "overview.png"
 
 
-def best_rows(done):
+def best_rows(done: pd.DataFrame) -> pd.DataFrame:
     """The ten best of the completed trials, with the columns that say something."""
     return done.drop(columns=["status", "reason", "history", "cpu"]).head(10).dropna(axis=1, how="all")
 
 
-def failures(trials):
+def failures(trials: pd.DataFrame) -> dict[str, int]:
     """Dict of reason -> number of the trials that failed for it, the most frequent first."""
     return trials.loc[trials["status"] == "FAILED", "reason"].value_counts().to_dict()
 
 
-def write(result, folder=None):
+def write(result: "TuningResult", folder: str | os.PathLike[str] | None = None) -> Path:
     """Write a search's report.
 
     Args:
@@ -97,7 +102,7 @@ def _controls(result, folder):
     return ["## Is fusion worth it?", result.worth, picture, markdown(result.controls[columns])]
 
 
-def markdown(table):
+def markdown(table: pd.DataFrame) -> str:
     """A DataFrame as a table in Markdown: fractions in four digits, numbers to the right."""
     rows = [table.columns, ["--:" if is_number(table[name]) else "---" for name in table]]
     rows += [[_cell(value) for value in row] for row in table.itertuples(index=False, name=None)]

@@ -1,18 +1,25 @@
 """What a search has found."""
 
 import json
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
+import keras
 import pandas as pd
 
 from mmkeras.errors import InputError
 from mmkeras.model import build
+from mmkeras.model_spec import ModelSpec
 from mmkeras.schema import Schema
-from mmkeras.training import compile_for
+from mmkeras.training import Training, compile_for
 from mmkeras.tuning import controls, features, figures, report
 from mmkeras.tuning.trial import WEIGHTS, Outcome, Request
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 OWN = ["trial", "status", "score", "epoch", "seconds", "cpu", "parameters", "reason", "history"]
 
@@ -37,7 +44,7 @@ class TuningResult:
     trials: pd.DataFrame
 
     @classmethod
-    def load(cls, directory, *, complete=True):
+    def load(cls, directory: str | os.PathLike[str], *, complete: bool = True) -> Self:
         """The result in the directory of a search, finished or not.
 
         Args:
@@ -63,61 +70,61 @@ class TuningResult:
         return result
 
     @property
-    def completed(self):
+    def completed(self) -> pd.DataFrame:
         """The completed trials, the best first."""
         done = self.trials[self.trials["status"] == "COMPLETED"]
         return done.sort_values("score", ascending=self.objective[1] == "min", kind="stable")
 
     @property
-    def hyperparameters(self):
+    def hyperparameters(self) -> list[str]:
         """Names of the columns of `trials` that are hyperparameters, without those of Hyperband's own books."""
         return [name for name in self.trials if name not in OWN and not name.startswith("tuner/")]
 
-    def request(self, trial):
+    def request(self, trial: str) -> Request:
         """The `mmkeras.tuning.trial.Request` of a trial, by its number in the table."""
         return Request.from_json(Outcome.load(self.directory / f"trial_{trial}").request)
 
     @property
-    def best(self):
+    def best(self) -> ModelSpec:
         """The `ModelSpec` of the best completed trial."""
         return self.request(self.completed["trial"].iloc[0]).spec
 
     @property
-    def training(self):
+    def training(self) -> Training:
         """The `Training` of the best completed trial."""
         return self.request(self.completed["trial"].iloc[0]).training
 
     @cached_property
-    def controls(self):
+    def controls(self) -> pd.DataFrame:
         """DataFrame of the best spec's controls: "role" ("fused", "alone", "shuffled"), "input", "seed", "status",
         "val" and "test" (scores), "parameters", "seconds", "reason"; without rows where none were asked for.
         """
         return controls.table(self.directory, self.completed["trial"].iloc[0])
 
     @property
-    def worth(self):
+    def worth(self) -> str:
         """Whether fusion is worth it, in a paragraph; empty without controls."""
         return controls.worth(self.controls, self.objective)
 
     @cached_property
-    def checked(self):
+    def checked(self) -> pd.DataFrame:
         """Of a search on cached features: DataFrame of some trials, "trial", "features" and "full" (their scores there
         and trained as whole models); without rows where none were asked for.
         """
         return features.checks(self)
 
     @property
-    def agreement(self):
+    def agreement(self) -> float:
         """Rank correlation (Spearman) of the two scores in `checked`, -1 to 1; NaN for fewer than two trials."""
         done = self.checked.dropna()
         return float(done["features"].rank().corr(done["full"].rank())) if len(done) > 1 else float("nan")
 
     @cached_property
-    def tuned(self):
+    def tuned(self) -> Outcome | None:
         """Of a search on cached features: the `Outcome` of training the best trial on as a whole; else None."""
         return Outcome.load(self.directory / features.TUNED)
 
-    def model(self):
+    def model(self) -> keras.Model:
         """The best trial's `keras.Model`, compiled, with the weights of its best epoch.
 
         Of a search on cached features, trained on as a whole.
@@ -129,7 +136,7 @@ class TuningResult:
         compile_for(model, self.schema, self.best, self.training, rows=self.training.batch_size)
         return model
 
-    def figure(self):
+    def figure(self) -> "Figure":
         """A matplotlib Figure of the trials: `savefig` writes it, a notebook shows it.
 
         Score against the fusion's width and kind, the best so far, learning curves, and a line for each completed trial
@@ -140,7 +147,7 @@ class TuningResult:
         """
         return figures.overview(self)
 
-    def controls_figure(self):
+    def controls_figure(self) -> "Figure":
         """A matplotlib Figure: the fused model beside each modality alone and with each modality shuffled.
 
         Raises:
@@ -150,7 +157,7 @@ class TuningResult:
         metric = self.objective[0].removeprefix("val_")
         return figures.controls(done, (f"{metric} on {split!r}", self.objective[1]))
 
-    def report(self, folder=None):
+    def report(self, folder: str | os.PathLike[str] | None = None) -> Path:
         """Write report.md, trials.csv, best.json, training.json and overview.png, as far as there are trials for them.
 
         With controls also controls.csv and controls.png.
@@ -163,7 +170,7 @@ class TuningResult:
         """
         return report.write(self, folder)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         done = self.completed
         name, failed = self.objective[0], (self.trials["status"] == "FAILED").sum()
         lines = [f"{len(done)} of {len(self.trials)} trials completed, {failed} failed; the best by {name}:"]

@@ -1,10 +1,13 @@
 """One trial: a spec, trained and scored; what came of it is a small JSON file beside its weights."""
 
 import json
+import os
 import time
 import traceback
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -12,7 +15,8 @@ import numpy as np
 from mmkeras.errors import InputError
 from mmkeras.files import write_json
 from mmkeras.model_spec import ModelSpec
-from mmkeras.pipeline import batches
+from mmkeras.pipeline import Shards, batches
+from mmkeras.records import Records
 from mmkeras.schema import Schema, inputs_read
 from mmkeras.training import Training, fit, prepare
 
@@ -44,12 +48,12 @@ class Request:
     shuffled: str | None = None
     test: bool = False
 
-    def to_json(self):
+    def to_json(self) -> dict[str, Any]:
         """As a dict of plain values."""
         return {**asdict(self), "spec": json.loads(self.spec.to_json())}
 
     @classmethod
-    def from_json(cls, content):
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
         """The request from `to_json`'s dict."""
         spec = ModelSpec.from_options(content["spec"])
         given = content["inputs"] and tuple(content["inputs"])
@@ -73,7 +77,7 @@ class Outcome:
         request: what it was asked to do.
     """
 
-    request: dict
+    request: dict[str, Any]
     status: str = "RUNNING"
     reason: str = ""
     score: float | None = None
@@ -84,22 +88,22 @@ class Outcome:
     seconds: float = 0.0
     cpu: float = 0.0
 
-    def save(self, folder):
+    def save(self, folder: str | os.PathLike[str]) -> None:
         """Write outcome.json, whole or not at all."""
         write_json(Path(folder) / OUTCOME, asdict(self))
 
     @classmethod
-    def load(cls, folder):
+    def load(cls, folder: str | os.PathLike[str]) -> Self | None:
         """The outcome in the folder, or None."""
         path = Path(folder) / OUTCOME
         return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
 
-    def answers(self, request):
+    def answers(self, request: Request) -> bool:
         """Whether this is the end of such a request."""
         return self.finished and self.request == json.loads(json.dumps(request.to_json()))
 
     @property
-    def finished(self):
+    def finished(self) -> bool:
         """Whether the trial came to an end, good or bad."""
         return self.status in ("COMPLETED", "FAILED")
 
@@ -117,25 +121,26 @@ class Watch(keras.callbacks.Callback):
         seconds: time limit; None: none.
     """
 
-    def __init__(self, outcome, folder, seconds=None):
+    def __init__(self, outcome: Outcome, folder: Path, seconds: float | None = None):
         super().__init__()
-        self.outcome, self.folder, self.whole = outcome, folder, None
+        self.outcome, self.folder = outcome, folder
+        self.whole: keras.Model = None
         self.name, self.direction = outcome.request["objective"]
         self.deadline = time.monotonic() + seconds if seconds else float("inf")
 
-    def keep(self, model):
+    def keep(self, model: keras.Model) -> keras.Model:
         """Say whose weights are to be kept; the model, again."""
         self.whole, self.outcome.parameters = model, model.count_params()
         return model
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Raise where the time is over or the loss is no number."""
         if time.monotonic() > self.deadline:
             raise TrialFailed("time limit")
         if logs and not np.isfinite(logs["loss"]):
             raise TrialFailed(f"the loss is {logs['loss']} in batch {batch + 1}")
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Enter the epoch's metrics."""
         for name, value in logs.items():
             self.outcome.history.setdefault(name, []).append(float(value))
@@ -149,7 +154,13 @@ class Watch(keras.callbacks.Callback):
         self.outcome.save(self.folder)
 
 
-def run(train, request, folder, *, seconds=None):
+def run(
+    train: Callable[[Request, Watch], object],
+    request: Request,
+    folder: str | os.PathLike[str],
+    *,
+    seconds: float | None = None,
+) -> Outcome:
     """Train and score one spec.
 
     Args:
@@ -176,7 +187,7 @@ def run(train, request, folder, *, seconds=None):
     return outcome
 
 
-def whole(data, verbose, request, watch):
+def whole(data: Mapping[str, Records | Shards], verbose: int, request: Request, watch: Watch) -> None:
     """Train the whole model.
 
     Args:
@@ -195,7 +206,7 @@ def whole(data, verbose, request, watch):
         watch.outcome.test = float(found[request.objective[0].removeprefix("val_")])
 
 
-def reason_of(error):
+def reason_of(error: BaseException) -> str:
     """One line about what went wrong."""
     text = next((line for line in str(error).splitlines() if line.strip()), "").strip()
     kind = type(error).__name__
@@ -204,7 +215,7 @@ def reason_of(error):
     return text[:500] if isinstance(error, (TrialFailed, InputError)) else f"{kind}: {text[:500]}"
 
 
-def controlled(data, request):
+def controlled(data: Mapping[str, Records | Shards], request: Request) -> Mapping[str, Records | Shards]:
     """The data as the request wants them: some inputs alone, or the values of one exchanged among the rows."""
     if request.inputs is not None:
         schema = only(data["train"].schema, request.inputs)
@@ -215,7 +226,7 @@ def controlled(data, request):
     return data
 
 
-def only(schema, inputs):
+def only(schema: Schema, inputs: Collection[str]) -> Schema:
     """The schema with these inputs alone, without the targets that read another."""
     kept = {name: feature for name, feature in schema.inputs.items() if name in inputs}
     return Schema(kept, {name: t for name, t in schema.targets.items() if kept.keys() >= {*inputs_read(t)}})

@@ -3,17 +3,18 @@
 import os
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import keras_tuner
 
 from mmkeras.files import write_json
-from mmkeras.tuning.model import Space
+from mmkeras.tuning.model import Asker, SpecModel
 from mmkeras.tuning.trial import WEIGHTS, Outcome, Request
 
 
-def role():
+def role() -> str:
     """What this process is by KerasTuner's environment variables: "chief", "worker", or "alone"."""
     if not os.environ.get("KERASTUNER_ORACLE_IP"):
         return "alone"
@@ -23,7 +24,14 @@ def role():
 class Search(keras_tuner.Tuner):
     """KerasTuner's Tuner, whose trials are run by `runner`."""
 
-    def __init__(self, oracle, hypermodel, runner, folder, lost_after=60.0):
+    def __init__(
+        self,
+        oracle: keras_tuner.Oracle,
+        hypermodel: SpecModel,
+        runner: Callable[..., Outcome],
+        folder: Path,
+        lost_after: float = 60.0,
+    ):
         self.runner, self.folder = runner, folder
         if role() != "alone":
             oracle.lost_after = lost_after
@@ -34,17 +42,17 @@ class Search(keras_tuner.Tuner):
 
     def _populate_initial_space(self):
         """Ask the space for its hyperparameters; no model needs to be built for that."""
-        own, self.hypermodel = self.hypermodel, Space(self.hypermodel)
+        own, self.hypermodel = self.hypermodel, Asker(self.hypermodel)
         super()._populate_initial_space()
         self.hypermodel = own
 
-    def save(self):
+    def save(self) -> None:
         """Write the tuner's and the oracle's files, each whole or not at all."""
         if not self._is_worker():
             self.oracle.save()
         write_json(Path(self._get_tuner_fname()), self.get_state())
 
-    def run(self, workers):
+    def run(self, workers: int) -> None:
         """The whole search; of a chief, until all workers are done."""
         try:
             if role() == "chief":
