@@ -1,6 +1,6 @@
 """Parallel coordinates: a line for each trial through its hyperparameters to its score."""
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,16 +8,11 @@ import pandas as pd
 from mmkeras.plotting import GREY, INK, shortened_inside
 from mmkeras.tuning.places import is_number, places, score_limits, written
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 AXES, NOT_USED = 16, -0.13  # most axes; the height of trials in which a hyperparameter had no part
 BAD_TO_GOOD = ["#c6cfd9", "#8fb4d6", "#2f74b0", "#0b2f57"]
 
 
-def draw_parallel(
-    axes: "Axes", done: pd.DataFrame, names: list[str], objective: tuple[str, str], best_color: str
-) -> None:
+def draw_parallel(axes: Any, done: pd.DataFrame, names: list[str], objective: tuple[str, str], best_color: str) -> None:
     """Draw the completed trials.
 
     Args:
@@ -37,7 +32,7 @@ def draw_parallel(
         low, high = low - 0.05 * (abs(low) or 1), high + 0.05 * (abs(high) or 1)
     norm = (LogNorm if log else Normalize)(low, high, clip=True)
     colors = LinearSegmentedColormap.from_list("score", BAD_TO_GOOD[:: 1 if objective[1] == "max" else -1])
-    wide = 0.9 * 72 * axes.get_figure(root=True).get_size_inches()[0] / (len(shown) + 0.4)  # points from axis to axis
+    wide = 0.9 * 72 * axes.figure.get_size_inches()[0] / (len(shown) + 0.4)  # points from axis to axis
     drawn = [_draw_axis(axes, place, done[name], wide) for place, name in enumerate(shown)]
     score = np.asarray(norm(done["score"]), float)
     heights = np.stack([*drawn, 0.04 + 0.92 * score], axis=1)
