@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 FORMAT = 1
-RESERVED = ("_present", "_length", "_index", "_tower", "_missing", "_status", "_fusion")
+RESERVED = ("_present", "_length", "_there", "_index", "_tower", "_missing", "_status", "_fusion")
 
 
 def _check_parts(role: str, parts: Any, kinds: Mapping[str, type]) -> None:
@@ -103,16 +103,11 @@ class Schema:
     def model_inputs(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """What a model receives, in order: dict of name -> (shape without the batch, dtype).
 
-        Each input by its name; behind it `<name>_length` if it is padded and `<name>_present` if it is optional.
+        Each input by its name; behind it `<name>_length` if it is padded, `<name>_there` if it is several files, and
+        `<name>_present` if it is optional.
         """
-        given: dict[str, tuple[tuple[int, ...], str]] = {}
-        for name, feature in self.inputs.items():
-            given[name] = feature.shape, feature.dtype
-            if feature.padded:
-                given[f"{name}_length"] = (), "int32"
-            if feature.optional:
-                given[f"{name}_present"] = (), "bool"
-        return given
+        received = {name: feature.received for name, feature in self.inputs.items()}
+        return {name + suffix: kind for name, kinds in received.items() for suffix, kind in kinds.items()}
 
     def deduplicated_inputs(self, by: str) -> dict[str, tuple[tuple[int, ...], str]]:
         """What a model of `mk.deduplicated_model` receives, in order: `model_inputs`, each distinct value of `by` once.

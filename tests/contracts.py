@@ -65,15 +65,15 @@ def small_schema(features=FEATURES, **targets):
 
 def sample(feature, rows=5, seed=0):
     """Random values of one input, as its tower receives them: an array, or a list of values and lengths."""
-    values, lengths = codec_of(feature).sample(feature, rows, np.random.default_rng(seed))
-    return values if lengths is None else [values, lengths]
+    found = list(codec_of(feature).sample(feature, rows, np.random.default_rng(seed)).values())
+    return found if len(found) > 1 else found[0]
 
 
 def samples(schema, rows=5, seed=0):
     """Random values of all that a model receives; what is not present is zeros."""
     given, random = {}, np.random.default_rng(seed)
     for name, feature in schema.inputs.items():
-        keys = (name, f"{name}_length") if feature.padded else (name,)
+        keys = [name + suffix for suffix in feature.received if suffix != "_present"]
         given |= zip(keys, keras.tree.flatten(sample(feature, rows, seed)), strict=True)
         if feature.optional:
             present = random.integers(0, 2, rows).astype(bool)

@@ -66,7 +66,9 @@ def test_made_up_values_can_be_read_and_broken_ones_cannot(name):
 @each
 def test_samples_are_what_the_model_takes(name):
     feature = FEATURES[name]
-    values, lengths = codec_of(feature).sample(feature, 6, np.random.default_rng(0))
+    found = codec_of(feature).sample(feature, 6, np.random.default_rng(0))
+    assert {suffix: (one.shape[1:], one.dtype) for suffix, one in found.items()} == feature.received
+    values, lengths = found[""], found.get("_length")
     assert (values.shape, values.dtype) == ((6, *feature.shape), feature.dtype)
     assert feature.padded == (lengths is not None)
     if feature.padded:

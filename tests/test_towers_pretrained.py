@@ -85,7 +85,7 @@ def test_kinds_of_ones_own(tmp_path):
     x = np.random.default_rng(0).uniform(0, 1, (5, 12, 10, 1)).astype("float32")
     made = built(pictures((8, 8, 3)), "far", feature=Depths())
     assert contracts.outputs(made, x)[0].shape == (5, 1, 8)
-    points, lengths = NumbersCodec().sample(Cloud(), 5, np.random.default_rng(0))
+    points, lengths = NumbersCodec().sample(Cloud(), 5, np.random.default_rng(0)).values()
     model = keras.Sequential([keras.Input((7, 3)), keras.layers.Dense(3)])
     made = built(model, "cloud", "all", Cloud())
     values, mask = contracts.outputs(made, [points, lengths])

@@ -47,7 +47,7 @@ def _serialized(schema, inputs, row):
     features = {}
     for name, feature in schema.inputs.items():
         codec = codec_of(feature)
-        features[name] = codec.to_example(feature, *(inputs[key][row] for key in codec.wire_spec(name, feature)))
+        features |= codec.to_example(name, feature, *(inputs[key][row] for key in codec.wire_spec(name, feature)))
     example = tf.train.Example(features=tf.train.Features(feature=features))
     return example.SerializeToString(deterministic=True)
 
@@ -68,8 +68,10 @@ def _good(schema, serialized):
 
 
 def _parse(schema, strings):
-    kinds = {name: codec_of(feature).example_spec(feature) for name, feature in schema.inputs.items()}
-    parsed, values = tf.io.parse_example(strings, kinds), {}
+    kinds, values = {}, {}
     for name, feature in schema.inputs.items():
-        values |= codec_of(feature).from_example(name, feature, parsed[name])
+        kinds |= codec_of(feature).example_spec(name, feature)
+    parsed = tf.io.parse_example(strings, kinds)
+    for name, feature in schema.inputs.items():
+        values |= codec_of(feature).from_example(name, feature, parsed)
     return values

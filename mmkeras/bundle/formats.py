@@ -324,8 +324,7 @@ def _made_up(schema, rows=3):
     random = np.random.default_rng(0)
     made = {}
     for name, feature in schema.inputs.items():
-        values, lengths = codec_of(feature).sample(feature, rows, random)
-        given = {name: values} if lengths is None else {name: values, f"{name}_length": lengths}
+        given = {name + suffix: value for suffix, value in codec_of(feature).sample(feature, rows, random).items()}
         if feature.optional:
             for value in given.values():
                 value[-1] = 0

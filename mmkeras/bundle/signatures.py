@@ -139,13 +139,11 @@ def _decoder(archive, feature):
 def _model_inputs(name, feature, decoder, raw):
     """One input as the model takes it, dict of key -> tensor; and its status `(n,)`."""
     codec = codec_of(feature)
-    there = codec.there(feature, *raw)
+    files = codec.there(feature, *raw)
+    there = files if feature.views is None else tf.reduce_any(files, axis=1)
     values, status, length = decoder(*raw)
-    inputs = {name: values}
-    if feature.padded:
-        inputs[f"{name}_length"] = length
-    if feature.optional:
-        inputs[f"{name}_present"] = there
+    made = {"": values, "_length": length, "_there": files, "_present": there}
+    inputs = {name + suffix: made[suffix] for suffix in feature.received}
     status = tf.where(there, status, decode.OK if feature.optional else EMPTY)
     large = codec.too_large(feature, raw[0], status == decode.UNREADABLE)
     return inputs, tf.where(large, TOO_LARGE, status)

@@ -1,7 +1,6 @@
 """Codecs: for each kind of input, or of target whose cells are files, the one object that knows its raw values.
 
 It turns files and what a client sends into tensors, says what is sent, makes up values, and explains what is wrong.
-`CODECS` is the table; a kind of one's own joins it by `mk.decode.register`.
 """
 
 import os
@@ -10,8 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-
-from mmkeras.registry import Kinds
 
 # The status of one value, as the served bundle answers it.
 OK, UNREADABLE = 0, 1
@@ -111,19 +108,21 @@ class Codec:
         """
         raise NotImplementedError(f"{type(self).__name__} has to say what {type(feature).__name__} is fitted on")
 
-    def sample(self, feature: Any, rows: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
-        """Random values as the model receives them, `(rows, *feature.shape)`, and of a padded input their lengths
-        `(rows,)` int32; the first row is full, behind the ends of the others are zeros."""
+    def sample(self, feature: Any, rows: int, random: np.random.Generator) -> dict[str, np.ndarray]:
+        """Random values as the model receives them: dict of suffix -> array, as `feature.received` but for "_present".
+
+        The first row is full; behind the ends of the others are zeros.
+        """
         if feature.dtype == "uint8":
             values = random.integers(0, 256, (rows, *feature.shape)).astype("uint8")
         else:
             values = random.uniform(-1, 1, (rows, *feature.shape)).astype(feature.dtype)
         if not feature.padded:
-            return values, None
+            return {"": values}
         steps = feature.shape[0]
         lengths = np.array([steps, *random.integers(1, steps + 1, rows - 1)], "int32")
         values[np.arange(steps) >= lengths[:, None]] = 0
-        return values, lengths
+        return {"": values, "_length": lengths}
 
     # What a client sends
 
@@ -132,7 +131,10 @@ class Codec:
         return {name: tf.TensorSpec([None, *row_shape(feature)], tf.string, name=name)}
 
     def there(self, feature: Any, *raw: tf.Tensor) -> tf.Tensor:
-        """Which rows of a request have the input at all: `(n,)` bool. All cells empty, or the length 0: not there."""
+        """Which rows of a request have the input: `(n,)` bool, of several files `(n, columns)` which of them are there.
+
+        All cells empty, or the length 0: not there.
+        """
         last = raw[-1]
         return tf.reduce_any(tf.reshape(last != tf.zeros([], last.dtype), [tf.shape(last)[0], -1]), axis=1)
 
@@ -140,20 +142,21 @@ class Codec:
         """Which of the unreadable values, `(n,)` bool, were refused for their size: `(n,)` bool."""
         return tf.zeros_like(unreadable)
 
-    def example_spec(self, feature: Any) -> Any:
-        """How the input stands in a tf.Example: a feature for `tf.io.parse_example`."""
+    def example_spec(self, name: str, feature: Any) -> dict[str, Any]:
+        """How the input stands in a tf.Example: dict of key -> a feature for `tf.io.parse_example`."""
         shape = row_shape(feature)
-        return tf.io.FixedLenFeature(shape, tf.string, np.full(shape, "").tolist())
+        return {name: tf.io.FixedLenFeature(shape, tf.string, np.full(shape, "").tolist())}
 
-    def from_example(self, name: str, feature: Any, parsed: Any) -> dict[str, tf.Tensor]:
-        """What `example_spec` found, as the tensors of a request."""
-        return {name: parsed}
+    def from_example(self, name: str, feature: Any, parsed: dict[str, Any]) -> dict[str, tf.Tensor]:
+        """What was found of `example_spec`, as the tensors of a request."""
+        return {name: parsed[name]}
 
-    def to_example(self, feature: Any, *row: Any) -> tf.train.Feature:
+    def to_example(self, name: str, feature: Any, *row: Any) -> dict[str, tf.train.Feature]:
         """One row of a request, of each of its tensors one element, as it stands in a tf.Example."""
         # not np.ravel of one value: it drops zeros at the end
         cells = row[0].ravel() if isinstance(row[0], np.ndarray) else [row[0]]
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[tf.compat.as_bytes(cell) for cell in cells]))
+        values = tf.train.BytesList(value=[tf.compat.as_bytes(cell) for cell in cells])
+        return {name: tf.train.Feature(bytes_list=values)}
 
     def sent(self, feature: Any, cells: np.ndarray) -> list[Any]:
         """What a client sends for cells of a table, as `records.values` gives them: a value for each row."""
@@ -213,16 +216,5 @@ class Codec:
 
 
 def row_shape(part: Any) -> tuple[int, ...]:
-    """The shape of what one row's cells are, for an input or target: `()`, of several cells `(columns,)`."""
-    return (len(part.table_columns("")),) if part.several else ()
-
-
-CODECS = Kinds("codec", Codec, "mmkeras.decode")
-
-register, codec_of = CODECS.register, CODECS.of
-
-
-def decoder(feature: Any, files: bool = False) -> Decoder:
-    """How the values of an input are decoded: those that a client sends, or with `files` the cells of a table."""
-    codec = codec_of(feature)
-    return codec.from_files(feature) if files else codec.from_wire(feature)
+    """The shape of what is decoded as one value, for an input or target: `()`, of several cells `(columns,)`."""
+    return (len(part.table_columns("")),) if part.several and not part.files else ()

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from mmkeras.decode.base import Decoded, decoder, row_shape
+from mmkeras.decode.base import Decoded, row_shape
+from mmkeras.decode.table import decoder
 
 
 def in_chunks(feature: Any, values: Any, progress: Any = None) -> Iterator[Decoded]:

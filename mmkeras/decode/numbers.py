@@ -105,14 +105,14 @@ class NumbersCodec(FileCodec):
         values = tf.TensorSpec([None, None, *feature.shape[1:]], tf.float32, name=name)
         return {name: values, length: tf.TensorSpec([None], tf.int32, name=length)}
 
-    def example_spec(self, feature: Any) -> Any:
+    def example_spec(self, name: str, feature: Any) -> dict[str, Any]:
         """A flat list of float."""
-        return tf.io.RaggedFeature(tf.float32, row_splits_dtype=tf.int32)
+        return {name: tf.io.RaggedFeature(tf.float32, row_splits_dtype=tf.int32)}
 
-    def from_example(self, name: str, feature: Any, parsed: Any) -> dict[str, tf.Tensor]:
+    def from_example(self, name: str, feature: Any, parsed: dict[str, Any]) -> dict[str, tf.Tensor]:
         """Lists of numbers as values and lengths; a list that is no whole number of steps has the length -1."""
-        size, width, most = parsed.row_lengths(), math.prod(feature.shape[1:]), math.prod(feature.shape)
-        kept = parsed[:, :most]  # or one long list would make all rows as long
+        size, width, most = parsed[name].row_lengths(), math.prod(feature.shape[1:]), math.prod(feature.shape)
+        kept = parsed[name][:, :most]  # or one long list would make all rows as long
         steps = -(-tf.reduce_max(tf.concat([kept.row_lengths(), [0]], axis=0)) // width)
         rows = kept.to_tensor(shape=[None, None])
         rows = tf.pad(rows, [[0, 0], [0, steps * width - tf.shape(rows)[1]]])
@@ -122,10 +122,10 @@ class NumbersCodec(FileCodec):
             f"{name}_length": tf.where(size % width == 0, length, -1),
         }
 
-    def to_example(self, feature: Any, *row: Any) -> tf.train.Feature:
+    def to_example(self, name: str, feature: Any, *row: Any) -> dict[str, tf.train.Feature]:
         """The steps that are meant, as a flat list of float."""
         values, length = row
-        return tf.train.Feature(float_list=tf.train.FloatList(value=np.ravel(values[:length])))
+        return {name: tf.train.Feature(float_list=tf.train.FloatList(value=np.ravel(values[:length])))}
 
     def sent(self, feature: Any, cells: np.ndarray) -> list[Any]:
         """The steps of the files: arrays `(steps, *feature.shape[1:])`; without a step where there is no such file."""

@@ -4,7 +4,7 @@ from dataclasses import KW_ONLY, dataclass
 
 from mmkeras.checks import checked_keywords
 from mmkeras.errors import InputError
-from mmkeras.inputs.base import Input, check_positive, check_switches
+from mmkeras.inputs.base import Input, check_columns, check_positive, check_switches
 
 
 @checked_keywords
@@ -24,6 +24,8 @@ class Audio(Input):
         shared: many rows name one recording: `batches(..., group_by=...)` then gives each distinct one once.
         optional: whether cells may be empty.
         column: the table's column that names the file; None: the input's own name.
+        columns: instead, the columns that name several files of one thing, any of which may be missing: the model
+            receives `(batch, columns, ...)`, and `<name>_there` `(batch, columns)` bool. One tower reads them all.
     """
 
     sampling_rate: int
@@ -35,6 +37,7 @@ class Audio(Input):
     shared: bool = False
     optional: bool = False
     column: str | None = None
+    columns: tuple[str, ...] | None = None
     dtype = "float32"
     wire = "bytes"
     files = True
@@ -44,6 +47,7 @@ class Audio(Input):
         check_positive(self, float, "seconds")
         check_positive(self, float, *(name for name in ("longest", "trim", "fade") if getattr(self, name) is not None))
         check_switches(self, "shared", "optional")
+        check_columns(self)
         if self.samples < 1:
             raise InputError(f"Audio: {self.seconds} s at {self.sampling_rate} Hz is less than one sample")
         if self.longest is not None and self.longest < self.seconds:

@@ -3,10 +3,11 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from numbers import Real
 from typing import Any, ClassVar
 
-from mmkeras.checks import check_number, check_switch, check_whole
+from mmkeras.checks import as_words, check_number, check_switch, check_whole
 from mmkeras.errors import InputError, shown, unknown
 
 FITS = ("stretch", "crop", "pad")
@@ -28,9 +29,10 @@ class Input:
             string; "cells": several strings; "numbers": an array, of any length along its first axis if padded.
         holes: whether single cells of a row may be empty although the input itself is there.
         several: whether a row's value stands in several cells of the table.
+        views: how many files a row names, each a value of its own (several pictures of one thing); None: it is one.
         zero_is_padding: whether the value 0 along the first axis is padding, as among token ids.
         fitted: whether all that has to be learned from the training rows is known.
-        shared, optional, column: see the kinds; a kind has them as fields where they can be chosen.
+        shared, optional, column, columns: see the kinds; a kind has them as fields where they can be chosen.
     """
 
     dtype: ClassVar[str] = "float32"
@@ -42,10 +44,11 @@ class Input:
     shared = False
     optional = False
     column = None
+    columns = None
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one value, without the batch."""
+        """Shape of one value, without the batch; of one file, where a row names several."""
         raise NotImplementedError(f"{type(self).__name__} has to say its shape")
 
     @property
@@ -56,7 +59,37 @@ class Input:
     @property
     def several(self) -> bool:
         """Whether a row's value stands in several cells of the table."""
-        return self.wire == "cells"
+        return self.wire == "cells" or self.views is not None
+
+    @property
+    def views(self) -> int | None:
+        """How many files a row names, each a value of its own; None: it is one."""
+        return len(self.columns) if self.files and self.columns is not None else None
+
+    @property
+    def single(self) -> "Input":
+        """The input as each of its files is; itself, where it is one."""
+        if self.views is None:
+            return self
+        part: Any = self
+        return replace(part, columns=None)
+
+    @property
+    def received(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        """What the model receives of each row, in order: dict of suffix -> (shape without the batch, dtype).
+
+        "" is the value; "_length" how much of it is its own, if it is padded; "_there" which of several files are
+        there; "_present" whether any is, if the input is optional.
+        """
+        views = () if self.views is None else (self.views,)
+        given = {"": ((*views, *self.shape), self.dtype)}
+        if self.padded:
+            given["_length"] = views, "int32"
+        if views:
+            given["_there"] = views, "bool"
+        if self.optional:
+            given["_present"] = (), "bool"
+        return given
 
     @property
     def words(self) -> dict[str, tuple[str, ...]]:
@@ -68,7 +101,24 @@ class Input:
 
     def table_columns(self, name: str) -> tuple[str, ...]:
         """The table's columns that hold the input of this name."""
-        return (self.column or name,)
+        return self.columns or (self.column or name,)
+
+
+def check_columns(part: Any) -> None:
+    """Raise an `InputError` unless `column` is a name or None, and `columns` at least two names or None, not both."""
+    kind = type(part).__name__
+    if part.column is not None and not isinstance(part.column, str):
+        several = ' (several files of one thing are given by columns=["front", "back"])' if part.files else ""
+        raise InputError(f"{kind}: expected column to be a name, received {shown(part.column)}{several}")
+    if part.columns is None:
+        return
+    columns = as_words(kind, "columns", part.columns)
+    if len(columns) < 2 or "" in columns:
+        raise InputError(f"{kind}: expected columns to be at least 2 names, received {shown(part.columns)}")
+    if part.column is not None or part.shared:
+        given = "shared=True" if part.shared else f"column={part.column!r}"
+        raise InputError(f"{kind}: expected columns without column and shared, received {given} beside {columns}")
+    object.__setattr__(part, "columns", columns)
 
 
 def check_positive(part: Any, kind: type, *names: str) -> None:

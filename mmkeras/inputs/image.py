@@ -3,7 +3,7 @@
 from dataclasses import KW_ONLY, dataclass
 
 from mmkeras.checks import checked_keywords
-from mmkeras.inputs.base import Input, check_picture
+from mmkeras.inputs.base import Input, check_columns, check_picture
 
 
 @checked_keywords
@@ -22,6 +22,8 @@ class Image(Input):
         shared: many rows name one picture: `batches(..., group_by=...)` then gives each distinct one once.
         optional: whether cells may be empty.
         column: the table's column that names the file; None: the input's own name.
+        columns: instead, the columns that name several files of one thing, any of which may be missing: the model
+            receives `(batch, columns, ...)`, and `<name>_there` `(batch, columns)` bool. One tower reads them all.
     """
 
     height: int
@@ -33,12 +35,14 @@ class Image(Input):
     shared: bool = False
     optional: bool = False
     column: str | None = None
+    columns: tuple[str, ...] | None = None
     dtype = "uint8"
     wire = "bytes"
     files = True
 
     def __post_init__(self):
         check_picture(self)
+        check_columns(self)
 
     @property
     def shape(self) -> tuple[int, ...]:

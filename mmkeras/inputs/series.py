@@ -6,7 +6,7 @@ import numpy as np
 
 from mmkeras.checks import checked_keywords
 from mmkeras.errors import InputError
-from mmkeras.inputs.base import Input, check_numbers, check_positive, check_switches
+from mmkeras.inputs.base import Input, check_columns, check_numbers, check_positive, check_switches
 
 
 @checked_keywords
@@ -25,6 +25,8 @@ class Series(Input):
         shared: many rows name one trace: `batches(..., group_by=...)` then gives each distinct one once.
         optional: whether cells may be empty.
         column: the table's column that names the file; None: the input's own name.
+        columns: instead, the columns that name several files of one thing, any of which may be missing: the model
+            receives `(batch, columns, ...)`, and `<name>_there` `(batch, columns)` bool. One tower reads them all.
     """
 
     length: int
@@ -35,6 +37,7 @@ class Series(Input):
     shared: bool = False
     optional: bool = False
     column: str | None = None
+    columns: tuple[str, ...] | None = None
     dtype = "float32"
     wire = "numbers"
     files = True
@@ -43,6 +46,7 @@ class Series(Input):
     def __post_init__(self):
         check_positive(self, int, "length", "channels")
         check_switches(self, "shared", "optional")
+        check_columns(self)
         check_numbers(self, "means", self.channels)
         check_numbers(self, "std", self.channels, above=True)
 

@@ -5,7 +5,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 
 from mmkeras.checks import as_words, checked_keywords
 from mmkeras.errors import InputError, shown, unknown
-from mmkeras.inputs.base import Input, check_positive, check_switches, most_frequent
+from mmkeras.inputs.base import Input, check_columns, check_positive, check_switches, most_frequent
 from mmkeras.tokenizers import TOKENIZERS
 
 
@@ -39,6 +39,7 @@ class Text(Input):
     def __post_init__(self):
         check_positive(self, int, "length", "limit")
         check_switches(self, "optional")
+        check_columns(self)
         words = as_words("Text", "vocabulary", self.vocabulary)
         if words is not None and not words:
             raise InputError("Text: expected at least one word in vocabulary, received none")

@@ -3,7 +3,7 @@
 from dataclasses import KW_ONLY, dataclass
 
 from mmkeras.checks import checked_keywords
-from mmkeras.inputs.base import Input, check_picture, check_positive
+from mmkeras.inputs.base import Input, check_columns, check_picture, check_positive
 
 
 @checked_keywords
@@ -23,6 +23,8 @@ class Video(Input):
         shared: many rows name one video: `batches(..., group_by=...)` then gives each distinct one once.
         optional: whether cells may be empty.
         column: the table's column that names the file or folder; None: the input's own name.
+        columns: instead, the columns that name several files of one thing, any of which may be missing: the model
+            receives `(batch, columns, ...)`, and `<name>_there` `(batch, columns)` bool. One tower reads them all.
     """
 
     frames: int
@@ -35,6 +37,7 @@ class Video(Input):
     shared: bool = False
     optional: bool = False
     column: str | None = None
+    columns: tuple[str, ...] | None = None
     dtype = "uint8"
     wire = "bytes"
     files = True
@@ -43,6 +46,7 @@ class Video(Input):
     def __post_init__(self):
         check_positive(self, int, "frames")
         check_picture(self)
+        check_columns(self)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -98,12 +98,19 @@ def stored(feature: Any) -> Any:
 
 
 def layout(schema: Schema, name: str) -> dict[str, tuple[tuple[int, ...], str]]:
-    """What is kept of an input or target: dict of suffix -> (shape of one value, dtype)."""
+    """What is kept of an input or target: dict of suffix -> (shape of one value, dtype); of one file, if of several."""
     if name in schema.targets:
         return schema.targets[name].truth
     feature = stored(schema.inputs[name])
     length = {"_length": ((), "int32")} if codec_of(feature).has_length(feature) else {}
     return {"": (feature.shape, feature.dtype), **length}
+
+
+def row_layout(schema: Schema, name: str) -> dict[str, tuple[tuple[int, ...], str]]:
+    """What a row has of an input or target: `layout`, of several files for all of them."""
+    views = schema.parts[name].views
+    rows = () if views is None else (views,)
+    return {suffix: ((*rows, *shape), dtype) for suffix, (shape, dtype) in layout(schema, name).items()}
 
 
 def _read(remembered: _Remembered, records, parts):
@@ -127,11 +134,16 @@ def _decode_all(records, parts):
         return None, decoded
     decoded = _taken(decoded, records, kept)
     for name in parts:
-        if name in records.schema.inputs and parts[name].optional:
-            missing = ~kept.there(name)
+        if name in records.schema.inputs and may_be_missing(parts[name]):
+            missing = ~kept.filled(name)
             for suffix in layout(records.schema, name):
                 decoded[name + suffix].index[missing] = len(decoded[name].values) - 1
     return kept, decoded
+
+
+def may_be_missing(feature: Any) -> bool:
+    """Whether there is a value of zeros for rows without the input, or for files that are not there."""
+    return feature.optional or feature.views is not None
 
 
 def _taken(decoded, records, kept):
@@ -143,7 +155,7 @@ def _decode(records, name):
     """The columns of one input or target, and the list of its cells that cannot be read."""
     part, kinds = records.schema.parts[name], layout(records.schema, name)
     distinct, index = records.distinct(name)
-    spare = int(name in records.schema.inputs and part.optional)  # of zeros, for missing values
+    spare = int(name in records.schema.inputs and may_be_missing(part))  # of zeros, for missing values
     stores = {}
     for suffix, (shape, dtype) in kinds.items():
         kept_as = codec_of(part).storage_dtype(part) if name in records.schema.inputs and not suffix else dtype
@@ -156,7 +168,7 @@ def _decode(records, name):
         status.append(one_by_one)
     bad = unreadable(records, name, distinct, index, np.concatenate(status))
     if spare:
-        index = np.where(records.there(name), index, len(distinct))
+        index = np.where(records.filled(name), index, len(distinct))
     return {name + suffix: Column(store.finish(), index, kinds[suffix][1]) for suffix, store in stores.items()}, bad
 
 

@@ -1,12 +1,14 @@
 """The inputs of one batch, in a graph."""
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from mmkeras.decode import codec_of
 from mmkeras.errors import InputError, unknown
+from mmkeras.inputs import Input
 from mmkeras.pipeline.decoded import columns
 from mmkeras.records import Records
 from mmkeras.schema import Schema
@@ -32,8 +34,7 @@ def gatherer(
         given = {}
         for name, feature in features.items():
             numbers = tf.gather(index[name], rows)
-            if feature.optional:
-                given[f"{name}_present"] = numbers != len(decoded[name].values) - 1
+            given |= presence(name, feature, numbers != len(decoded[name].values) - 1)
             if name == group_by:
                 numbers, given[f"{name}_index"] = tf.unique(numbers)
             for key in (name, f"{name}_length"):
@@ -43,6 +44,12 @@ def gatherer(
         return finish(given, records.schema, order, draw if training else None)
 
     return gather
+
+
+def presence(name: str, feature: Input, there: Any) -> dict[str, Any]:
+    """What the model receives of which values are there: `(batch,)` bool, of several files `(batch, columns)`."""
+    made = {"_there": there, "_present": there if feature.views is None else tf.reduce_any(there, axis=1)}
+    return {name + suffix: made[suffix] for suffix in made if suffix in feature.received}
 
 
 def finish(

@@ -20,7 +20,7 @@ class Column:
         values: `(distinct, ...)`, tf.Tensor in main memory whatever the model runs on, or np.memmap. Of an optional
             input the last one is all zeros and stands for a missing value. Integers in the place of float numbers are
             fractions of their full scale: recordings are int16 where that is exact.
-        index: `(rows,)`.
+        index: `(rows,)`; of several files a row `(rows, columns)`.
         dtype: of the values as they are gathered.
     """
 

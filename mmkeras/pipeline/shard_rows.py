@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from mmkeras.checks import is_whole
 from mmkeras.errors import InputError, shown
-from mmkeras.pipeline.decoded import layout
+from mmkeras.pipeline.decoded import row_layout
 from mmkeras.pipeline.gather import finish
 from mmkeras.pipeline.shards import Shards, row_size
 from mmkeras.pipeline.weights import ClassWeight, class_weights, weighs
@@ -71,7 +71,7 @@ def parser(
             name: tf.reshape(tf.io.decode_raw(value, kinds[name][1]), (-1, *kinds[name][0]))
             for name, value in tf.io.parse_example(rows, spec).items()
         }
-        values |= {name: value != 0 for name, value in values.items() if name.endswith("_present")}
+        values |= {name: value != 0 for name, value in values.items() if name.endswith(("_present", "_there"))}
         given = finish(values, schema, schema.model_inputs, draw if training else None)
         parts = [{name: values[name] for name in schema.targets}] if targets else []
         if with_weights:
@@ -85,9 +85,9 @@ def _wanted(schema, targets):
     """What is read of a record: dict of name -> (shape, dtype)."""
     wanted = {}
     for name, feature in schema.inputs.items():
-        wanted |= {name + suffix: kind for suffix, kind in layout(schema, name).items()}
-        if feature.optional:
-            wanted[f"{name}_present"] = (), "uint8"
+        wanted |= {name + suffix: kind for suffix, kind in row_layout(schema, name).items()}
+        flags = [suffix for suffix, (_, dtype) in feature.received.items() if dtype == "bool"]
+        wanted |= {name + suffix: (feature.received[suffix][0], "uint8") for suffix in flags}
     for name, target in schema.targets.items() if targets else ():
         wanted |= {name: target.truth[""], f"{name}_present": ((), "uint8")}
     return wanted

@@ -21,7 +21,8 @@ import tensorflow as tf
 from mmkeras.checks import checked_keywords, is_whole
 from mmkeras.errors import InputError, shown, warn
 from mmkeras.files import remove_unfinished, write_json, write_whole
-from mmkeras.pipeline.decoded import columns, layout, readable, truths
+from mmkeras.pipeline.decoded import columns, readable, row_layout, truths
+from mmkeras.pipeline.gather import presence
 from mmkeras.pipeline.weights import class_counts, class_numbers, there
 from mmkeras.records import Records
 from mmkeras.records.ledger import Ledger
@@ -154,7 +155,7 @@ def _write_shard(records, path, made_of):
 
 def row_size(schema: Schema) -> int:
     """Bytes of a row with four for each of its numbers, so that it is on the safe side."""
-    return 4 * sum(math.prod(shape) for name in schema.parts for shape, _ in layout(schema, name).values())
+    return 4 * sum(math.prod(shape) for name in schema.parts for shape, _ in row_layout(schema, name).values())
 
 
 def _examples(records, notes):
@@ -162,8 +163,8 @@ def _examples(records, notes):
     inputs, present = columns(records), there(records)
     values = {name: column.array() for name, column in {**inputs, **truths(records)}.items()}
     for name, feature in records.schema.inputs.items():
-        if feature.optional:
-            values[f"{name}_present"] = inputs[name].index != len(inputs[name].values) - 1
+        found = inputs[name].index != len(inputs[name].values) - 1
+        values |= {key: np.asarray(value) for key, value in presence(name, feature, found).items()}
     values |= {f"{name}_present": rows.astype(np.uint8) for name, rows in present.items()}
     notes["rows"] += len(records)
     for name, count in class_counts(records.schema, class_numbers(records), present).items():

@@ -68,19 +68,25 @@ class Records:
         return np.stack(columns, axis=1) if self.schema.parts[name].several else columns[0]
 
     def there(self, name: str) -> np.ndarray:
-        """Whether each row has the input or target `name`: `(rows,)` bool; False where its cells are empty."""
+        """Whether each row has the input or target `name`: `(rows,)` bool; False where all its cells are empty."""
         return np.any([(self._column(column) != "").to_numpy(bool) for column in self.schema.columns(name)], axis=0)
+
+    def filled(self, name: str) -> np.ndarray:
+        """As `there`, of several files of one thing `(rows, columns)` bool, which of them a row has."""
+        return self.there(name) if self.schema.parts[name].views is None else self.values(name) != ""
 
     def distinct(self, name: str) -> tuple[pd.Index | pd.DataFrame, np.ndarray]:
         """The distinct cells of one input or target, to be sliced like an array, and `(rows,)` which of them a row has.
 
-        Of several cells a row, as `Tabular` has them, all rows count as distinct.
+        Of several cells a row, as `Tabular` has them, all rows count as distinct. Of several files of one thing a value
+        is one file, and which of them a row has is `(rows, columns)`.
         """
-        columns = list(self.schema.columns(name))
-        if self.schema.parts[name].several:
-            return self.frame[columns], np.arange(len(self))
-        number, distinct = pd.factorize(self._column(columns[0]))
-        return distinct, number
+        part = self.schema.parts[name]
+        if part.several and not part.files:
+            return self.frame[list(self.schema.columns(name))], np.arange(len(self))
+        values = self.values(name) if part.several else self._column(self.schema.column(name))
+        number, distinct = pd.factorize(values.reshape(-1) if part.several else values)
+        return distinct, number.reshape(values.shape)
 
     def take(self, rows: Sequence[int] | np.ndarray) -> "Records":
         """The Records of the given positions or boolean mask `(rows,)`, with the same schema."""
@@ -266,4 +272,4 @@ def _to_fit(records, name):
     if name in records.schema.targets and not part.files:
         return records.values(name)
     distinct, number = records.distinct(name)
-    return codec_of(part).to_fit(part, distinct, np.bincount(number, minlength=len(distinct)))
+    return codec_of(part).to_fit(part, distinct, np.bincount(number.ravel(), minlength=len(distinct)))

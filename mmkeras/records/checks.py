@@ -83,14 +83,26 @@ def _wrong_cells(records, name, values):
 
 
 def _find_files(records, name, folder):
-    """Make the paths of one column absolute; the bad ones. Every distinct file is looked up once."""
-    codec, column = codec_of(records.schema.parts[name]), records.schema.column(name)
+    """Make the paths of one input or target absolute; the bad ones. Every distinct file is looked up once."""
+    codec, columns = codec_of(records.schema.parts[name]), records.schema.columns(name)
     distinct, number = records.distinct(name)
     paths = [join(folder, value) if value else "" for value in distinct]
     reasons = [codec.path_reason(path) if path else None for path in paths]
-    records.frame[column] = np.array(paths, dtype=object)[number]
-    rows = np.flatnonzero(np.array([reason is not None for reason in reasons])[number])
-    return [Bad(int(row), name, distinct[number[row]], f"{reasons[number[row]]} in {folder}") for row in rows]
+    for column, numbers in zip(columns, number.reshape(len(records), -1).T, strict=True):
+        records.frame[column] = np.array(paths, dtype=object)[numbers]
+    bad = {value: (distinct[value], f"{reason} in {folder}") for value, reason in enumerate(reasons) if reason}
+    return _of_cells(records, name, number, bad)
+
+
+def _of_cells(records, name, number, bad):
+    """`Bad` for the cells of these distinct values: dict of number -> (cell, what is wrong)."""
+    wrong = np.isin(number, list(bad)).reshape(len(records), -1)
+    number, columns = number.reshape(len(records), -1), records.schema.columns(name)
+    single = number.shape[1] == 1  # the cells of a row, or one of them, are meant
+    return [
+        Bad(int(row), name, *bad[number[row, at]], None if single else columns[at])
+        for row, at in zip(*np.nonzero(wrong), strict=True)
+    ]
 
 
 def undecodable(records: "Records", name: str) -> list[Bad]:
@@ -114,12 +126,12 @@ def unreadable(records: "Records", name: str, distinct: Any, number: np.ndarray,
         status: of each distinct value.
     """
     feature, reasons = records.schema.parts[name], {}
+    may_be_empty = feature.optional or feature.views is not None
     for value in np.flatnonzero(status != decode.OK):
         cell = distinct[value] if distinct.ndim == 1 else ", ".join(distinct.iloc[value])
-        if cell or not feature.optional:
+        if cell or not may_be_empty:
             reasons[value] = cell, _reason(records, name, cell)
-    rows = np.flatnonzero(np.isin(number, list(reasons)))
-    return [Bad(int(row), name, *reasons[number[row]]) for row in rows]
+    return _of_cells(records, name, number, reasons)
 
 
 def _reason(records, name, cell):

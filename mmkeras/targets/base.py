@@ -21,7 +21,7 @@ class Target:
         class_weights: whether a truth is the number of one of `classes`, each of which can have a weight.
         files: whether the table's cells are paths of files, which a codec decodes (`mk.decode.register`).
         holes: whether single cells of a row may be empty although the target itself is there.
-        several: whether a row's truth stands in several cells of the table.
+        several, views: as of inputs; a truth stands in one cell.
         checked_early: whether `encode` can tell a bad cell before fitting; the table is then refused when it is read.
         column, optional, reads: see the kinds.
     """
@@ -31,6 +31,7 @@ class Target:
     class_weights: ClassVar[bool] = False
     holes: ClassVar[bool] = False
     several: ClassVar[bool] = False
+    views: ClassVar[None] = None
     checked_early: ClassVar[bool] = False
     optional = False
     column = None
@@ -103,6 +104,8 @@ class Target:
                 f"{shown(names)}"
             )
         check_switch(self.optional, "optional", f"{kind}: ")
+        if self.column is not None and not isinstance(self.column, str):
+            raise InputError(f"{kind}: expected column to be a name, received {shown(self.column)}")
 
 
 def inputs_read(target: Target) -> tuple[str, ...]:

@@ -8,8 +8,9 @@ import tensorflow as tf
 
 from mmkeras.decode._backends import waveform_ops
 from mmkeras.decode.audio import any_file, decode_audio
-from mmkeras.decode.base import Decoder, register
+from mmkeras.decode.base import Decoder
 from mmkeras.decode.rows import FileCodec
+from mmkeras.decode.table import register
 from mmkeras.inputs import Audio
 
 

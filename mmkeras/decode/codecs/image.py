@@ -3,9 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
-from mmkeras.decode.base import register
 from mmkeras.decode.image import announced_size, announces_more, decode_image
 from mmkeras.decode.rows import FileCodec
+from mmkeras.decode.table import register
 from mmkeras.inputs import Image
 
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from mmkeras.decode.base import register
 from mmkeras.decode.numbers import NumbersCodec
 from mmkeras.decode.series import read_series
+from mmkeras.decode.table import register
 from mmkeras.inputs import Series
 
 
@@ -18,12 +18,12 @@ class SeriesCodec(NumbersCodec):
         """The steps kept of a .npy or text file."""
         return read_series(path, feature)
 
-    def sample(self, feature: Series, rows: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
+    def sample(self, feature: Series, rows: int, random: np.random.Generator) -> dict[str, np.ndarray]:
         """Steps in the sensors' units."""
-        values, lengths = super().sample(feature, rows, random)
-        there = np.arange(feature.length) < lengths[:, None]
-        values = there[..., None] * (values * feature.std + feature.means)
-        return values.astype("float32"), lengths
+        found = super().sample(feature, rows, random)
+        there = np.arange(feature.length) < found["_length"][:, None]
+        values = there[..., None] * (found[""] * feature.std + feature.means)
+        return {**found, "": values.astype("float32")}
 
     def made_up(self, feature: Series) -> np.ndarray:
         """The mean at every step."""

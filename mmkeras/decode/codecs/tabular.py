@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from mmkeras.decode.base import OK, UNREADABLE, Codec, Decoded, Decoder, register
+from mmkeras.decode.base import OK, UNREADABLE, Codec, Decoded, Decoder
+from mmkeras.decode.table import register
 from mmkeras.decode.tabular import decode_tabular, lookups, no_number
 from mmkeras.inputs import Tabular
 
@@ -38,12 +39,12 @@ class TabularCodec(Codec):
         numbers = [pd.to_numeric(column, errors="coerce").to_numpy(float) for column in columns[:count]]
         return [*numbers, *(column.to_numpy(object) for column in columns[count:])]
 
-    def sample(self, feature: Tabular, rows: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
+    def sample(self, feature: Tabular, rows: int, random: np.random.Generator) -> dict[str, np.ndarray]:
         """Numbers around their means, holes, and numbers of words."""
         there = random.integers(0, 2, (rows, len(feature.numeric)))
         numbers = there * random.normal(feature.means, feature.std, there.shape)
         codes = random.integers(0, [len(words) + 2 for words in feature.vocabularies], (rows, len(feature.categorical)))
-        return np.concatenate([numbers, there, codes], axis=1).astype("float32"), None
+        return {"": np.concatenate([numbers, there, codes], axis=1).astype("float32")}
 
     def made_up(self, feature: Tabular) -> list[str]:
         """The means, and the first word of each vocabulary."""

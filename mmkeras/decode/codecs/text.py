@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from mmkeras.decode.base import OK, UNREADABLE, Codec, Decoded, Decoder, register
+from mmkeras.decode.base import OK, UNREADABLE, Codec, Decoded, Decoder
+from mmkeras.decode.table import register
 from mmkeras.decode.tokens import count_tokens, vectorizer
 from mmkeras.inputs import Text
 from mmkeras.tokenizers import tokenizer_of
@@ -36,11 +37,11 @@ class TextCodec(Codec):
         """How often each token is there."""
         return count_tokens(feature, distinct, times)
 
-    def sample(self, feature: Text, rows: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
+    def sample(self, feature: Text, rows: int, random: np.random.Generator) -> dict[str, np.ndarray]:
         """Token ids, zeros behind the ends."""
         lengths = np.array([feature.length, *random.integers(1, feature.length + 1, rows - 1)])
         words = random.integers(1, feature.tokens, (rows, feature.length))
-        return np.where(np.arange(feature.length) < lengths[:, None], words, 0).astype("int32"), None
+        return {"": np.where(np.arange(feature.length) < lengths[:, None], words, 0).astype("int32")}
 
     def made_up(self, feature: Text) -> str:
         """The first tokens of the vocabulary."""

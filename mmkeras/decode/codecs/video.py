@@ -4,9 +4,9 @@ import os
 
 import tensorflow as tf
 
-from mmkeras.decode.base import register
 from mmkeras.decode.codecs.image import colours
 from mmkeras.decode.rows import FileCodec
+from mmkeras.decode.table import register
 from mmkeras.decode.video import decode_video, video_file, video_reason
 from mmkeras.inputs import Video
 
