@@ -141,7 +141,7 @@ def encoder(model: keras.Model, schema: Schema, name: str) -> keras.Model:
         name: of the input.
 
     Returns:
-        `keras.Model` of the input alone, `name` and, if it is padded, `<name>_length`; its output is `(batch, dim)`
+        `keras.Model` of the input alone, as `schema.tower_inputs` of it; its output is `(batch, dim)`
         float32 of unit length. An optional input must be there: leave rows without it out.
 
     Raises:
@@ -152,7 +152,7 @@ def encoder(model: keras.Model, schema: Schema, name: str) -> keras.Model:
     parts = {layer.name: layer for layer in model.layers}
     if "alignment" not in parts or f"{name}_tower" not in parts:
         raise InputError("encoder: expected a model of mk.build(..., align=...), received one without a shared space")
-    given = {key: schema.model_inputs[key] for key in (name, f"{name}_length") if key in schema.model_inputs}
+    given = schema.tower_inputs(name)
     inputs = [keras.Input(shape, dtype=dtype, name=key) for key, (shape, dtype) in given.items()]
     tokens = parts[f"{name}_tower"](inputs if len(inputs) > 1 else inputs[0])
     alignment = parts["alignment"]

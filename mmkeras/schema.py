@@ -109,6 +109,11 @@ class Schema:
         received = {name: feature.received for name, feature in self.inputs.items()}
         return {name + suffix: kind for name, kinds in received.items() for suffix, kind in kinds.items()}
 
+    def tower_inputs(self, name: str) -> dict[str, tuple[tuple[int, ...], str]]:
+        """Those of `model_inputs` that the tower of one input receives, in order: all of it but `<name>_present`."""
+        received = self.inputs[name].received.items()
+        return {name + suffix: kind for suffix, kind in received if suffix != "_present"}
+
     def deduplicated_inputs(self, by: str) -> dict[str, tuple[tuple[int, ...], str]]:
         """What a model of `mk.deduplicated_model` receives, in order: `model_inputs`, each distinct value of `by` once.
 

@@ -86,10 +86,16 @@ def augmenter(
         changed = dict(inputs)
         for name in [name for name in inputs if name in chosen]:
             x, feature = tf.convert_to_tensor(inputs[name]), schema.inputs[name]
-            draws = Draws(seed, name, tf.cast(step, tf.int64), tf.shape(x)[0])
-            x = AUGMENTATIONS.of(feature).apply(x, draws, chosen[name], feature)
-            x = tf.ensure_shape(x, (None, *feature.shape))
-            changed[name] = _ended(x, inputs[f"{name}_length"], feature) if feature.padded else x
+            flat = tf.reshape(x, (-1, *feature.shape))  # of several files each is changed by itself
+            draws = Draws(seed, name, tf.cast(step, tf.int64), tf.shape(flat)[0])
+            flat = AUGMENTATIONS.of(feature).apply(flat, draws, chosen[name], feature.single)
+            flat = tf.ensure_shape(flat, (None, *feature.shape))
+            if feature.padded:
+                flat = _ended(flat, tf.reshape(inputs[f"{name}_length"], [-1]), feature)
+            if feature.views is not None:
+                there = tf.reshape(inputs[f"{name}_there"], (-1, *[1] * len(feature.shape)))
+                flat = tf.where(there, flat, tf.zeros_like(flat))
+            changed[name] = tf.reshape(flat, (-1, *feature.received[""][0]))
         return changed
 
     return augment

@@ -90,8 +90,8 @@ def _last_stage(model: keras.Model, records: Records, batch_size: int) -> tuple[
         return stage, front.predict(batches(records, batch_size, targets=False), verbose=0)
     given = list(arrays_of(records, batch_size))
     tensors = {name: np.concatenate([batch[name] for batch in given]) for name in schema.model_inputs}
-    own = {name: (name, f"{name}_length", f"{name}_present") for name in schema.inputs}
-    return model, {name: [tensors[key] for key in keys if key in tensors] for name, keys in own.items()}
+    own = {name: [name + suffix for suffix in feature.received] for name, feature in schema.inputs.items()}
+    return model, {name: [tensors[key] for key in keys] for name, keys in own.items()}
 
 
 def without(tensors: list[np.ndarray], rows: Any) -> list[np.ndarray]:

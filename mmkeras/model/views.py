@@ -96,19 +96,19 @@ def halves(
     inputs = inputs_of(schema.model_inputs)
     first = set(schema.inputs if towers is None else towers)
     tokens = {name: tower_tokens(schema, parts, inputs, name) for name in schema.inputs if name in first}
-    given = [x for name in tokens for x in _of_input(name, inputs)]
+    given = [x for name in tokens for x in _of_input(schema, name, inputs)]
     front = keras.Model(given, _with_present(tokens, inputs))
     inputs = inputs_of(schema.model_inputs)
     cut = {name: tokens_like(name, part) for name, part in tokens.items()}
     tokens = {name: cut.get(name) or tower_tokens(schema, parts, inputs, name) for name in schema.inputs}
-    second = {name: _of_input(name, inputs) for name in schema.inputs} | _with_present(cut, inputs)
+    second = {name: _of_input(schema, name, inputs) for name in schema.inputs} | _with_present(cut, inputs)
     outputs = outputs_of(schema, parts, for_body(schema, parts, tokens, inputs))
     return front, keras.Model([x for tensors in second.values() for x in tensors], outputs)
 
 
-def _of_input(name: str, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+def _of_input(schema: Schema, name: str, inputs: Mapping[str, Tensor]) -> list[Tensor]:
     """The inputs of one modality, side inputs included."""
-    return [inputs[key] for key in (name, f"{name}_length", f"{name}_present") if key in inputs]
+    return [inputs[name + suffix] for suffix in schema.inputs[name].received]
 
 
 def _with_present(tokens: Mapping[str, Tokens], inputs: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:

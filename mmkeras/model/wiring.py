@@ -40,7 +40,8 @@ def tower_tokens(schema: Schema, parts: Parts, inputs: Mapping[str, Tensor], nam
     feature, x, index = schema.inputs[name], inputs[name], inputs.get(f"{name}_index")
     if feature.optional and index is None and feature.dtype == "float32":
         x = _without_missing(x, inputs[f"{name}_present"])
-    tokens = Tokens.of(parts[f"{name}_tower"]([x, inputs[f"{name}_length"]] if feature.padded else x))
+    given = [x, *(inputs[key] for key in schema.tower_inputs(name) if key != name)]
+    tokens = Tokens.of(parts[f"{name}_tower"](given if len(given) > 1 else x))
     return tokens if index is None else tokens.map(lambda tensor: ops.take(tensor, index, axis=0))
 
 

@@ -82,7 +82,10 @@ def find_items(records: Records, name: str) -> Items:
     there, of_row = records.there(name), np.full(len(records), -1)
     if not there.any():
         raise InputError(f"{records.name}: {name!r}: expected at least one row that has it, found none")
-    of_row[there] = pd.factorize(records.distinct(name)[1][there])[0]
+    values = records.distinct(name)[1][there]
+    of_row[there] = pd.factorize(
+        values if values.ndim == 1 else pd.Index(list(map(tuple, values)), tupleize_cols=False)
+    )[0]
     number, first = np.unique(of_row, return_index=True)
     return Items(records, name, of_row, first[number >= 0])
 
@@ -101,7 +104,7 @@ def embed(items: Items, encoder: keras.Model, batch_size: int) -> np.ndarray:
     name, where = items.name, f"encoder of {items.name!r}: "
     if not isinstance(encoder, keras.Model):
         raise InputError(f"{where}expected a keras.Model, received {shown(encoder)}")
-    given = {key: kind for key, kind in items.records.schema.model_inputs.items() if key in (name, f"{name}_length")}
+    given = items.records.schema.tower_inputs(name)
     names = [tensor.name for tensor in encoder.inputs]
     names = [name] if len(names) == 1 else names
     shapes = [tensor.shape[1:] for tensor in encoder.inputs]

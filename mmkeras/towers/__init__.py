@@ -141,6 +141,8 @@ def tower(
 
     Returns:
         `keras.Model`: `(batch, *feature.shape)`, for a padded input a list of that and `<name>_length` `(batch,)` int32
+        (of several files each with an axis of files behind the batch, and `<name>_there` `(batch, files)` bool: the
+        tower is applied to each file, and their tokens stand side by side, those of files that are not there masked)
         -> values `(batch, tokens, width)`, or `[values, mask]` with mask `(batch, tokens)` bool; with grids after them
         in one list, each `(batch, rows, columns, channels)`, the finest first: `Tokens.of` reads it. Values are zeros
         behind the mask.
@@ -151,10 +153,11 @@ def tower(
     where = f"{name!r}: "
     kind, build, options = choose(TOWERS, choice or DEFAULTS.of(feature), where)
     width = check_whole(options.pop("width", width), "width", f"{where}tower {kind!r}: ")
-    inputs, mask = _inputs(feature, name)
-    require_reads(build, feature, kind, where)
-    given = {"mask": mask, "width": width, "name": name, "feature": feature}
-    tokens = build(inputs[0], **arguments("tower", kind, build, options, given, where))
+    inputs = {suffix: keras.Input(shape, dtype=dtype, name=name + suffix) for suffix, (shape, dtype) in _read(feature)}
+    x, mask = _each_file(feature, inputs)
+    require_reads(build, feature.single, kind, where)
+    given = {"mask": mask, "width": width, "name": name, "feature": feature.single}
+    tokens = build(x, **arguments("tower", kind, build, options, given, where))
     if not isinstance(tokens, Tokens) or len(tokens.values.shape) != 3 or tokens.values.shape[-1] != width:
         raise InputError(
             f"{where}expected tower {kind!r} to return Tokens of (batch, tokens, {width}), received {shown(tokens)}"
@@ -164,15 +167,33 @@ def tower(
             f"{where}expected tower {kind!r} to return grids (batch, rows, columns, channels), received "
             f"{shown([tuple(grid.shape) for grid in tokens.grids])}"
         )
-    tokens = hide_padding(tokens)
+    tokens = hide_padding(tokens if feature.views is None else _side_by_side(tokens, inputs["_there"]))
     made = tokens.tensors if grids else tokens.pair
-    return keras.Model(*(one if len(one) > 1 else one[0] for one in (inputs, made)), name=f"{name}_tower")
+    return keras.Model(
+        *(one if len(one) > 1 else one[0] for one in (list(inputs.values()), made)), name=f"{name}_tower"
+    )
 
 
-def _inputs(feature: Input, name: str) -> tuple[list[KerasTensor], KerasTensor | None]:
-    """The input of a tower, behind it the lengths if it is padded; and the mask `(batch, steps)`, or None."""
-    x = keras.Input(feature.shape, dtype=feature.dtype, name=name)
-    if feature.padded:
-        length = keras.Input((), dtype="int32", name=f"{name}_length")
-        return [x, length], ops.less(ops.arange(feature.shape[0]), ops.expand_dims(length, 1))
-    return [x], ops.not_equal(x, 0) if feature.zero_is_padding else None
+def _read(feature: Input) -> list[tuple[str, tuple[tuple[int, ...], str]]]:
+    """What a tower reads of its input: suffix, (shape, dtype)."""
+    return [(suffix, kind) for suffix, kind in feature.received.items() if suffix != "_present"]
+
+
+def _each_file(feature: Input, inputs: dict[str, KerasTensor]) -> tuple[KerasTensor, KerasTensor | None]:
+    """The values `(batch, ...)`, of several files `(batch * files, ...)`; and their mask `(..., steps)`, or None."""
+    x, length = inputs[""], inputs.get("_length")
+    if feature.views is not None:
+        x = ops.reshape(x, (-1, *feature.shape))
+        length = None if length is None else ops.reshape(length, (-1,))
+    if length is not None:
+        return x, ops.less(ops.arange(feature.shape[0]), ops.expand_dims(length, 1))
+    return x, ops.not_equal(x, 0) if feature.zero_is_padding else None
+
+
+def _side_by_side(tokens: Tokens, there: KerasTensor) -> Tokens:
+    """Tokens `(batch * files, tokens, width)` of each file as `(batch, files * tokens, width)`, without grids."""
+    files, (_, count, width) = there.shape[1], tokens.values.shape
+    mask = ops.repeat(there, count, axis=1)
+    if tokens.mask is not None:
+        mask = ops.logical_and(mask, ops.reshape(tokens.mask, (-1, files * count)))
+    return Tokens(ops.reshape(tokens.values, (-1, files * count, width)), mask)
