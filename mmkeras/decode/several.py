@@ -12,8 +12,8 @@ from mmkeras.decode.base import OK, UNREADABLE, Codec, Decoded, Decoder
 class SeveralCodec(Codec):
     """Codec of an input with `columns`.
 
-    A client sends the tensors of the kind with one more axis `(n, columns, ...)`, a tf.Example holds each file as
-    `<name>/<column>`. What is empty is missing; a row is unreadable if one of its files is.
+    A client sends the tensors of the kind with one more axis, `(n, columns, ...)`. What is empty is missing; a row is
+    unreadable if one of its files is.
     """
 
     def __init__(self, codec: Codec):
@@ -84,23 +84,29 @@ class SeveralCodec(Codec):
         return tf.reduce_any(_rows(large, feature), axis=1)
 
     def example_spec(self, name: str, feature: Any) -> dict[str, Any]:
-        """Each file as `<name>/<column>`."""
+        """A list of strings; numbers of each file as `<name>/0`, `<name>/1` and so on."""
+        if feature.wire != "numbers":
+            return {name: tf.io.FixedLenFeature([feature.views], tf.string, [""] * feature.views)}
         found = {}
-        for column in feature.columns:
-            found |= self.codec.example_spec(f"{name}/{column}", feature.single)
+        for number in range(feature.views):
+            found |= self.codec.example_spec(f"{name}/{number}", feature.single)
         return found
 
     def from_example(self, name: str, feature: Any, parsed: dict[str, Any]) -> dict[str, tf.Tensor]:
         """Files of different numbers of steps are filled with zeros to the longest."""
-        each = [self.codec.from_example(f"{name}/{column}", feature.single, parsed) for column in feature.columns]
+        if feature.wire != "numbers":
+            return {name: parsed[name]}
+        each = [self.codec.from_example(f"{name}/{n}", feature.single, parsed) for n in range(feature.views)]
         keys = self.wire_spec(name, feature)
         return {key: _stacked(list(parts)) for key, *parts in zip(keys, *(part.values() for part in each), strict=True)}
 
     def to_example(self, name: str, feature: Any, *row: Any) -> dict[str, tf.train.Feature]:
-        """Each file as `<name>/<column>`."""
+        """A list of strings, or the numbers of each file by themselves."""
+        if feature.wire != "numbers":
+            return super().to_example(name, feature, *row)
         found = {}
-        for number, column in enumerate(feature.columns):
-            found |= self.codec.to_example(f"{name}/{column}", feature.single, *(part[number] for part in row))
+        for number in range(feature.views):
+            found |= self.codec.to_example(f"{name}/{number}", feature.single, *(part[number] for part in row))
         return found
 
     def sent(self, feature: Any, cells: np.ndarray) -> list[Any]:

@@ -72,7 +72,10 @@ def check_finite(answers: Arrays, rows: "int | None" = None) -> None:
 
 
 def as_examples(values: Arrays) -> np.ndarray:
-    """Each row as a serialised tf.Example: a series is a list of its steps without padding, and has no length."""
+    """Each row as a serialised tf.Example: numbers are a list of their steps without padding, and have no length.
+
+    Of several files a row, the numbers of each are a list of their own: "<name>/0", "<name>/1" and so on.
+    """
     rows = len(next(iter(values.values())))
     lengths = {name for name in values if name.endswith("_length") and name.removesuffix("_length") in values}
     return np.array([_example(values, set(values) - lengths, row) for row in range(rows)], object)
@@ -82,13 +85,19 @@ def _example(values, names, row):
     feature = {}
     for name in names:
         value = values[name][row]
+        parts = {name: value}
         if f"{name}_length" in values:
-            value = value[: values[f"{name}_length"][row]]
-        flat = np.ravel(np.asarray(value, values[name].dtype)).tolist()  # else NumPy cuts zero bytes off a string
-        if values[name].dtype.hasobject:
-            feature[name] = tf.train.Feature(bytes_list=tf.train.BytesList(value=flat))
-        elif values[name].dtype.kind == "f":
-            feature[name] = tf.train.Feature(float_list=tf.train.FloatList(value=flat))
-        else:
-            feature[name] = tf.train.Feature(int64_list=tf.train.Int64List(value=flat))
+            length = values[f"{name}_length"][row]
+            each = zip(value, length, strict=True) if np.ndim(length) else [(value, length)]
+            parts = {f"{name}/{n}" if np.ndim(length) else name: part[:own] for n, (part, own) in enumerate(each)}
+        feature |= {key: _as_feature(part, values[name].dtype) for key, part in parts.items()}
     return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+
+
+def _as_feature(value, dtype):
+    flat = np.ravel(np.asarray(value, dtype)).tolist()  # else NumPy cuts zero bytes off a string
+    if dtype.hasobject:
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=flat))
+    if dtype.kind == "f":
+        return tf.train.Feature(float_list=tf.train.FloatList(value=flat))
+    return tf.train.Feature(int64_list=tf.train.Int64List(value=flat))
