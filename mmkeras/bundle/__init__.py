@@ -61,14 +61,17 @@ def export(
     - `serving_default`: each input by its name. `(n,)` string: the bytes of a picture, a WAV recording or a video (GIF,
       WebP), or the text; `Tabular`: `(n, columns)` string, the cells, numbers among them, "" for a hole; `Series`:
       `(n, steps, channels)` float32 for any number of steps, and `<name>_length` `(n,)` int32, how many are meant. An
-      optional input is missing where the string is empty, all cells are, or the length is 0. Outputs: the answers, and
+      optional input is missing where the string is empty, all cells are, or the length is 0. Of several files a row
+      (`columns=[...]`) one more axis follows the rows: `(n, columns)` string; those that are empty are missing, the
+      input where all are. Outputs: the answers, and
       `status` and `<input>_status` `(n,)` int32: 0 fine, 1 unreadable, 2 empty but not optional, 3 a picture of more
       than `max_pixels` (a video of more: 1). A row's status is the highest of its inputs; if it is not 0, the row has
       the label "" and zeros, and the others are answered.
     - `embed`: takes the same, gives `embedding` `(n, width)` float32, the fused vector, and the statuses. For a model
       of `mk.build` whose fusion gives one vector (not "late").
     - `examples`: `inputs` `(n,)` string, serialised tf.Example with the same values by the same names, `Series` as a
-      list of float without a length; gives what `serving_default` does.
+      list of float without a length (of several files a row `<name>/0`, `<name>/1` and so on); gives what
+      `serving_default` does.
     - `classify`, `regress` (`classify_<target>`, `regress_<target>` of several targets): the same, as TensorFlow
       Serving's Classify and Regress APIs take and give it (`classes` and `scores` `(n, k)`, `outputs` `(n,)`).
     - `tensors`: each of `schema.model_inputs` by its name; gives the answers.
