@@ -1,5 +1,7 @@
 """A space that several modalities share: the vector of a modality in it, and the loss that brings them together.
 
+Chosen as `mk.build(schema, align={"kind": "contrastive", "dim": 64})`.
+
     contrastive   a row's own pair against all pairs of the batch (CLIP)
     siglip        every pair of the batch by itself (SigLIP)
     mse           squared distance of a row's vectors
@@ -10,12 +12,13 @@
 Each is a layer of `mmkeras.layers.alignment`, where formulas, sources and options stand.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 
-from mmkeras.errors import InputError, unknown
+from mmkeras.checks import check_switch, check_whole
+from mmkeras.errors import InputError, shown, unknown
 from mmkeras.layers import (
     Adversarial,
     Alignment,
@@ -24,12 +27,12 @@ from mmkeras.layers import (
     MeanSquared,
     SharedPrivate,
     SigLIP,
+    Tensor,
     Tokens,
     UnitLength,
     input_like,
     masked_mean,
 )
-from mmkeras.layers.tokens import Tensor
 from mmkeras.registry import Catalogue, choose, own_options
 from mmkeras.schema import Schema
 
@@ -44,14 +47,14 @@ ALIGNMENTS = Catalogue(
         "misa": SharedPrivate,
     },
     __name__,
+    lambda part: isinstance(part, type) and issubclass(part, Alignment),
+    "a class that derives from mmkeras.layers.alignment.Alignment",
 )
 
 register = ALIGNMENTS.register
 
 
-def aligner(
-    tokens: Mapping[str, Tokens], present: Mapping[str, Tensor], choice: str | Mapping[str, Any]
-) -> keras.Model:
+def aligner(tokens: Mapping[str, Tokens], present: Mapping[str, Tensor], choice: Any) -> keras.Model:
     """The sub-model "alignment".
 
     Args:
@@ -92,19 +95,16 @@ def aligner(
     return keras.Model(inputs, {"tokens": passed, "vectors": vectors}, name="alignment")
 
 
-def _layer(choice):
+def _layer(choice: Any) -> tuple[Alignment, int, bool]:
     """The layer that `choice` names, the width of its space, and whether all goes through it."""
-    if isinstance(choice, dict) and "kind" not in choice:
-        raise InputError(f"alignment: expected a 'kind', one of {', '.join(ALIGNMENTS)}, received {choice!r}")
+    if isinstance(choice, Mapping) and "kind" not in choice:
+        raise InputError(f"alignment: expected a 'kind', one of {', '.join(ALIGNMENTS)}, received {shown(choice)}")
     kind, part, options = choose(ALIGNMENTS, choice, "")
-    if not issubclass(part, Alignment):
-        raise InputError(f"alignment: expected a layer of mmkeras.layers.alignment.Alignment, received {part!r}")
-    dim, through = options.pop("dim", 64), options.pop("through", part.private)
-    if isinstance(dim, bool) or not isinstance(dim, int) or dim < 1:
-        raise InputError(f"alignment {kind!r}: expected dim to be a whole number above 0, received {dim!r}")
-    if not isinstance(through, bool) or (part.private and not through):
-        known = "True" if part.private else "True or False"
-        raise InputError(f"alignment {kind!r}: expected through to be {known}, received {through!r}")
+    where = f"alignment {kind!r}: "
+    dim = check_whole(options.pop("dim", 64), "dim", where)
+    through = check_switch(options.pop("through", part.private), "through", where)
+    if part.private and not through:
+        raise InputError(f"{where}expected through to be True, received False: what it gives are its own tokens")
     own = list(dict.fromkeys([*own_options(part, ()), *own_options(Alignment, ())]))
     for option in options:
         if option not in own:
@@ -112,15 +112,17 @@ def _layer(choice):
     return part(**options, name=f"alignment_{kind}"), dim, through
 
 
-def _dense(width, name, activation=None):
+def _dense(width: int, name: str, activation: str | None = None) -> keras.layers.Dense:
     return keras.layers.Dense(width, activation=activation, name=name)
 
 
-def _unit(vector, name):
+def _unit(vector: Tensor, name: str) -> Tensor:
     return UnitLength(name=f"{name}_unit")(vector)
 
 
-def _shared_and_private(pooled, there, layer, dim):
+def _shared_and_private(
+    pooled: Mapping[str, Tensor], there: Sequence[Tensor], layer: Alignment, dim: int
+) -> tuple[dict[str, list[Tensor]], dict[str, Tensor]]:
     """Both vectors of each modality as its tokens, and the shared ones at unit length."""
     shared, decoder = _dense(dim, "shared", "sigmoid"), _dense(dim, "decoder")
     hidden = [_dense(dim, f"{name}_hidden", "relu")(vector) for name, vector in pooled.items()]

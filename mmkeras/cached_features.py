@@ -1,4 +1,4 @@
-"""Towers that are not trained run once over all rows, and what follows them is trained on what they made."""
+"""Frozen towers run once over all rows, and what comes after them is trained on their features."""
 
 from collections.abc import Collection
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from mmkeras.checks import checked_keywords
 from mmkeras.errors import InputError, shown, unknown
 from mmkeras.model import halves
 from mmkeras.pipeline import batches, labels, readable, row_weights
@@ -14,6 +15,7 @@ from mmkeras.records import Records
 from mmkeras.schema import Schema
 
 
+@checked_keywords
 def features_model(model: keras.Model, schema: Schema, towers: Collection[str]) -> keras.Model:
     """A second view over the same weights: the model without these towers, for `extract_features`.
 
@@ -26,9 +28,10 @@ def features_model(model: keras.Model, schema: Schema, towers: Collection[str]) 
         towers: list of the inputs whose towers are left out, at least one.
 
     Returns:
-        `keras.Model` with the model's answers. Its inputs are the model's own for the other towers and, in the place of
+        `keras.Model` with the model's outputs. Its inputs are the model's own for the other towers and, in the place of
         each of these, `<name>_tokens` `(batch, tokens, width)` float32, `<name>_tokens_mask` `(batch, tokens)` bool
-        where the tower has a mask, and `<name>_present` `(batch,)` bool if the input is optional.
+        where the tower has a mask, `<name>_grid0` `(batch, rows, columns, channels)` and so on where a task reads them,
+        and `<name>_present` `(batch,)` bool if the input is optional.
 
     Raises:
         InputError: an unknown input, none, a schema without targets; a model that `build` did not make of the schema.
@@ -36,12 +39,17 @@ def features_model(model: keras.Model, schema: Schema, towers: Collection[str]) 
     return _halves(model, schema, towers, "features_model")[1]
 
 
+@checked_keywords
 def extract_features(
-    model: keras.Model, records: Records, towers: Collection[str], *, class_weight: ClassWeight = None
+    model: keras.Model,
+    records: Records,
+    towers: Collection[str],
+    *,
+    class_weight: ClassWeight = None,
 ) -> tuple[dict[str, np.ndarray], Any, Any]:
-    """What these towers make of all rows, and what else `features_model` takes: `fit(x, y, sample_weight=weights)`.
+    """The features of all rows, and what else `features_model` takes: `fit(x, y, sample_weight=weights)`.
 
-    The towers see every row once, as it is: without augmentation, their dropout resting.
+    The towers see every row once, as it is: without augmentation, and without their dropout.
 
     Args:
         model: `keras.Model` of `mk.build`.
@@ -62,8 +70,7 @@ def extract_features(
     records = readable(records, targets=True)
     rows = batches(records, 256, targets=False)
     made = front.predict(rows, verbose=0)
-    x: dict[str, np.ndarray] = {}
-    wanted = [tensor.name for tensor in rest.inputs]
+    x, wanted = {}, [tensor.name for tensor in rest.inputs]
     for name, arrays in made.items():
         grids = [f"{name}_grid{number}" for number in range(len(arrays))]
         keys = [key for key in (f"{name}_tokens", f"{name}_tokens_mask", *grids, f"{name}_present") if key in wanted]
@@ -73,10 +80,10 @@ def extract_features(
     x |= {key: np.concatenate([batch[key] for batch in given]) for key in live}
     truth = labels(records)
     weights = row_weights(records, truth, class_weight)
-    return x, records.schema.fold(truth), records.schema.fold(weights) if weights else None
+    return x, *(records.schema.fold(values) if values else None for values in (truth, weights))
 
 
-def _halves(model, schema, towers, where):
+def _halves(model: keras.Model, schema: Schema, towers: Collection[str], where: str) -> tuple[keras.Model, keras.Model]:
     """The model's two halves, if these are inputs and it is of the schema."""
     if isinstance(towers, str) or not list(towers):
         raise InputError(f"{where}: expected towers to be a list of inputs, at least one, received {shown(towers)}")

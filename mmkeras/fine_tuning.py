@@ -1,12 +1,12 @@
-"""Training parts of a model of `mk.build`: which are held still, and at which rate the others learn."""
+"""Training parts of a model of `mk.build`: which are frozen, and at which learning rate the others are trained."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
-from mmkeras.checks import is_number
+from mmkeras.checks import check_number, check_switch, checked_keywords
 from mmkeras.errors import InputError, shown, unknown
 from mmkeras.layers import Frozen
 from mmkeras.tasks import learn_loss_weights
@@ -28,7 +28,7 @@ def part_of(model: keras.Model, name: str, whose: str) -> keras.layers.Layer:
     return model.get_layer(name if name in WHOLE else f"{name}_tower")
 
 
-def _layers_of(model, name):
+def _layers_of(model: keras.Model, name: str) -> list[keras.layers.Layer]:
     """A part, with the missing token of an input."""
     return [part_of(model, name, "model"), *missing_token(model, name)]
 
@@ -38,14 +38,15 @@ def missing_token(model: keras.Model, name: str) -> list[keras.layers.Layer]:
     return [layer for layer in model.layers if layer.name == f"{name}_missing"]
 
 
+@checked_keywords
 def freeze(model: keras.Model, parts: Collection[str], *, frozen: bool = True) -> dict[str, int]:
-    """Hold parts of a model still in training, or let them go.
+    """Freeze parts of a model, or train them again.
 
     A frozen part keeps its weights, and its batch normalisation behaves as at inference; its dropout stays. What a
-    tower was built to hold still (the backbone of `mk.towers.from_model(..., trainable=False)`, word vectors of
-    `train_vectors=False`) stays frozen whatever is let go here. A compiled model is compiled anew, as nothing would
-    change without: its optimizer starts afresh, and a schedule of the rate with it. A view of
-    `mk.deduplicated_model` shares the parts: compile it again by hand.
+    tower was built to freeze (the backbone of `mk.towers.from_model(..., trainable=False)`, word vectors of
+    `train_vectors=False`) stays frozen whatever is said here. A compiled model is compiled anew, as nothing would
+    change without: its optimizer starts afresh, and a schedule of the rate with it. A view of `mk.deduplicated_model`
+    shares the parts: compile it again by hand.
 
     Args:
         model: `keras.Model` of `mk.build`.
@@ -62,6 +63,7 @@ def freeze(model: keras.Model, parts: Collection[str], *, frozen: bool = True) -
     """
     if isinstance(parts, str):
         raise InputError(f"freeze: expected parts to be a list, received {shown(parts)}")
+    check_switch(frozen, "frozen", "freeze: ")
     layers = [layer for name in parts for layer in _layers_of(model, name)]
     config = _compile_config(model) if model.compiled else None
     for layer in layers:
@@ -75,7 +77,7 @@ def freeze(model: keras.Model, parts: Collection[str], *, frozen: bool = True) -
     return {name: sum(int(np.prod(weight.shape)) for weight in weights) for name, weights in counts.items()}
 
 
-def _compile_config(model):
+def _compile_config(model: keras.Model) -> dict[str, Any]:
     """How the model was compiled, tried on a copy: one that fails half way would leave it without an optimizer."""
     try:
         config = model.get_compile_config()
@@ -89,7 +91,7 @@ def _compile_config(model):
     return config
 
 
-def _compile_again(model, config):
+def _compile_again(model: keras.Model, config: dict[str, Any]) -> None:
     """Compile by this config, and keep what is in none: learned loss weights, and which weights do not decay."""
     before = model.optimizer
     model.compile_from_config(config)
@@ -98,19 +100,20 @@ def _compile_again(model, config):
         _decay_alike(old, new)
 
 
-def _optimizers(optimizer):
+def _optimizers(optimizer: keras.optimizers.Optimizer) -> list[keras.optimizers.Optimizer]:
     """An optimizer, and the one inside of it, as `keras.optimizers.LossScaleOptimizer` has one."""
     inner = getattr(optimizer, "inner_optimizer", None)
     return [optimizer] if inner is None else [optimizer, inner]
 
 
-def _decay_alike(old, new):
+def _decay_alike(old: keras.optimizers.Optimizer, new: keras.optimizers.Optimizer) -> None:
     """What `exclude_from_weight_decay` told one optimizer, told to another; it is not in the config."""
     for told in ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern"):
         if hasattr(old, told):
             setattr(new, told, getattr(old, told))
 
 
+@checked_keywords
 def learning_rate_multipliers(
     optimizer: keras.optimizers.Optimizer, model: keras.Model, rates: Mapping[str, float]
 ) -> keras.optimizers.Optimizer:
@@ -118,7 +121,7 @@ def learning_rate_multipliers(
     ULMFiT, 2018).
 
     A weight's step is taken at its part's factor times the optimizer's rate, be that a number or a schedule; weight
-    decay acts at the optimizer's own.
+    decay acts at the optimizer's own. A saved model keeps it.
 
     Args:
         optimizer: an optimizer of `keras.optimizers`, e.g. `keras.optimizers.AdamW(1e-3)`.
@@ -143,17 +146,14 @@ def learning_rate_multipliers(
         )
     factors: dict[int, float] = {}  # by the weight's id
     for name, factor in rates.items():
-        if not is_number(factor, least=0, above=True):
-            raise InputError(
-                f"learning_rate_multipliers: {name!r}: expected a factor above 0, received {shown(factor)}"
-            )
-        factors |= {id(weight): float(factor) for layer in _layers_of(model, name) for weight in layer.weights}
+        factor = check_number(factor, f"the factor of {name!r}", "learning_rate_multipliers: ", least=0, above=True)
+        factors |= {id(weight): factor for layer in _layers_of(model, name) for weight in layer.weights}
     new = BY_PART[type(optimizer)].from_config({**optimizer.get_config(), "factors": _by_path(model, factors)})
     _decay_alike(optimizer, new)
     return new
 
 
-def _by_path(model, factors):
+def _by_path(model: keras.Model, factors: Mapping[int, float]) -> dict[str, float]:
     """Dict of a weight's path -> factor, where it has one, from one by the weight's id."""
     found = {}
     for weight in model.weights:
@@ -177,7 +177,7 @@ class ByPart:
         super().__init__(**options)
         self.factors = dict(factors)
 
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+    def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
         """The optimizer's step, at the weight's own rate."""
         path = self._trainable_variables[self._get_variable_index(variable)].path
         super().update_step(gradient, variable, learning_rate * self.factors.get(path, 1.0))
@@ -187,11 +187,11 @@ class ByPart:
         return {**super().get_config(), "factors": dict(self.factors)}
 
 
-def _by_part(kind):
+def _by_part(kind: type) -> type:
     return keras.saving.register_keras_serializable("mmkeras")(type(f"{kind.__name__}ByPart", (ByPart, kind), {}))
 
 
-def _kinds():
+def _kinds() -> Iterator[type]:
     """Keras' optimizers that take a step for each weight."""
     base = keras.optimizers.Optimizer
     for kind in vars(keras.optimizers).values():

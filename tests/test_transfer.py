@@ -375,7 +375,7 @@ def test_rates_stay_with_a_saved_and_a_frozen_model(pair, tmp_path):
     [
         ("adam", {"image": 1}, "expected an optimizer of keras.optimizers, received 'adam'"),
         (keras.optimizers.Adam(), {"imag": 1}, "unknown part 'imag'; did you mean 'image'"),
-        (keras.optimizers.Adam(), {"image": 0}, "'image': expected a factor above 0, received 0"),
+        (keras.optimizers.Adam(), {"image": 0}, "the factor of 'image' to be a number above 0, received 0"),
     ],
 )
 def test_rates_that_cannot_be(pair, optimizer, rates, message):

@@ -71,7 +71,7 @@ def fuse(
 
     Returns:
         `Fused` without grids: the vector `(batch, width)`, or of a fusion of decisions a dict of them, and tokens
-        `(batch, tokens, width)` with zeros behind their mask.
+        `(batch, tokens, width)` with zeros where their mask is False.
 
     Raises:
         InputError: an unknown fusion or option, an option out of its range, too few modalities, a fusion of one's own

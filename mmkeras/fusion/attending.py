@@ -57,7 +57,7 @@ def cross_attention(
     token would be 1 whatever the question, and over one that is all padding it would be the mean of the padding. Worth
     it where modalities must be aligned, at different rates or without common times; n (n - 1) streams make it the
     dearest fusion. Source: Tsai et al., Multimodal Transformer for Unaligned Multimodal Language Sequences, 2019 (with
-    self-attention behind each modality's streams, which is left out here).
+    self-attention after each modality's streams, which is left out here).
 
     Args:
         tokens: dict of name -> `Tokens`, of at least two modalities.

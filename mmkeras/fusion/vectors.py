@@ -68,7 +68,7 @@ def weighted(tokens: Mapping[str, Tokens], *, width: int, depth: int = 1, dropou
 def gated(
     tokens: Mapping[str, Tokens], *, width: int, variant: str = "sigmoid", depth: int = 1, dropout: float = 0.0
 ) -> Tensor:
-    """A sum of the modalities, each feature of each behind a gate that looks at all modalities, then dense layers.
+    """A sum of the modalities, each feature of each by a gate that looks at all modalities, then dense layers.
 
     With m_i the mean of the tokens of modality i that are there and m all of them side by side:
 

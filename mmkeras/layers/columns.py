@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from mmkeras.checks import check_whole
 from mmkeras.layers.tokens import Tensor
 
 
@@ -17,11 +18,14 @@ class NumberTokens(keras.layers.Layer):
 
     Args:
         width: width of the tokens.
+
+    Raises:
+        InputError: a width that is no whole number above 0.
     """
 
     def __init__(self, width: int, **kwargs: Any):
         super().__init__(**kwargs)
-        self.width = width
+        self.width = check_whole(width, "width", "NumberTokens: ")
 
     def build(self, x_shape: Any, flags_shape: Any = None) -> None:
         """Make slopes, offsets and holes, each `(columns, width)`, uniform within 1 / sqrt(width) as in the paper."""
@@ -40,7 +44,7 @@ class NumberTokens(keras.layers.Layer):
         slope, offset, hole = (ops.cast(weight, x.dtype) for weight in (self.slope, self.offset, self.hole))
         return ops.where(there[..., None], x * slope + offset, hole)
 
-    def compute_output_shape(self, x_shape: Any, flags_shape: Any = None) -> tuple[int | None, ...]:
+    def compute_output_shape(self, x_shape: Any, flags_shape: Any = None) -> Any:
         """`(batch, columns, width)`."""
         return (*x_shape, self.width)
 

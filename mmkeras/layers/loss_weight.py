@@ -11,7 +11,7 @@ from mmkeras.layers.tokens import Tensor
 class LossWeight(keras.layers.Layer):
     """Learns how much its target's loss weighs, by the uncertainty of the task (Kendall, Gal and Cipolla, 2018).
 
-    The answers `(batch, ...)` pass as they are. The model's loss is the sum over such targets of `exp(-s) L + s / 2`,
+    The outputs `(batch, ...)` pass as they are. The model's loss is the sum over such targets of `exp(-s) L + s / 2`,
     with a learned s, the logarithm of the task's variance, which is 0 at first; of squared deviations half of L. The
     loss itself, `mmkeras.tasks.losses.WeightedLoss`, is made by `mk.compile_args`.
 
@@ -22,10 +22,10 @@ class LossWeight(keras.layers.Layer):
         """Make s, a scalar."""
         self.log_variance = self.add_weight(shape=(), initializer="zeros", dtype="float32", name="log_variance")
 
-    def call(self, answers: Tensor) -> Tensor:
-        """The answers."""
-        return answers
+    def call(self, outputs: Tensor) -> Tensor:
+        """The outputs."""
+        return outputs
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """The shape of the answers."""
+        """The shape of the outputs."""
         return input_shape

@@ -16,7 +16,7 @@ class MissingToken(keras.layers.Layer):
 
     Called as `layer(values, mask, present)`, by position: values `(batch, tokens, width)`, mask `(batch, tokens)` bool
     or None, present `(batch,)` bool; after them, where there are any, a list of grids `(batch, rows, columns,
-    channels)`. Where present is False, the learned token `(width,)` is the row's first token, zeros stand behind it,
+    channels)`. Where present is False, the learned token `(width,)` is the row's first token, zeros come after it,
     the mask is True for the first token alone, and grids are zeros. What the values of such a row are, junk or NaN,
     changes neither the outputs nor any gradient.
 

@@ -42,7 +42,7 @@ class WeightedMean(keras.layers.Layer):
         if len(self.names) > 1:
             self.scores = self.add_weight(shape=(len(self.names),), initializer="zeros", name="scores", autocast=False)
 
-    def call(self, values: Sequence[Tensor]) -> Tensor:
+    def call(self, values: list[Tensor]) -> Tensor:
         """List of tensors `(batch, ...)` of one shape -> the same shape. Summed in float32."""
         if self.scores is None:
             return values[0]
@@ -59,7 +59,7 @@ class WeightedMean(keras.layers.Layer):
     def compute_mask(self, *args: Any, **kwargs: Any) -> None:
         """None: masks are explicit."""
 
-    def compute_output_shape(self, shapes: Any) -> tuple[int | None, ...]:
+    def compute_output_shape(self, shapes: Any) -> Any:
         """The shape of one of the tensors."""
         return tuple(shapes[0])
 
@@ -73,7 +73,7 @@ class LearnedTokens(keras.layers.Layer):
     """Learned tokens, the same for every row: `(batch, tokens, width)` -> `(batch, count, width)`.
 
     Of what it is called on, only the size of the batch and the width count. The tokens begin normally distributed with
-    deviation 0.02.
+    standard deviation 0.02.
 
     Args:
         count: number of tokens, from 1.
@@ -100,7 +100,7 @@ class LearnedTokens(keras.layers.Layer):
     def compute_mask(self, *args: Any, **kwargs: Any) -> None:
         """None: masks are explicit."""
 
-    def compute_output_shape(self, shape: Any) -> tuple[int | None, ...]:
+    def compute_output_shape(self, shape: Any) -> Any:
         """`(batch, count, width)`."""
         return (shape[0], self.count, shape[-1])
 

@@ -44,7 +44,7 @@ class SpecAugment(keras.layers.Layer):
         counts = tuple(masks) if isinstance(masks, (list, tuple)) else ()
         if len(counts) != 2 or not all(is_whole(count, 0) for count in counts):
             raise InputError(f"SpecAugment: expected masks to be two whole numbers from 0, received {shown(masks)}")
-        self.frequency, self.time, self.masks, self.seed = frequency, time, counts, seed
+        self.frequency, self.time, self.masks, self.seed = frequency, time, tuple(map(int, counts)), seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, x: Tensor, training: bool = False) -> Tensor:
@@ -55,7 +55,7 @@ class SpecAugment(keras.layers.Layer):
         frames = self._bands(x, 2, self.time, self.masks[1])
         return ops.where(mels[:, :, None] | frames[:, None, :], ops.mean(x, axis=(1, 2), keepdims=True), x)
 
-    def _bands(self, x, axis, share, count):
+    def _bands(self, x: Tensor, axis: int, share: float, count: int) -> Tensor:
         """Where along the axis a band lies: `(batch, places)` bool."""
         batch, places = ops.shape(x)[0], x.shape[axis]
         luck = keras.random.uniform((2, batch, count, 1), dtype="float32", seed=self.seed_generator)

@@ -66,7 +66,7 @@ class Fused(NamedTuple):
 
 
 def hide_padding(tokens: Tokens) -> Tokens:
-    """The tokens with zeros behind the mask, so that neither junk nor NaN there reaches a fusion."""
+    """The tokens with zeros where the mask is False, so that neither junk nor NaN there reaches a fusion."""
     values, mask = tokens.values, tokens.mask
     if mask is None:
         return tokens

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import keras
 
+from mmkeras.checks import checked_keywords
 from mmkeras.errors import InputError, shown, unknown
 from mmkeras.layers import Tensor, Tokens
 from mmkeras.model.body import FUSED
@@ -20,6 +21,7 @@ from mmkeras.model.wiring import (
 from mmkeras.schema import Schema
 
 
+@checked_keywords
 def deduplicated_model(model: keras.Model, schema: Schema, by: str) -> keras.Model:
     """A second view over the same weights, for batches in which each distinct picture stands once.
 
