@@ -70,7 +70,8 @@ def extract_features(
     records = readable(records, targets=True)
     rows = batches(records, 256, targets=False)
     made = front.predict(rows, verbose=0)
-    x, wanted = {}, [tensor.name for tensor in rest.inputs]
+    x: dict[str, np.ndarray] = {}
+    wanted = [tensor.name for tensor in rest.inputs]
     for name, arrays in made.items():
         grids = [f"{name}_grid{number}" for number in range(len(arrays))]
         keys = [key for key in (f"{name}_tokens", f"{name}_tokens_mask", *grids, f"{name}_present") if key in wanted]

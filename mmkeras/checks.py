@@ -50,14 +50,15 @@ def _checked(function: Any, name: str) -> Any:
 
 def is_whole(value: object, least: int = 1) -> bool:
     """Whether it is a whole number, no bool, from `least`."""
-    return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
 def is_number(value: object, least: float = -math.inf, above: bool = False, most: float = math.inf) -> bool:
     """Whether it is a finite number, no bool, from `least` (or above it) to `most`."""
     if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
         return False
-    return (value > least if above else value >= least) and value <= most
+    number = float(value)
+    return (number > least if above else number >= least) and number <= most
 
 
 def check_whole(value: Any, name: str, where: str = "", *, least: int = 1) -> int:

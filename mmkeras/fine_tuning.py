@@ -155,7 +155,7 @@ def learning_rate_multipliers(
 
 def _by_path(model: keras.Model, factors: Mapping[int, float]) -> dict[str, float]:
     """Dict of a weight's path -> factor, where it has one, from one by the weight's id."""
-    found = {}
+    found: dict[str, float] = {}
     for weight in model.weights:
         factor = factors.get(id(weight), 1.0)
         if found.setdefault(weight.path, factor) != factor:

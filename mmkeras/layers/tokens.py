@@ -1,6 +1,6 @@
 """Tokens, the one thing that every tower gives and every fusion takes, and what is done to them."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import keras
@@ -36,8 +36,8 @@ class Tokens(NamedTuple):
         return [*self.pair, *self.grids]
 
     @classmethod
-    def of(cls, tensors: Tensor | Sequence[Tensor]) -> "Tokens":
-        """The tokens of `tensors`, or of values alone: a mask has two axes, a grid four."""
+    def of(cls, tensors: Tensor) -> "Tokens":
+        """The tokens of a list as `tensors`, or of values alone: a mask has two axes, a grid four."""
         values, *others = tensors if isinstance(tensors, list | tuple) else [tensors]
         masks = [one for one in others if len(one.shape) == 2]
         return cls(values, masks[0] if masks else None, tuple(one for one in others if len(one.shape) == 4))

@@ -22,7 +22,7 @@ one that needs neither leaves them out. It may have options of its own.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, get_args, get_origin
 
 import keras
@@ -128,7 +128,7 @@ def require_reads(part: Callable, feature: Input, kind: str, where: str) -> None
 
 
 def tower(
-    feature: Input, choice: str | dict[str, Any] | Callable | None, *, width: int, name: str, grids: bool = False
+    feature: Input, choice: str | Mapping[str, Any] | Callable | None, *, width: int, name: str, grids: bool = False
 ) -> keras.Model:
     """The sub-model `<name>_tower` of one input.
 
