@@ -11,7 +11,8 @@ the same batches in memory. A block of the one and a block of the other make a p
 pair to pair, so that whatever else the machine does falls on both.
 
 With --against each side is a process of its own that imports mmkeras from its checkout and trains a block when it is
-told to. Both must have weights of the same shapes; the losses of their first blocks are printed and should be the same.
+told to. Both must have weights of the same shapes. The losses of their first blocks are printed and should be the same, and the
+numbers of operations in the graphs of a training step, which no other work on the machine disturbs.
 Two processes of the very same code differ by a percent or so for as long as they live; so the pairs are divided among
 --rounds, each with processes of its own. `--against .` shows what is left of it.
 
@@ -134,9 +135,16 @@ def side(asked: argparse.Namespace) -> None:
     model.compile(optimizer(), **mk.compile_args(schema))
     loss = model.fit(dataset, shuffle=False, verbose=0).history["loss"][0]
     shapes = sorted(list(weight.shape) for weight in model.weights)
-    print(json.dumps({"package": mk.__file__, "shapes": shapes, "loss": loss}), flush=True)
+    made = {"package": mk.__file__, "shapes": shapes, "loss": loss, "operations": operations(model, dataset)}
+    print(json.dumps(made), flush=True)
     for _ in sys.stdin:
         print(json.dumps({"seconds": block(model, dataset)()}), flush=True)
+
+
+def operations(model: keras.Model, dataset: tf.data.Dataset) -> int:
+    """How many operations the graph of a training step has."""
+    step = tf.function(lambda *batch: model.train_step(batch))
+    return len(step.get_concrete_function(*next(iter(dataset))).graph.get_operations())
 
 
 def beside_another(asked: argparse.Namespace) -> np.ndarray:
@@ -148,7 +156,9 @@ def beside_another(asked: argparse.Namespace) -> np.ndarray:
         if ours["shapes"] != theirs["shapes"]:
             raise SystemExit(f"not the same weights: {ours['shapes']} and {theirs['shapes']}")
         if number == 0:
-            print(f"Weights of the same shapes; loss of the first block {ours['loss']:.6f} and {theirs['loss']:.6f}.")
+            print("Weights of the same shapes.")
+            print(f"Loss of the first block: {ours['loss']:.6f} and {theirs['loss']:.6f}.")
+            print(f"Operations of a training step's graph: {ours['operations']:,} and {theirs['operations']:,}.")
         found.append(in_pairs(sides, -(-asked.pairs // asked.rounds)))
         for each in sides:
             each.end()
