@@ -48,12 +48,12 @@ def _checked(function: Any, name: str) -> Any:
     return checked
 
 
-def is_whole(value: object, least: int = 1) -> bool:
+def is_whole(value: Any, least: float = 1) -> bool:
     """Whether it is a whole number, no bool, from `least`."""
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
-def is_number(value: object, least: float = -math.inf, above: bool = False, most: float = math.inf) -> bool:
+def is_number(value: Any, least: float = -math.inf, above: bool = False, most: float = math.inf) -> bool:
     """Whether it is a finite number, no bool, from `least` (or above it) to `most`."""
     if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
         return False

@@ -22,7 +22,7 @@ SCHEMA = Schema(
     inputs={"image": Image(8, 8, 1), "question": Text(length=16), "audio": Audio(sampling_rate=8000, seconds=0.3)},
     targets={"answer": Category()},
 )
-TOWERS = {
+TOWERS: dict[str, Any] = {
     "image": {"kind": "conv", "filters": 64, "depth": 2, "dropout": 0.4},
     "question": "lstm",
     "audio": {"kind": "spectrogram", "filters": 16, "dropout": 0.3},

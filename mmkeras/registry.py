@@ -86,7 +86,7 @@ class Kinds(Catalogue):
         super().__init__(what, {}, home, lambda part: isinstance(part, base), f"a {base.__name__}", base)
         self.how = how
 
-    def register(self, *kinds: type) -> Callable[[Any], Any]:  # type: ignore[override]
+    def register(self, *kinds: type) -> Callable[[Any], Any]:
         """Decorator of a class (an object of it is made) or of an object, for these kinds."""
 
         def add(part):

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 MODULES = ("mmkeras.layers", "mmkeras.tasks.losses", "mmkeras.fine_tuning")  # all that register classes
 
@@ -27,14 +28,15 @@ class AfterKeras:
         later = sys.meta_path[sys.meta_path.index(self) + 1 :]
         spec = next((spec for finder in later if (spec := finder.find_spec(name, path, target))), None)
         if spec is not None and spec.loader is not None:
-            run = spec.loader.exec_module
+            loader: Any = spec.loader
+            run = loader.exec_module
 
             def run_and_register(module: ModuleType) -> None:
                 run(module)
                 if module.__name__ == name:
                     register()
 
-            spec.loader.exec_module = run_and_register  # of this loader alone: all else of it stays
+            loader.exec_module = run_and_register  # of this loader alone: all else of it stays
         return spec
 
 

@@ -160,10 +160,11 @@ class Schema:
 
     def fit(self, values: Mapping[str, Any]) -> Self:
         """A copy in which every part not yet fitted is fitted on `values[name]`, which its own `fit` documents."""
-        new = {}
+        new: dict[str, Any] = {}
+        parts: dict[str, Any] = self.parts
         for name in self.unfitted:
             try:
-                new[name] = self.parts[name].fit(values[name])
+                new[name] = parts[name].fit(values[name])
             except InputError as error:
                 raise InputError(f"{name!r}: {error}") from error
         return type(self)(

@@ -1,8 +1,9 @@
 """Vectors of words that others have trained, from GloVe and word2vec files, for the words of one vocabulary."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -82,7 +83,7 @@ def read_word_vectors(path: str | os.PathLike[str], vocabulary: Input | Iterable
     return collected.result()
 
 
-def _words(vocabulary: Input | Iterable[str]) -> tuple[str, ...]:
+def _words(vocabulary: Input | Iterable[str]) -> Sequence[str]:
     if isinstance(vocabulary, Input):
         if "" not in vocabulary.words:
             raise InputError("word vectors: expected a fitted Text, received one without a vocabulary")
@@ -90,7 +91,7 @@ def _words(vocabulary: Input | Iterable[str]) -> tuple[str, ...]:
     if isinstance(vocabulary, str):
         raise InputError(f"word vectors: expected a fitted Text or a list of words, received {shown(vocabulary)}")
     # a Text checks the words
-    return Text(1, vocabulary=vocabulary).vocabulary
+    return Text(1, vocabulary=tuple(vocabulary)).vocabulary
 
 
 def _check_head(head: bytes, path: Path) -> tuple[tuple[int, int] | None, bytes]:
@@ -148,7 +149,7 @@ def _text(file: BinaryIO, header: tuple[int, int] | None, collected: "_Collected
         else:
             word, values = _with_spaces(line, size, collected.path, where)
         read += 1
-        collected.add(word, where, lambda values=values, where=where: _spelt(values, collected.path, where))
+        collected.add(word, where, partial(_spelt, values, collected.path, where))
     if count is not None and read != count:
         raise InputError(f"{collected.path}: its header says {count:,} words, found {read:,}")
 
@@ -188,7 +189,7 @@ def _binary(file: BinaryIO, header: tuple[int, int], collected: "_Collected") ->
         where = f"word {number}, byte {offset + start}"
         values, word = buffer[space + 1 : space + 1 + 4 * size], buffer[start:space].lstrip(b"\n")
         start = space + 1 + 4 * size
-        collected.add(word, where, lambda values=values: np.frombuffer(values, "<f4"))
+        collected.add(word, where, partial(np.frombuffer, values, "<f4"))
     if (buffer[start:] + file.read(CHUNK)).strip():
         raise InputError(f"{collected.path}: goes on after the {count:,} words of {size} numbers that its header says")
 
@@ -196,10 +197,11 @@ def _binary(file: BinaryIO, header: tuple[int, int], collected: "_Collected") ->
 class _Collected:
     """The rows of a vocabulary, while a file is read."""
 
-    def __init__(self, words: tuple[str, ...], path: Path):
+    def __init__(self, words: Sequence[str], path: Path):
         self.words, self.path = words, path
         self.rows = {word.encode(): row for row, word in enumerate(words)}
-        self.exact, self.similar = {}, {}  # row -> (where, values)
+        self.exact: dict[int, tuple[str, np.ndarray]] = {}  # row -> (where, values)
+        self.similar: dict[int, tuple[str, np.ndarray]] = {}
 
     def add(self, word: bytes, where: str, values: Callable[[], np.ndarray]) -> None:
         """One entry of the file; `values` gives its numbers, which are read only if the word is wanted."""

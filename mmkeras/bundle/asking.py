@@ -50,7 +50,7 @@ def ask(bundle: str | os.PathLike, rows: Sequence[Mapping[str, Any]], schema: Sc
         InputError: a file that cannot be read; a bundle that cannot be loaded or asked: the message holds the process'
             last lines.
     """
-    question = {}
+    question: dict[str, Any] = {}
     for name, feature in schema.inputs.items():
         cells = np.array([row[name] for row in rows]).astype(str).astype(object)
         try:

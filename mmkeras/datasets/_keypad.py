@@ -141,7 +141,7 @@ def keypad_ceilings(manifest: str | os.PathLike[str], split: str = "test") -> di
     pairs = [(fact, row["answer"]) for row, fact in zip(rows, truth, strict=True) if row["split"] == split]
     ceilings = {}
     for seen in itertools.chain.from_iterable(itertools.combinations(facts, n) for n in range(len(facts) + 1)):
-        cells = {}
+        cells: dict[tuple[str, ...], Counter[str]] = {}
         for fact, answer in pairs:
             cells.setdefault(tuple(fact[facts[name]] for name in seen), Counter())[answer] += 1
         ceilings[seen] = sum(max(cell.values()) for cell in cells.values()) / len(pairs)

@@ -2,7 +2,7 @@
 
 import io
 import os
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal, cast
 
 import numpy as np
 import tensorflow as tf
@@ -49,7 +49,9 @@ def open_npy(file: BinaryIO) -> np.ndarray:
     size = dtype.itemsize * int(np.prod(shape, dtype=object))
     if end - start < size:
         raise ValueError(f"expected {size:,} bytes of an array {shape}, found {end - start:,}: a file cut short")
-    order = "F" if fortran else "C"
-    if not size or isinstance(file, io.BytesIO):
-        return np.ndarray(shape, dtype, file.getbuffer() if size else None, start if size else 0, order=order)
-    return np.memmap(file, dtype, "r", start, shape, order)
+    order: Literal["F", "C"] = "F" if fortran else "C"
+    if not size:
+        return np.ndarray(shape, dtype, order=order)
+    if isinstance(file, io.BytesIO):
+        return np.ndarray(shape, dtype, file.getbuffer(), start, order=order)
+    return np.memmap(cast(io.BufferedReader, file), dtype, "r", start, shape, order)

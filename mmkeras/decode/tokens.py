@@ -30,7 +30,8 @@ def count_tokens(feature: Text, texts: Any, times: Sequence[int] | np.ndarray) -
     >>> count_tokens(Text(8), ["A cat.", "a dog"], [1, 2])
     Counter({'a': 3, 'dog': 2, 'cat': 1})
     """
-    counts, times = Counter(), np.asarray(times)
+    counts: Counter[str] = Counter()
+    times = np.asarray(times)
     for start in range(0, len(texts), CHUNK):
         chunk = split(feature, np.asarray(texts[start : start + CHUNK], dtype=object))
         tokens, number = tf.unique(chunk.flat_values)

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from numbers import Real
 from typing import Any, ClassVar
@@ -41,10 +41,10 @@ class Input:
     wire: ClassVar[str] = "bytes"
     holes: ClassVar[bool] = False
     zero_is_padding: ClassVar[bool] = False
-    shared = False
-    optional = False
-    column = None
-    columns = None
+    shared: bool = False
+    optional: bool = False
+    column: str | None = None
+    columns: Sequence[str] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -92,7 +92,7 @@ class Input:
         return given
 
     @property
-    def words(self) -> dict[str, tuple[str, ...]]:
+    def words(self) -> dict[str, Sequence[str]]:
         """The vocabulary of each column of words, "" that of the input itself; none of a kind without words.
 
         Number 0 of the values is padding or a hole, 1 a word outside the vocabulary, from 2 on are its words.

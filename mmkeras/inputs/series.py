@@ -1,5 +1,6 @@
 """Traces of sensors."""
 
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 
 import numpy as np
@@ -31,8 +32,8 @@ class Series(Input):
 
     length: int
     channels: int = 1
-    means: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
+    means: Sequence[float] | None = None
+    std: Sequence[float] | None = None
     _: KW_ONLY
     shared: bool = False
     optional: bool = False

@@ -30,11 +30,11 @@ class Tabular(Input):
         optional: whether a row's cells may all be empty.
     """
 
-    numeric: tuple[str, ...] = ()
-    categorical: tuple[str, ...] = ()
-    means: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    vocabularies: tuple[tuple[str, ...], ...] | None = None
+    numeric: Sequence[str] = ()
+    categorical: Sequence[str] = ()
+    means: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+    vocabularies: Sequence[Sequence[str]] | None = None
     _: KW_ONLY
     limit: int = 1_000
     optional: bool = False
@@ -64,7 +64,7 @@ class Tabular(Input):
     @property
     def columns(self) -> tuple[str, ...]:
         """All columns: first those of numbers, then those of words."""
-        return self.numeric + self.categorical
+        return (*self.numeric, *self.categorical)
 
     def table_columns(self, name: str) -> tuple[str, ...]:
         """All columns."""
@@ -76,7 +76,7 @@ class Tabular(Input):
         return (2 * len(self.numeric) + len(self.categorical),)
 
     @property
-    def words(self) -> dict[str, tuple[str, ...]]:
+    def words(self) -> dict[str, Sequence[str]]:
         """The vocabulary of each categorical column, none before they are known."""
         return dict(zip(self.categorical, self.vocabularies or (), strict=False))
 

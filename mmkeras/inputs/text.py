@@ -1,6 +1,6 @@
 """Sentences."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 
 from mmkeras.checks import as_words, checked_keywords
@@ -26,7 +26,7 @@ class Text(Input):
     """
 
     length: int
-    vocabulary: tuple[str, ...] | None = None
+    vocabulary: Sequence[str] | None = None
     limit: int = 20_000
     _: KW_ONLY
     tokenizer: str = "words"
@@ -57,7 +57,7 @@ class Text(Input):
         return (self.length,)
 
     @property
-    def words(self) -> dict[str, tuple[str, ...]]:
+    def words(self) -> dict[str, Sequence[str]]:
         """The vocabulary, none before it is known."""
         return {"": self.vocabulary} if self.vocabulary is not None else {}
 

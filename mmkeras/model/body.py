@@ -38,7 +38,7 @@ def make_body(schema: Schema, spec: ModelSpec, tokens: Mapping[str, Tokens]) -> 
     for name, target in schema.targets.items():
         own = {key: part for key, part in inputs.items() if key in inputs_read(target)}
         if len(own) == 1:
-            part = own[target.reads]._replace(grids=())
+            part = next(iter(own.values()))._replace(grids=())
             add(name, Fused(masked_mean(part), part), own)
             joins = token(outputs[name], target, spec.tasks.get(name), width=spec.width, name=name)
             joining |= {} if joins is None else {name: joins}

@@ -41,7 +41,7 @@ class Records:
     on_bad: str = "raise"
     bad_limit: float = 0.1
     memory: float = 4.0
-    cache: str | None = None
+    cache: str | os.PathLike | None = None
     entries: Ledger = field(default_factory=Ledger, repr=False)
 
     def __len__(self) -> int:

@@ -167,7 +167,7 @@ def values_of(records: Records, name: str, where: str) -> tuple[sparse.csr_array
         raise unknown("target or column", name, {*records.schema.targets, *records.frame.columns}, where=where)
     number, distinct = pd.factorize(cells(records.frame[column]).to_numpy(dtype=object))
     held = [(target or Target()).values_of(cell) for cell in distinct]
-    words = getattr(target, "classes", None) or sorted(set().union(*held), key=natural)
+    words = (target or Target()).classes or sorted(set().union(*held), key=natural)
     place = {word: at for at, word in enumerate(words)}
     at = [(row, place[word]) for row, cell in enumerate(held) for word in cell if word in place]
     rows, found = np.array(at, int).reshape(-1, 2).T

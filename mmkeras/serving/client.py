@@ -102,7 +102,8 @@ class Client:
         self.batch_size = check_whole(batch_size, "batch_size", "Client: ")
         self._schema = load_schema(schema)
         self._server = _connect(target, model, version, signature)
-        self._lock, self._metadata, self._workers = threading.Lock(), None, None
+        self._lock, self._metadata = threading.Lock(), None
+        self._workers: ThreadPoolExecutor | None = None
         self._closing = self._closed = False  # what was submitted before `close` is still asked
 
     def predict(self, values: Any) -> dict[str, np.ndarray]:

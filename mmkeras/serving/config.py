@@ -84,7 +84,7 @@ def serve_config(
 
 def _models(directories: Iterable[str | os.PathLike[str]]) -> dict[str, list[Path]]:
     """dict of name -> versions' folders, oldest first."""
-    models = {}
+    models: dict[str, list[Path]] = {}
     for directory in directories:
         folder = Path(os.path.abspath(directory))  # not resolved: a link's own name is the model's
         if (folder / "saved_model.pb").exists():
@@ -197,7 +197,7 @@ def _requests(name: str, bundle: Path, port: int, rest_port: int) -> dict[str, s
     try:
         golden = json.loads(path.read_text(encoding="utf-8"))
         inputs, outputs = golden["inputs"], golden["outputs"]
-        rows = range(len(next(iter(inputs.values()))))
+        rows = list(range(len(next(iter(inputs.values())))))
         if "status" in outputs:  # the golden batch has unreadable rows, too
             rows = sorted(rows, key=lambda row: outputs["status"][row] != 0)
         body = {"signature_name": golden["signature_name"], "inputs": _taken(inputs, rows[:ROWS])}

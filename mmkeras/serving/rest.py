@@ -128,11 +128,11 @@ _ROLES = ("inputs", "outputs")
 
 def _described(info: dict[str, Any]) -> tuple[str, tuple[int | None, ...] | None]:
     shape = info.get("tensor_shape", {})
-    sizes = [int(dim["size"]) for dim in shape.get("dim", [])]
+    sizes = (int(dim["size"]) for dim in shape.get("dim", []))
     dtype = info["dtype"].removeprefix("DT_").lower()
     names = {"float": "float32", "double": "float64", "half": "float16"}
-    sizes = None if shape.get("unknown_rank") else tuple(size if size >= 0 else None for size in sizes)
-    return names.get(dtype, dtype), sizes
+    known = not shape.get("unknown_rank")
+    return names.get(dtype, dtype), tuple(size if size >= 0 else None for size in sizes) if known else None
 
 
 def _plain(values: np.ndarray) -> list:

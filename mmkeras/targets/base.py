@@ -23,7 +23,7 @@ class Target:
         holes: whether single cells of a row may be empty although the target itself is there.
         several, views: as of inputs; a truth stands in one cell.
         checked_early: whether `encode` can tell a bad cell before fitting; the table is then refused when it is read.
-        column, optional, reads: see the kinds.
+        column, optional, reads, classes: see the kinds.
     """
 
     dtype: ClassVar[str] = "float32"
@@ -33,9 +33,10 @@ class Target:
     several: ClassVar[bool] = False
     views: ClassVar[None] = None
     checked_early: ClassVar[bool] = False
-    optional = False
-    column = None
-    reads = None
+    optional: bool = False
+    column: str | None = None
+    reads: str | Sequence[str] | None = None
+    classes: Sequence[str] | None = None
 
     @property
     def truth(self) -> dict[str, tuple[tuple[int, ...], str]]:
@@ -110,7 +111,7 @@ class Target:
 
 def inputs_read(target: Target) -> tuple[str, ...]:
     """The names of the inputs that a target's head reads alone; empty if it reads the fused vector."""
-    return (target.reads,) if isinstance(target.reads, str) else target.reads or ()
+    return (target.reads,) if isinstance(target.reads, str) else tuple(target.reads or ())
 
 
 def natural(label: str) -> tuple[bool, float, str]:

@@ -27,10 +27,10 @@ class Category(Target):
             inputs alone, of the model's kind but with weights of its own, and its answers join nothing.
     """
 
-    classes: tuple[str, ...] | None = None
+    classes: Sequence[str] | None = None
     column: str | None = None
     optional: bool = False
-    reads: str | tuple[str, ...] | None = None
+    reads: str | Sequence[str] | None = None
     dtype = "int32"
     class_weights = True
 

@@ -32,11 +32,11 @@ class Labels(Target):
             inputs alone, of the model's kind but with weights of its own, and its answers join nothing.
     """
 
-    classes: tuple[str, ...] | None = None
+    classes: Sequence[str] | None = None
     separator: str = "|"
     column: str | None = None
     optional: bool = False
-    reads: str | tuple[str, ...] | None = None
+    reads: str | Sequence[str] | None = None
     dtype = "float32"
 
     def __post_init__(self):
@@ -78,9 +78,10 @@ class Labels(Target):
         """
         return {label.strip() for label in cell.split(self.separator)} - {""}
 
-    def fit(self, cells: Iterable[object]) -> "Labels":
+    def fit(self, cells: Iterable[str]) -> "Labels":
         """A copy whose classes are all labels in `cells` (an iterable of str; empty ones are skipped)."""
-        return replace(self, classes=tuple(sorted(set().union(*map(self.values_of, cells)), key=natural)))
+        labels = {label for cell in cells for label in self.values_of(cell)}
+        return replace(self, classes=tuple(sorted(labels, key=natural)))
 
     def encode(self, cells: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """The labels of cells as ones and zeros.

@@ -41,7 +41,7 @@ class Number(Target):
     unit: str = ""
     column: str | None = None
     optional: bool = False
-    reads: str | tuple[str, ...] | None = None
+    reads: str | Sequence[str] | None = None
     dtype = "float32"
     checked_early = True
 

@@ -1,6 +1,6 @@
 """What every task says: how a target is predicted, learned, judged, decoded, served, drawn and described."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import keras
@@ -20,7 +20,7 @@ class Words(NamedTuple):
         separator: joins the words that are meant, where the answer is one string.
     """
 
-    words: tuple[str, ...]
+    words: Sequence[str]
     separator: str = "|"
 
 

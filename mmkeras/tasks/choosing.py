@@ -92,7 +92,7 @@ def choose_task(target: Target, choice: Any, name: str) -> Choice:
             check_number(value, option, where, least=0)
         check_option(option, value, where)
     taken = [{option: options[option] for option in known if option in options} for known in (own, of_loss)]
-    return Choice(kind, part, *taken, weight if weight == "learned" else float(weight))
+    return Choice(kind, part, taken[0], taken[1], weight if weight == "learned" else float(weight))
 
 
 def output(fused: Fused, target: Target, choice: Any, *, name: str) -> Any:

@@ -78,7 +78,8 @@ class Sigmoid(Task):
 
     def distance(self, target: Labels, teacher: Any, student: Any, temperature: float) -> Any:
         """`T^2 KL(teacher || student)` of each class by itself at temperature T, the mean over rows and classes."""
-        return divergence(*(ops.stack([part, 1 - part], axis=-1) for part in (teacher, student)), temperature)
+        teacher, student = (ops.stack([part, 1 - part], axis=-1) for part in (teacher, student))
+        return divergence(teacher, student, temperature)
 
     def served(self, target: Labels) -> Served:
         """By the Classify API."""

@@ -1,6 +1,6 @@
 """One of several classes that exclude each other."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -89,12 +89,12 @@ class Softmax(Task):
         return ["the model always answers with one of the classes listed, whatever it is shown."]
 
 
-def of_each_class(probabilities: np.ndarray, classes: tuple[str, ...]) -> dict[str, np.ndarray]:
+def of_each_class(probabilities: np.ndarray, classes: Sequence[str]) -> dict[str, np.ndarray]:
     """Probabilities `(rows, classes)` as one column a class: "probability_<class>"."""
     return {f"probability_{label}": probabilities[:, place] for place, label in enumerate(classes)}
 
 
-def listed(classes: tuple[str, ...]) -> str:
+def listed(classes: Sequence[str]) -> str:
     """The number of the classes and the first of them, for a model card."""
     return f"{len(classes)} ({', '.join(classes[:LISTED])}{', ...' if len(classes) > LISTED else ''})"
 

@@ -119,7 +119,7 @@ def spectrogram(
         InputError: an option out of its range.
     """
     mel = log_mel(x, feature, name, mels=mels, window=window, hop=hop, spec_augment=spec_augment)
-    own = {"filters": filters, "depth": depth, "dropout": dropout, "tokens": tokens}
+    own: dict[str, Any] = {"filters": filters, "depth": depth, "dropout": dropout, "tokens": tokens}
     return conv_blocks(_picture(mel, name), width=width, **own, name=name, pool=False)
 
 
@@ -172,7 +172,7 @@ def spectrogram_lstm(
         options = {"strides": 2, "padding": "same", "activation": "relu", "name": f"{name}_conv{block}"}
         x = keras.layers.Conv2D(filters * 2**block, 3, **options)(x)
     x = keras.layers.Reshape((x.shape[1], x.shape[2] * x.shape[3]), name=f"{name}_steps")(x)
-    read = {"layers": layers, "bidirectional": bidirectional, "dropout": dropout, "tokens": tokens}
+    read: dict[str, Any] = {"layers": layers, "bidirectional": bidirectional, "dropout": dropout, "tokens": tokens}
     return recurrent(x, None, cell="lstm", width=width, name=name, **read)
 
 

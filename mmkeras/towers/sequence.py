@@ -4,6 +4,8 @@ Each reads every kind of input that has a front (`mmkeras.towers.fronts`), which
 input are refused for another.
 """
 
+from typing import Any
+
 import keras
 from keras import KerasTensor, ops
 
@@ -62,7 +64,7 @@ def lstm(
     """
     words = {"embedding": embedding, "vectors": vectors, "train_vectors": train_vectors}
     x, _ = read(x, mask, feature, name, {**words, "mels": mels, "window": window, "hop": hop})
-    own = {"layers": layers, "bidirectional": bidirectional, "dropout": dropout, "tokens": tokens}
+    own: dict[str, Any] = {"layers": layers, "bidirectional": bidirectional, "dropout": dropout, "tokens": tokens}
     return recurrent(x, mask, cell="lstm", width=width, name=name, **own)
 
 
@@ -104,7 +106,7 @@ def gru(
     """
     words = {"embedding": embedding, "vectors": vectors, "train_vectors": train_vectors}
     x, _ = read(x, mask, feature, name, {**words, "mels": mels, "window": window, "hop": hop})
-    own = {"layers": layers, "bidirectional": bidirectional, "dropout": dropout, "tokens": tokens}
+    own: dict[str, Any] = {"layers": layers, "bidirectional": bidirectional, "dropout": dropout, "tokens": tokens}
     return recurrent(x, mask, cell="gru", width=width, name=name, **own)
 
 
@@ -165,8 +167,8 @@ def conv1d(
     filters = front.filters if filters is None else filters
     stride = front.stride if stride is None else stride
     depth = front.depth(x.shape[1]) if depth is None else depth
-    kernels = front.kernel if kernel is None else kernel
-    kernels = list(kernels) if isinstance(kernels, list | tuple) and kernels else [kernels]
+    given: Any = front.kernel if kernel is None else kernel
+    kernels = list(given) if isinstance(given, list | tuple) and given else [given]
     check_counts(name, filters=filters, stride=stride, depth=depth)
     for size in kernels:
         check_counts(name, kernel=size)

@@ -3,6 +3,7 @@
 import warnings
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import keras
 from keras import KerasTensor, ops
@@ -49,9 +50,9 @@ def word_vectors(
         raise InputError(
             f"{name!r}: expected train_vectors to be False only with vectors, received {shown(train_vectors)}"
         )
-    options = {"name": f"{name}_embedding"}
+    options: dict[str, Any] = {"name": f"{name}_embedding"}
     if vectors is not None:
-        read = _read(vectors, feature.vocabulary, name)
+        read = _read(vectors, tuple(feature.vocabulary), name)
         options |= {"weights": [read.values]}
         if embedding not in (None, read.values.shape[1]):
             raise InputError(
@@ -118,7 +119,7 @@ def bag(
         InputError: an option out of its range.
     """
     check_counts(name, depth=depth)
-    front = {"embedding": embedding, "vectors": vectors, "train_vectors": train_vectors}
+    front: dict[str, Any] = {"embedding": embedding, "vectors": vectors, "train_vectors": train_vectors}
     x = word_vectors(x, mask, feature, name, **front)
     there = ops.ones_like(x[..., 0], dtype="float32") if mask is None else ops.cast(mask, "float32")
     if word_dropout:

@@ -57,7 +57,7 @@ def frames(
     check_tokens(tokens, name)
     check_choice(over, "over", WAYS, f"{name!r}: ")
     vectors = hide_padding(Tokens(_each_frame(x, tower, feature, width, name), mask)).values
-    read = {"dropout": dropout, "tokens": tokens, "name": f"{name}_over"}
+    read: dict[str, Any] = {"dropout": dropout, "tokens": tokens, "name": f"{name}_over"}
     if over == "lstm":
         return recurrent(vectors, mask, cell="lstm", width=width, layers=depth, **read)
     if over == "transformer":

@@ -169,7 +169,7 @@ def _check_schemas(schemas: Any, pairs: Mapping[str, str], body: bool) -> None:
         raise InputError(
             f"transfer_weights: expected schemas to be the source's and the target's Schema, received {shown(schemas)}"
         )
-    for schema, names, whose in zip(schemas, (pairs.keys(), pairs.values()), ("source", "target"), strict=True):
+    for schema, names, whose in zip(schemas, (list(pairs), list(pairs.values())), ("source", "target"), strict=True):
         schema.require_fitted("transfer_weights")
         for name in names:
             if name not in schema.inputs:

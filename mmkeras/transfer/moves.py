@@ -1,7 +1,7 @@
 """What to do with each weight of a part: which of them have a place to go, and why the others stay."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -82,7 +82,8 @@ def weights_of(part: keras.layers.Layer, name: str = "") -> dict[str, keras.Vari
     layers = getattr(part, "layers", ())
     own = [layer for layer in layers if layer.name.endswith("_fusion")]  # of single targets, alike inside
     inside = {id(weight): f"{layer.name}/" for layer in own for weight in layer.weights}
-    seen, found = Counter(), {}
+    seen: Counter[str] = Counter()
+    found = {}
     for weight in part.weights:
         path = inside.get(id(weight), "") + weight.path
         if name:
@@ -93,11 +94,11 @@ def weights_of(part: keras.layers.Layer, name: str = "") -> dict[str, keras.Vari
     return found
 
 
-def of_other_classes(schemas: tuple[Schema, Schema]) -> set[str]:
+def of_other_classes(schemas: Sequence[Schema]) -> set[str]:
     """First part of the path of each weight that belongs to classes which are others in the target."""
     found = set()
     for name, target in schemas[1].targets.items():
-        before, classes = schemas[0].targets.get(name), getattr(target, "classes", None)
+        before, classes = schemas[0].targets.get(name), target.classes
         if classes is not None and (type(before) is not type(target) or before.classes != classes):
             vectors = [*schemas[1].inputs, *schemas[1].targets]  # of which a late fusion decides on each by itself
             found |= {name, f"{name}_token", *(f"{name}_decision_of_{vector}" for vector in vectors)}

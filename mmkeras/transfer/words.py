@@ -67,7 +67,8 @@ def _rows(feature: Input) -> dict[str, list[Hashable]]:
     Towers name them so: "embedding" that of a sentence, "embedding0", "embedding1" ... those of columns of words, and
     "words" one table of all columns. The first row is padding or a hole, the second a word outside the vocabulary.
     """
-    rows = [[(column, word) for word in ("", None, *words)] for column, words in feature.words.items()]
+    words = feature.words.items()
+    rows: list[list[Hashable]] = [[(column, word) for word in ("", None, *known)] for column, known in words]
     if list(feature.words) == [""]:
         return {"embedding/embeddings": rows[0]}
     single = {f"embedding{number}/embeddings": one for number, one in enumerate(rows)}

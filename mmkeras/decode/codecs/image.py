@@ -6,7 +6,7 @@ import tensorflow as tf
 from mmkeras.decode.image import announced_size, announces_more, decode_image
 from mmkeras.decode.rows import FileCodec
 from mmkeras.decode.table import register
-from mmkeras.inputs import Image
+from mmkeras.inputs import Image, Video
 
 
 @register(Image)
@@ -54,6 +54,6 @@ class ImageCodec(FileCodec):
         return [f"more than {feature.max_pixels:,} pixels are refused."]
 
 
-def colours(feature: Image) -> str:
+def colours(feature: Image | Video) -> str:
     """Its channels in words."""
     return "grey" if feature.channels == 1 else "colours"

@@ -27,4 +27,4 @@ class SeriesCodec(NumbersCodec):
 
     def made_up(self, feature: Series) -> np.ndarray:
         """The mean at every step."""
-        return np.tile(np.float32(feature.means), (feature.length, 1))
+        return np.tile(np.asarray(feature.means, np.float32), (feature.length, 1))
