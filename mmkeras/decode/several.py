@@ -87,7 +87,7 @@ class SeveralCodec(Codec):
         """A list of strings; numbers of each file as `<name>/0`, `<name>/1` and so on."""
         if feature.wire != "numbers":
             return {name: tf.io.FixedLenFeature([feature.views], tf.string, [""] * feature.views)}
-        found = {}
+        found: dict[str, Any] = {}
         for number in range(feature.views):
             found |= self.codec.example_spec(f"{name}/{number}", feature.single)
         return found
@@ -104,7 +104,7 @@ class SeveralCodec(Codec):
         """A list of strings, or the numbers of each file by themselves."""
         if feature.wire != "numbers":
             return super().to_example(name, feature, *row)
-        found = {}
+        found: dict[str, Any] = {}
         for number in range(feature.views):
             found |= self.codec.to_example(f"{name}/{number}", feature.single, *(part[number] for part in row))
         return found

@@ -101,7 +101,7 @@ class Input:
 
     def table_columns(self, name: str) -> tuple[str, ...]:
         """The table's columns that hold the input of this name."""
-        return self.columns or (self.column or name,)
+        return tuple(self.columns or (self.column or name,))
 
 
 def check_columns(part: Any) -> None:

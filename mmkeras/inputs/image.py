@@ -1,5 +1,6 @@
 """Pictures."""
 
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 
 from mmkeras.checks import checked_keywords
@@ -35,7 +36,7 @@ class Image(Input):
     shared: bool = False
     optional: bool = False
     column: str | None = None
-    columns: tuple[str, ...] | None = None
+    columns: Sequence[str] | None = None
     dtype = "uint8"
     wire = "bytes"
     files = True

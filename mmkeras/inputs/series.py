@@ -38,7 +38,7 @@ class Series(Input):
     shared: bool = False
     optional: bool = False
     column: str | None = None
-    columns: tuple[str, ...] | None = None
+    columns: Sequence[str] | None = None
     dtype = "float32"
     wire = "numbers"
     files = True

@@ -1,5 +1,6 @@
 """Short videos."""
 
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 
 from mmkeras.checks import checked_keywords
@@ -37,7 +38,7 @@ class Video(Input):
     shared: bool = False
     optional: bool = False
     column: str | None = None
-    columns: tuple[str, ...] | None = None
+    columns: Sequence[str] | None = None
     dtype = "uint8"
     wire = "bytes"
     files = True
