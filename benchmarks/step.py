@@ -11,10 +11,10 @@ the same batches in memory. A block of the one and a block of the other make a p
 pair to pair, so that whatever else the machine does falls on both.
 
 With --against each side is a process of its own that imports mmkeras from its checkout and trains a block when it is
-told to. Both must have weights of the same shapes. The losses of their first blocks are printed and should be the same, and the
-numbers of operations in the graphs of a training step, which no other work on the machine disturbs.
-Two processes of the very same code differ by a percent or so for as long as they live; so the pairs are divided among
---rounds, each with processes of its own. `--against .` shows what is left of it.
+told to. Both must have weights of the same shapes. The losses of their first blocks are printed and should be the same.
+So are the numbers of operations in the graph of a training step, which nothing else on the machine disturbs. Two
+processes of the very same code differ by a percent or so for as long as they live, so the pairs are divided among
+--rounds, each with processes of its own. `--against .` shows how much of it is left.
 
 Prints a Markdown table: a training step's CPU-milliseconds (of all threads) and wall milliseconds, median of the
 blocks, for both sides, and the median over the pairs of their ratio with its bootstrap 95 % interval.
