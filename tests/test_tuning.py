@@ -253,7 +253,7 @@ def test_tasks_in_the_space(keypad_splits, top_two):
         ({"isolation": "thread"}, "unknown isolation 'thread'"),
         ({"trials": 0}, "expected trials to be a whole number above 0, received 0"),
         ({"workers": 2}, "expected isolation='process' with workers=2, received 'none'"),
-        ({"time_limit": 0}, "expected time_limit to be minutes above 0, received 0"),
+        ({"time_limit": 0}, "expected time_limit .minutes. to be a number above 0, received 0"),
         ({"epoch": 3}, "unknown option of training: 'epoch'; did you mean 'epochs'"),
         ({"space": lambda hp: "concat"}, "space: expected it to return a ModelSpec, received 'concat'"),
         ({"space": lambda hp: mk.ModelSpec(fusion=len)}, "expected parts by name, received <built-in function len>"),

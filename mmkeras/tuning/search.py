@@ -5,21 +5,27 @@ import gc
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import keras
 import keras_tuner
 
+from mmkeras.checks import check_choice, check_number, check_whole
 from mmkeras.errors import InputError, unknown
 from mmkeras.files import write_json
 from mmkeras.model import build
+from mmkeras.model_spec import ModelSpec
+from mmkeras.pipeline import Shards
+from mmkeras.records import Records
 from mmkeras.training import Training
 from mmkeras.tuning.child import run_in_child, write_job
 from mmkeras.tuning.controls import CONTROLS, requests
 from mmkeras.tuning.features import TOWERS, features_of, on_features, once, tuned
 from mmkeras.tuning.features import check as compare
-from mmkeras.tuning.model import SpecModel, require_splits
+from mmkeras.tuning.model import Space, SpecModel, require_splits
 from mmkeras.tuning.objective import objective_of
 from mmkeras.tuning.oracle import oracle_of
 from mmkeras.tuning.result import TuningResult
@@ -32,25 +38,25 @@ SCHEMA, SETTINGS = "schema.json", "search.json"
 
 
 def tune(
-    data,
+    data: Mapping[str, Records | Shards],
     *,
-    space=None,
-    tuner="bayesian",
-    trials=30,
-    directory="tuning",
-    objective=None,
-    isolation="process",
-    workers=1,
-    time_limit=None,
-    features=None,
-    towers=None,
-    check=4,
-    controls=0,
-    lost_after=60.0,
-    overwrite=False,
-    seed=0,
-    **training,
-):
+    space: Space = None,
+    tuner: str = "bayesian",
+    trials: int = 30,
+    directory: str | os.PathLike[str] = "tuning",
+    objective: str | tuple[str, str] | None = None,
+    isolation: str = "process",
+    workers: int = 1,
+    time_limit: float | None = None,
+    features: str | None = None,
+    towers: ModelSpec | tuple[ModelSpec, keras.Model] | None = None,
+    check: int = 4,
+    controls: int = 0,
+    lost_after: float = 60.0,
+    overwrite: bool = False,
+    seed: int = 0,
+    **training: Any,
+) -> TuningResult:
     """Search for the best `ModelSpec`, and for the learning rate and batch size that suit it.
 
     It is KerasTuner underneath, and `directory` is a project of KerasTuner's. Each trial is trained in a process of its
@@ -174,17 +180,15 @@ def _check(tuner, trials, isolation, workers, time_limit, features):
         raise unknown("tuner", tuner, TUNERS)
     if isolation not in ISOLATIONS:
         raise unknown("isolation", isolation, ISOLATIONS)
-    if features not in (None, "cached"):
-        raise unknown("value of features", features, ["cached"])
+    check_choice(features, "features", (None, "cached"), "tune: ")
+    check_whole(trials, "trials", "tune: ")
+    check_whole(workers, "workers", "tune: ")
     if features and (workers > 1 or role() != "alone"):
         raise InputError(f"tune: features='cached' searches in one process, received workers={workers}")
-    for name, value in (("trials", trials), ("workers", workers)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise InputError(f"tune: expected {name} to be a whole number above 0, received {value!r}")
     if isolation == "none" and (workers > 1 or role() != "alone"):
         raise InputError(f"tune: expected isolation='process' with workers={workers}, received 'none'")
-    if time_limit is not None and not time_limit > 0:
-        raise InputError(f"tune: expected time_limit to be minutes above 0, received {time_limit!r}")
+    if time_limit is not None:
+        check_number(time_limit, "time_limit (minutes)", "tune: ", least=0, above=True)
 
 
 def _same_search(folder, schema, settings):
