@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "decode": "inputs registry tokenizers",
     "augment": "inputs registry schema",
     "records": "decode inputs plotting registry schema targets tokenizers",
-    "pipeline": "inputs augment decode records schema targets",
+    "pipeline": "augment decode inputs records schema targets",
     "layers": "",
     "word_vectors": "inputs",
     "towers": "inputs layers registry schema word_vectors",
