@@ -9,6 +9,8 @@ import tensorflow as tf
 import mmkeras as mk
 from mmkeras.bundle import examples
 from mmkeras.errors import InputError
+from mmkeras.serving.arrays import as_arrays
+from mmkeras.serving.values import as_columns, load_schema
 
 ROOMS = ["front", "kitchen", "bath"]
 TRACES = ["left", "right"]
@@ -29,7 +31,7 @@ def table(tmp_path_factory):
     for number in range(4):
         pixels = np.full((6, 5, 1), 20 + 60 * number, np.uint8)
         tf.io.write_file(str(folder / f"{number}.png"), tf.io.encode_png(pixels))
-        np.save(folder / f"{number}.npy", np.full((number + 1, 2), number, np.float32))
+        np.save(folder / f"{number}.npy", np.full((number + 1, 2), number + 1, np.float32))
     (folder / "bad.png").write_bytes(b"no picture")
     for row in range(ROWS):
         there = row % 8 if row else 7  # as bits: none, one, two or all of the rooms
@@ -205,3 +207,27 @@ def test_verified(bundle):
 def test_card(bundle):
     card = (bundle / "assets.extra" / "MODEL_CARD.md").read_text()
     assert "3 values (front, kitchen, bath), each of which may be empty, of: a JPEG" in card
+
+
+def test_retrieval(records):
+    two = mk.Schema({"house": schema(optional=False).inputs["house"], "steps": schema().inputs["steps"]}, {})
+    rows = mk.read(records.frame[records.there("house")].reset_index(drop=True), two)
+    found = mk.retrieve(mk.build(two, align={"kind": "contrastive", "dim": 4}, width=8), rows)
+    assert len(found.query("house", find="steps", k=2))
+    found.figure("house", "steps", k=2)
+
+
+def test_a_client_sends_them(records, bundle):
+    frame, parts = records.frame.iloc[1:5], load_schema(bundle)
+    serve = tf.saved_model.load(bundle).signatures["serving_default"]
+    taken = serve.structured_input_signature[1].items()
+    inputs = {name: (spec.dtype.name, tuple(spec.shape)) for name, spec in taken}
+    columns = as_columns(frame[ROOMS + TRACES], inputs, parts)
+    sent = as_arrays(columns, inputs, parts, range(4), False)
+    cells = frame[ROOMS].to_numpy()
+    assert [[bool(one) for one in row] for row in sent["house"]] == [[bool(cell) for cell in row] for row in cells]
+    assert sent["house"][2][0] == tf.io.read_file(cells[2][0]).numpy()
+    assert sent["steps"].shape == (4, 2, 4, 2)
+    assert sent["steps_length"].tolist() == [[2, 0], [3, 0], [4, 3], [1, 0]]
+    given = {name: tf.constant(value.tolist() if value.dtype == object else value) for name, value in sent.items()}
+    assert serve(**given)["status"].numpy().tolist() == [0] * 4

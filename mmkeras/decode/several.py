@@ -55,7 +55,8 @@ class SeveralCodec(Codec):
 
     def window(self, feature: Any, values: tf.Tensor, length: tf.Tensor, seed: Any = None) -> tf.Tensor:
         """A window of each file `(batch, columns, ...)`."""
-        return _rows(self.codec.window(feature.single, _flat(values), _flat(length), seed), feature)
+        length = None if length is None else _flat(length)
+        return _rows(self.codec.window(feature.single, _flat(values), length, seed), feature)
 
     def to_fit(self, feature: Any, distinct: Any, times: np.ndarray) -> Any:
         """As of one file."""

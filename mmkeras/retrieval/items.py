@@ -56,12 +56,18 @@ class Items:
         return values if values.ndim == 1 else [", ".join(row) for row in values]
 
     def decoded(self, items: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """These items `(n,)` as the model receives them, `(n, ...)`, and how long each is, `(n,)` int, or None."""
-        decoded, rows = columns(self.records), self.first[items]
-        values = decoded[self.name].take(rows).array()
-        lengths = decoded.get(f"{self.name}_length")
-        length = None if lengths is None else lengths.take(rows).array()
-        return codec_of(self.feature).window(self.feature, values, length), length
+        """These items `(n,)` as the model receives them, `(n, ...)`, and how long each is, `(n,)` int, or None.
+
+        Of several files a row the first that is there.
+        """
+        decoded, feature = columns(self.records), self.feature.single
+        kept = [decoded[key].take(self.first[items]) for key in (self.name, f"{self.name}_length") if key in decoded]
+        if self.feature.views is not None:
+            there = (kept[0].index != len(kept[0].values) - 1).argmax(axis=1)
+            for column in kept:
+                column.index = column.index[np.arange(len(there)), there]
+        values, length = kept[0].array(), kept[1].array() if kept[1:] else None
+        return codec_of(feature).window(feature, values, length), length
 
     def of_rows(self, rows: Sequence[Any], where: str) -> np.ndarray:
         """The items `(n,)` of rows of the table."""

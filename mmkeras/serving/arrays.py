@@ -1,7 +1,7 @@
 """Columns, batch by batch, as arrays of what a signature takes."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +38,15 @@ def as_arrays(
         elif dtype == "string":
             arrays[name] = _strings(name, values, rows, feature, rotate)
         elif is_padded(name, inputs) and length not in columns:
-            arrays[name], arrays[length] = _padded(name, values, rows, feature, (dtype, shape))
+            files = inputs[length][1][1:]
+            pad = _padded_files if files else _padded
+            arrays[name], arrays[length] = pad(name, values, rows, feature, (dtype, shape))
         else:
             arrays[name] = _numbers(name, values, rows, shape, dtype)
     return arrays
 
 
-def _each(name: str, values: list, rows: range, convert: Callable[[Any], Any]) -> Iterator[Any]:
+def _each(name: str, values: list, rows: Sequence[int], convert: Callable[[Any], Any]) -> Iterator[Any]:
     for value, row in zip(values, rows, strict=True):
         try:
             yield convert(value)
@@ -73,18 +75,24 @@ def _cells(
     files = feature is not None and feature.wire == "bytes"
 
     def row_of(value: Any) -> list[str | bytes]:
-        if missing(value):
-            return [""] * (shape[1] or 1)
-        if isinstance(value, Mapping) and names:
-            wrong = [column for column in value if column not in names]
-            if wrong:
-                raise unknown("column", wrong[0], names)
-            value = [value.get(column) for column in names]
-        if not isinstance(value, list | tuple | np.ndarray) or len(value) != (shape[1] or len(value)):
-            raise InputError(f"expected {shape[1]} cells, received {shown(value)}")
-        return [as_sent(cell, feature, rotate) if files else _cell(cell) for cell in value]
+        cells = _listed(value, names, shape[1])
+        return [as_sent(cell, feature, rotate) if files else _cell(cell) for cell in cells]
 
     return _objects(list(_each(name, values, rows, row_of)), (len(values), shape[1] or len(row_of(values[0]))))
+
+
+def _listed(value: Any, names: Sequence[str] | None, count: int | None) -> Sequence[Any]:
+    """The cells or files of one row, None where one is missing."""
+    if missing(value):
+        return [None] * (count or 1)
+    if isinstance(value, Mapping) and names:
+        wrong = [column for column in value if column not in names]
+        if wrong:
+            raise unknown("column", wrong[0], names)
+        value = [value.get(column) for column in names]
+    if not isinstance(value, list | tuple | np.ndarray) or len(value) != (count or len(value)):
+        raise InputError(f"expected {count} cells, received {shown(value)}")
+    return value
 
 
 def _cell(cell: Any) -> str | bytes:
@@ -96,7 +104,7 @@ def _cell(cell: Any) -> str | bytes:
 
 
 def _padded(
-    name: str, values: list, rows: range, feature: Input | None, described: tuple
+    name: str, values: list, rows: Sequence[int], feature: Input | None, described: tuple
 ) -> tuple[np.ndarray, np.ndarray]:
     """Values of different lengths along their first axis as one array, zeros after their ends, and their lengths."""
     dtype, (_, steps, *single) = described
@@ -110,6 +118,19 @@ def _padded(
         if len(trace):
             place[: len(trace)] = trace
     return padded, lengths
+
+
+def _padded_files(
+    name: str, values: list, rows: range, feature: Input | None, described: tuple
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same of several files a row: `(rows, files, steps, ...)`, and lengths `(rows, files)`."""
+    dtype, (_, count, *shape) = described
+    names = feature.table_columns(name) if feature else None
+    each = list(_each(name, values, rows, lambda value: _listed(value, names, count)))
+    flat = [value for row in each for value in row]
+    places = [row for row, files in zip(rows, each, strict=True) for _ in files]
+    padded, lengths = _padded(name, flat, places, feature, (dtype, (None, *shape)))
+    return padded.reshape(len(each), -1, *padded.shape[1:]), lengths.reshape(len(each), -1)
 
 
 def _trace(value: Any, single: list[int | None], longest: int | None, dtype: str) -> np.ndarray:

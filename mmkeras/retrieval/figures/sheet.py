@@ -114,7 +114,7 @@ def _joined(words):
 def _drawable(items, wanted):
     """What is drawn of each item wanted: dict of item -> what its drawer prepares."""
     drawer, wanted = DRAWERS.of(items.feature), np.unique(wanted)
-    drawn = items.value(wanted) if drawer.cells else drawer.prepare(*items.decoded(wanted), items.feature)
+    drawn = items.value(wanted) if drawer.cells else drawer.prepare(*items.decoded(wanted), items.feature.single)
     return dict(zip(wanted, drawn, strict=True))
 
 
@@ -122,4 +122,4 @@ def _draw(axes, items, value):
     axes.set(xticks=(), yticks=())
     for spine in axes.spines.values():
         spine.set(color=PALE, linewidth=0.8)
-    DRAWERS.of(items.feature).draw(axes, value, items.feature)
+    DRAWERS.of(items.feature).draw(axes, value, items.feature.single)
