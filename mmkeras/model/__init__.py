@@ -11,8 +11,3 @@ from mmkeras.model.body import FUSED
 from mmkeras.model.views import deduplicated_model, halves, with_embedding
 
 __all__ = ["FUSED", "build", "deduplicated_model", "halves", "with_embedding"]
-
-
-def by_target(schema, values):
-    """`schema.by_target`."""
-    return schema.by_target(values)
