@@ -17,10 +17,11 @@ ROOT = Path(mmkeras.__file__).parent
 MODULES = sorted(module.name for module in pkgutil.walk_packages([str(ROOT)], "mmkeras."))
 
 # A room may import from the rooms named behind it, from itself, and from those that every room needs.
-EVERYWHERE = {"checks", "errors", "files"}
+EVERYWHERE = {"checks", "errors", "files", "markdown"}
 MAY_IMPORT = {
     "errors": "",
     "files": "",
+    "markdown": "",
     "saved_classes": "",
     "plotting": "",
     "checks": "errors",

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from mmkeras.bundle.answers import prefix
 from mmkeras.decode import codec_of
+from mmkeras.markdown import table
 from mmkeras.model_spec import ModelSpec
 from mmkeras.schema import Schema
 from mmkeras.tasks import Task
@@ -27,8 +28,8 @@ def model_card(
         _summary(about),
         notes.strip(),
         "## Inputs\n\n"
-        + _table(["input", "what is sent", "missing"], [_input(*item) for item in schema.inputs.items()]),
-        "## Answers\n\n" + _table(["target", "answers"], [_answers(schema, *item) for item in tasks.items()]),
+        + table(["input", "what is sent", "missing"], [_input(*item) for item in schema.inputs.items()]),
+        "## Answers\n\n" + table(["target", "answers"], [_answers(schema, *item) for item in tasks.items()]),
         _statuses(about),
         _metrics(about),
         _training(about, spec),
@@ -40,10 +41,6 @@ def model_card(
 def _summary(about):
     versions = ", ".join(f"{package} {version}" for package, version in about["versions"].items())
     return f"Exported {about['created']}; {about['parameters']:,} parameters; {versions}."
-
-
-def _table(heads, rows):
-    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in [heads, ["---"] * len(heads), *rows])
 
 
 def _input(name, feature):
@@ -66,7 +63,7 @@ def _statuses(about):
 def _metrics(about):
     if "metrics" not in about:
         return ""
-    metrics = _table(["metric", "value"], [(name, _figure(value, 4)) for name, value in about["metrics"].items()])
+    metrics = table(["metric", "value"], [(name, _figure(value, 4)) for name, value in about["metrics"].items()])
     heads = ["modalities", "target", "metric", "score"]
     rows = [
         (" + ".join(row["modalities"]) or "none", row["target"], row["metric"], _figure(row["score"], 3))
@@ -74,7 +71,7 @@ def _metrics(about):
     ]
     return (
         f"## Metrics\n\n{metrics}\n\nWith some of the modalities alone; the others were missing where they may be, "
-        f"and else shuffled among the rows:\n\n{_table(heads, rows)}"
+        f"and else shuffled among the rows:\n\n{table(heads, rows)}"
     )
 
 
@@ -90,7 +87,7 @@ def _training(about, spec):
     if about.get("history"):
         epochs = len(next(iter(about["history"].values())))
         last = [(name, _figure(values[-1], 4)) for name, values in about["history"].items() if values]
-        lines.append(f"{epochs} epochs; after the last:\n\n" + _table(["", "value"], last))
+        lines.append(f"{epochs} epochs; after the last:\n\n" + table(["", "value"], last))
     return "## Training\n\n" + "\n\n".join(lines) if lines else ""
 
 

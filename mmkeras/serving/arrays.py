@@ -92,7 +92,7 @@ def _listed(value: Any, names: Sequence[str] | None, count: int | None) -> Seque
         value = [value.get(column) for column in names]
     if not isinstance(value, list | tuple | np.ndarray) or len(value) != (count or len(value)):
         raise InputError(f"expected {count} cells, received {shown(value)}")
-    return value
+    return list(value)
 
 
 def _cell(cell: Any) -> str | bytes:

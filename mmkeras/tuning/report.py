@@ -10,6 +10,7 @@ import pandas as pd
 
 from mmkeras.errors import InputError
 from mmkeras.files import write_whole
+from mmkeras.markdown import table
 from mmkeras.tuning.places import is_number
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ def write(result: "TuningResult", folder: str | os.PathLike[str] | None = None) 
         sections += [*_best(result, folder), *_controls(result, folder)]
     failed = failures(result.trials)
     if failed:
-        table = pd.DataFrame({"trials": failed.values(), "reason": failed.keys()})
-        sections += ["## Failures", markdown(table)]
+        reasons = pd.DataFrame({"trials": failed.values(), "reason": failed.keys()})
+        sections += ["## Failures", markdown(reasons)]
     write_whole(folder / REPORT, "\n\n".join(sections) + "\n")
     return folder
 
@@ -102,15 +103,13 @@ def _controls(result, folder):
     return ["## Is fusion worth it?", result.worth, picture, markdown(result.controls[columns])]
 
 
-def markdown(table: pd.DataFrame) -> str:
+def markdown(frame: pd.DataFrame) -> str:
     """A DataFrame as a table in Markdown: fractions in four digits, numbers to the right."""
-    rows = [table.columns, ["--:" if is_number(table[name]) else "---" for name in table]]
-    rows += [[_cell(value) for value in row] for row in table.itertuples(index=False, name=None)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    rows = [[_cell(value) for value in row] for row in frame.itertuples(index=False, name=None)]
+    return table(list(frame), rows, right=[place for place, name in enumerate(frame) if is_number(frame[name])])
 
 
 def _cell(value):
     if pd.isna(value):
         return "-"
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return text.replace("|", "\\|").replace("\n", " ")
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
