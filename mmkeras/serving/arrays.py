@@ -81,7 +81,7 @@ def _cells(
     return _objects(list(_each(name, values, rows, row_of)), (len(values), shape[1] or len(row_of(values[0]))))
 
 
-def _listed(value: Any, names: Sequence[str] | None, count: int | None) -> Sequence[Any]:
+def _listed(value: Any, names: Sequence[str] | None, count: int | None) -> list[Any]:
     """The cells or files of one row, None where one is missing."""
     if missing(value):
         return [None] * (count or 1)
