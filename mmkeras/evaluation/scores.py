@@ -9,7 +9,8 @@ from keras import ops
 
 from mmkeras.errors import InputError
 from mmkeras.model import halves
-from mmkeras.pipeline import batches, labels, row_weights
+from mmkeras.pipeline import batches, row_weights, truths
+from mmkeras.pipeline.weights import class_numbers
 from mmkeras.records import Records
 from mmkeras.schema import Schema
 from mmkeras.tasks import shape_of, tasks_of
@@ -54,8 +55,8 @@ class Scorer:
         schema = records.schema
         self.schema, self.batch_size, self.rows = schema, batch_size, len(records)
         self.stage, self.values = _last_stage(model, records, batch_size)
-        self.truth = labels(records)
-        self.weights = row_weights(records, self.truth)
+        self.truth = truths(records)
+        self.weights = row_weights(records, class_numbers(records))
         tasks = tasks_of(model, schema)
         self.metrics = {name: task.metrics(schema.targets[name])[0] for name, task in tasks.items()}
 
@@ -73,7 +74,8 @@ class Scorer:
     def _update(self, rows: slice, outputs: Any) -> None:
         weights = {name: values[rows] for name, values in self.weights.items()}
         for name, output in self.schema.by_target(outputs).items():
-            self.metrics[name].update_state(self.truth[name][rows], output, sample_weight=weights.get(name))
+            truth = self.truth[name].take(rows).array()
+            self.metrics[name].update_state(truth, output, sample_weight=weights.get(name))
 
 
 def arrays_of(records: Records, batch_size: int) -> Iterator[dict[str, np.ndarray]]:

@@ -12,7 +12,7 @@ from mmkeras.checks import check_whole, checked_keywords, is_number
 from mmkeras.errors import InputError, shown
 from mmkeras.evaluation.prediction import answers_of
 from mmkeras.evaluation.scores import Scorer, check_model, without
-from mmkeras.pipeline import batches, labels, readable
+from mmkeras.pipeline import batches, readable, truths
 from mmkeras.records import Records
 from mmkeras.tasks import Task, tasks_of
 
@@ -94,11 +94,12 @@ def _decoded_scores(model: keras.Model, records: Records, batch_size: int) -> di
     tasks = {name: task for name, task in tasks_of(model, schema).items() if type(task).scores is not Task.scores}
     if not tasks:
         return {}
-    truth, answers = labels(records), list(answers_of(model, records, batch_size))
+    truth, answers = truths(records), list(answers_of(model, records, batch_size))
     for name, task in tasks.items():
         there = records.there(name)
         parts = {part: np.concatenate([batch[name][part] for batch in answers])[there] for part in answers[0][name]}
-        for score, value in task.scores(truth[name][there], parts, schema.targets[name]).items():
+        own = truth[name].take(there).array()
+        for score, value in task.scores(own, parts, schema.targets[name]).items():
             found[f"{name}_{score}" if len(schema.targets) > 1 else score] = float(value)
     return found
 
