@@ -32,10 +32,10 @@ def predict(model: keras.Model, records: Records, *, batch_size: int = 256) -> p
     """
     check_model(model, records.schema, "predict")
     check_whole(batch_size, "batch_size", "predict: ")
-    records = readable(records)
+    records = readable(records) if len(records) else records
     schema, tasks = records.schema, tasks_of(model, records.schema)
-    tables = [_columns(answers, schema, tasks) for answers in answers_of(model, records, batch_size)]
-    tables = tables or [_columns(_none(schema, tasks), schema, tasks)]
+    answers = answers_of(model, records, batch_size) if len(records) else [_none(schema, tasks)]
+    tables = [_columns(batch, schema, tasks) for batch in answers]
     table = {name: np.concatenate([part[name] for part in tables]) for name in tables[0]}
     return pd.DataFrame(table, index=records.frame.index)
 

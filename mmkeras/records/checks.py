@@ -88,16 +88,21 @@ def _find_files(records, name, folder):
     distinct, number = records.distinct(name)
     paths = [join(folder, value) if value else "" for value in distinct]
     reasons = [codec.path_reason(path) if path else None for path in paths]
-    for column, numbers in zip(columns, number.reshape(len(records), -1).T, strict=True):
+    for column, numbers in zip(columns, _by_column(number).T, strict=True):
         records.frame[column] = np.array(paths, dtype=object)[numbers]
     bad = {value: (distinct[value], f"{reason} in {folder}") for value, reason in enumerate(reasons) if reason}
     return _of_cells(records, name, number, bad)
 
 
+def _by_column(number):
+    """Numbers `(rows,)` or `(rows, columns)` as `(rows, columns)`, also of no rows."""
+    return number.reshape(len(number), number.shape[1] if number.ndim > 1 else 1)
+
+
 def _of_cells(records, name, number, bad):
     """`Bad` for the cells of these distinct values: dict of number -> (cell, what is wrong)."""
-    wrong = np.isin(number, list(bad)).reshape(len(records), -1)
-    number, columns = number.reshape(len(records), -1), records.schema.columns(name)
+    number, columns = _by_column(number), records.schema.columns(name)
+    wrong = np.isin(number, list(bad))
     single = number.shape[1] == 1  # the cells of a row, or one of them, are meant
     return [
         Bad(int(row), name, *bad[number[row, at]], None if single else columns[at])
