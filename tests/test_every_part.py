@@ -70,7 +70,7 @@ def alignment_model(kind):
     names = {"question": {"kind": "bag", "word_dropout": 0.0}, "trace": {"kind": "conv1d", "filters": 4}}
     features = {name: contracts.FEATURES[name] for name in names}
     schema = contracts.small_schema({**features, **contracts.optional({"trace": features["trace"]})})
-    return mk.build(schema, towers=names, width=8, align={"kind": kind, "dim": 4}), contracts.samples(schema, ROWS)
+    return mk.build(schema, towers=names, width=8, align={"kind": kind, "dim": 4}), contracts.samples(schema, ROWS, 3)
 
 
 MAKE = {

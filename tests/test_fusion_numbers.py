@@ -77,7 +77,9 @@ def standard(x):
 
 
 def masks(tokens):
-    return {name: np.ones(values.shape[:2], bool) if mask is None else mask for name, (values, mask) in tokens.items()}
+    return {
+        name: np.ones(values.shape[:2], bool) if mask is None else mask for name, (values, mask, _) in tokens.items()
+    }
 
 
 def means(values, mask):
@@ -231,7 +233,7 @@ def test_film(by):
 )
 def test_film_is_conditioned_by_the_first_text(features, by):
     tokens = {name: Tokens(keras.Input((2, 3))) for name in ("image", "text", "sound")}
-    model = keras.Model(contracts.flat(tokens), fuse(tokens, "film", width=4, features=features))
+    model = keras.Model(contracts.flat(tokens), fuse(tokens, "film", width=4, features=features).vector)
     conditioned = {layer.name for layer in model.layers if layer.name.endswith("_project")}
     assert conditioned == {f"film_{name}_project" for name in tokens if name != by}
 
@@ -242,7 +244,7 @@ def test_late():
     for answer, vector in zip(case.answers(), expected, strict=True):
         np.testing.assert_allclose(answer, vector, atol=1e-5)
     inputs = {name: Tokens(keras.Input((2, 3))) for name in ("a", "b")}
-    assert list(fuse(inputs, "late", width=4)) == ["a", "b"]
+    assert list(fuse(inputs, "late", width=4).decisions) == ["a", "b"]
 
 
 def test_multiply():
@@ -350,7 +352,7 @@ def test_bottleneck_modalities_meet():
     def answer(*louder):
         given = {
             name: Tokens(values + (name in louder) * (1 if mask is None else mask[..., None]), mask)
-            for name, (values, mask) in tokens.items()
+            for name, (values, mask, _) in tokens.items()
         }
         return contracts.outputs(before, contracts.flat(given))[0]
 
