@@ -32,7 +32,7 @@ def predict(model: keras.Model, records: Records, *, batch_size: int = 256) -> p
     """
     check_model(model, records.schema, "predict")
     check_whole(batch_size, "batch_size", "predict: ")
-    records = readable(records) if len(records) else records
+    records = readable(records)
     schema, tasks = records.schema, tasks_of(model, records.schema)
     answers = answers_of(model, records, batch_size) if len(records) else [_none(schema, tasks)]
     tables = [_columns(batch, schema, tasks) for batch in answers]
