@@ -155,7 +155,9 @@ def test_a_wrong_name_is_refused():
         _ = mmkeras.__wrapped__
 
 
-@pytest.mark.parametrize("statement", ["import mmkeras", "import mmkeras.cli", "import mmkeras.datasets"])
+@pytest.mark.parametrize(
+    "statement", ["import mmkeras", "import mmkeras.cli", "import mmkeras.datasets", "import mmkeras.verification"]
+)
 def test_importing_loads_nothing_heavy(statement):
     heavy = "{'tensorflow', 'keras', 'pandas', 'numpy', 'sklearn'}"
     code = f"import sys; {statement}; print(sorted({heavy} & set(sys.modules)))"

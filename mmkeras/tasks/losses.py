@@ -1,7 +1,6 @@
 """The losses of tasks that Keras does not have in this form.
 
-A compiled model that holds one is no longer made of stock Keras alone: `import mmkeras.tasks` before
-`keras.models.load_model`, or load with `compile=False`.
+A saved model that was compiled with one is loaded after `import mmkeras`; without mmkeras with `compile=False`.
 """
 
 from typing import Any

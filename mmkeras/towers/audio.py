@@ -42,8 +42,8 @@ def log_mel(
         window: length of a frame, seconds; rounded up to a power of two of samples.
         hop: time from frame to frame, seconds.
         spec_augment: hides bands of mels and frames in training: a dict of the options of `mmkeras.layers.SpecAugment`,
-            as {"frequency": 0.2, "time": 0.2}. None: no such layer. With it, `import mmkeras.layers` before
-            `keras.models.load_model`: the model is no longer made of stock Keras layers alone.
+            as {"frequency": 0.2, "time": 0.2}. None: no such layer. With it, the model is no longer made of stock
+            Keras layers alone: `import mmkeras` before `keras.models.load_model`.
 
     Raises:
         InputError: wrong options of spec_augment; no mels; a window or hop shorter than a sample; a window of twice the

@@ -37,7 +37,7 @@ def word_vectors(
         vectors: path of a file of GloVe or word2vec vectors to begin with (see `read_word_vectors`), read when the
             model is built; a saved model needs it no more. None: they begin at random.
         train_vectors: whether training changes the vectors of the file. With False the model has a layer of mmkeras:
-            `import mmkeras.layers` before `keras.models.load_model`.
+            `import mmkeras` before `keras.models.load_model`.
 
     Returns:
         `(batch, length, embedding)`.
