@@ -23,7 +23,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mmkeras", description="Multimodal models in TensorFlow and Keras.")
     parser.add_argument("--version", action="version", version=f"mmkeras {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    demo = commands.add_parser("demo", help="the whole road on a data set that comes with the package")
+    demo = commands.add_parser("demo", help="from a table to a SavedModel, on a data set that comes with the package")
     demo.add_argument("--out", default=".", metavar="DIR", help="folder for data, saved_models and summary.json (.)")
     demo.add_argument("--fusion", default="concat", choices=["concat", "attention"], help="(concat)")
     demo.add_argument("--epochs", default=16, type=_whole, metavar="N", help="(16)")
@@ -31,7 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(run=_demo)
     tune = commands.add_parser(
         "tune",
-        help="search fusions, towers and widths",
+        help="search for the best fusion, towers and widths",
         description=TUNE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     tune.add_argument("--worker", metavar="NAME", help="be the worker of this name of the chief; without it: the chief")
     tune.set_defaults(run=_tune)
     verify = commands.add_parser(
-        "verify", help="ask an exported model for its golden answers, without mmkeras and Keras"
+        "verify", help="check that an exported model still gives its golden outputs, without mmkeras and Keras"
     )
     verify.add_argument("directory", metavar="DIR", help="a version, or a model's folder: its newest version")
     verify.add_argument("--python", metavar="PATH", help="another Python, for instance of another TensorFlow")
@@ -126,7 +126,7 @@ def _demo(arguments: argparse.Namespace) -> None:
 
 
 def _quiet() -> None:
-    """TensorFlow's own news is not the user's."""
+    """TensorFlow's own log is not shown."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
     import logging
 

@@ -1,4 +1,4 @@
-"""`mmkeras demo`: the whole road, from a table of files to a SavedModel that has been asked, on the keypad set."""
+"""`mmkeras demo`: from a table of files to a SavedModel that has answered, on the keypad set."""
 
 import json
 import os
@@ -34,7 +34,7 @@ BATCH = 128
 
 
 def demo(out: str | os.PathLike[str] = ".", fusion: str = "concat", epochs: int = 16, seed: int = 0) -> dict[str, Any]:
-    """Make the keypad set, train, evaluate, export, and ask the export in a fresh process; print what comes of it.
+    """Make the keypad set, train, evaluate, export, and predict with the export in a fresh process; print the results.
 
     Args:
         out: folder for `data/keypad`, `saved_models/keypad/<version>` and `summary.json`.

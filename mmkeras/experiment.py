@@ -101,7 +101,7 @@ def _content(path: Path) -> dict[str, Any]:
 
 
 def _options(content: dict[str, Any], key: str, function: Callable[..., Any], where: str) -> dict[str, Any]:
-    """The options of a function, behind its table and schema, that stand under a key."""
+    """The options of a function under a key, all but its table and schema."""
     options, known = dict(content.get(key) or {}), [*inspect.signature(function).parameters][2:]
     for option in options:
         if option not in known:

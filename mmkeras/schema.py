@@ -103,7 +103,7 @@ class Schema:
     def model_inputs(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """What a model receives, in order: dict of name -> (shape without the batch, dtype).
 
-        Each input by its name; behind it `<name>_length` if it is padded, `<name>_there` if it is several files, and
+        Each input by its name; after it `<name>_length` if it is padded, `<name>_there` if it is several files, and
         `<name>_present` if it is optional.
         """
         received = {name: feature.received for name, feature in self.inputs.items()}

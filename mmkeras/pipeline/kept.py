@@ -28,8 +28,8 @@ class Column:
         self.values, self.index, self.dtype = values, index, dtype
         _COLUMNS.add(self)
 
-    def take(self, rows: np.ndarray) -> "Column":
-        """The column of these positions; the values are shared."""
+    def take(self, rows: np.ndarray | slice) -> "Column":
+        """The column of these rows; the values are shared."""
         return Column(self.values, self.index[rows], self.dtype)
 
     @property

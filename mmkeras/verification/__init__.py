@@ -1,4 +1,4 @@
-"""Proof of a bundle: its golden answers are asked for again in processes that have neither mmkeras nor Keras."""
+"""Verification of a bundle: it must give its golden outputs in processes that have neither mmkeras nor Keras."""
 
 import json
 import os
@@ -21,7 +21,7 @@ REPLAY = Path(__file__).with_name("replay")
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at: `outcome` is "passed", "failed" or "skipped"; `words` say what was found."""
+    """One check: `outcome` is "passed", "failed" or "skipped"; `words` say what was found."""
 
     name: str
     outcome: str
@@ -66,7 +66,7 @@ def verify(
     ways: Sequence[str] = WAYS,
     seconds: float = 300,
 ) -> Verification:
-    """Ask a bundle for its golden answers without mmkeras and without Keras, in processes of their own.
+    """Check that a bundle gives its golden outputs, in processes of their own without mmkeras and Keras.
 
     The ways, each in a process that has TensorFlow on the CPU and in which neither mmkeras nor Keras can be imported:
 
@@ -90,7 +90,7 @@ def verify(
         `Verification`. A process that crashes or takes too long is a check that failed.
 
     Raises:
-        InputError: no such bundle, one without golden answers, or an unknown way.
+        InputError: no such bundle, one without golden outputs, or an unknown way.
     """
     bundle = _newest(directory).resolve()
     _check_bundle(bundle)
@@ -131,7 +131,7 @@ def _check_bundle(bundle: Path) -> None:
         known = isinstance(golden["signature_name"], str) and golden["tolerance"] >= 0
     except FileNotFoundError:
         raise InputError(
-            f"verify: {str(bundle)!r} has no golden answers: there is no assets.extra/golden.json"
+            f"verify: {str(bundle)!r} has no golden outputs: there is no assets.extra/golden.json"
         ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"verify: {str(path)!r} holds no golden batch: {type(error).__name__}: {error}") from error

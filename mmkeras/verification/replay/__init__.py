@@ -1,4 +1,4 @@
-"""Ask a bundle again for its golden answers: a program for a process that has TensorFlow and nothing else.
+"""Check the golden outputs of a bundle: a program for a process that has TensorFlow and nothing else.
 
 `mmkeras.verify` copies this folder into an empty one and runs it there, under any Python that has a TensorFlow:
 
@@ -9,7 +9,7 @@ Nothing here may import mmkeras or Keras.
     ways         tf.saved_model.load, a session, a program in C
     golden       the golden batch: what is asked, and whether the answers are the golden ones
     rows         rows by themselves, in reverse, none
-    signatures   the signatures beside the one with golden answers
+    signatures   the signatures beside the one with golden outputs
     graph        which ops it is made of
     warm_up      requests that TensorFlow Serving replays before it answers
     program      program.c: compiled, asked, its answer read

@@ -1,4 +1,4 @@
-"""The signatures beside the one with golden answers."""
+"""The signatures beside the one with golden outputs."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
