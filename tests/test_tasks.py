@@ -268,6 +268,8 @@ def test_a_weight_to_be_learned_needs_its_model():
         mk.compile_args(schema, tasks, mk.build(schema, width=8))
     with pytest.raises(InputError, match="compile_args: unknown target 'anwser'; did you mean 'answer'"):
         mk.compile_args(schema, {"anwser": "softmax"})
+    with pytest.raises(InputError, match="compile_args: unknown argument 'task'; did you mean 'tasks'"):
+        mk.compile_args(schema, task=tasks)
     with pytest.raises(InputError, match=r"compile_args needs a fitted schema, but .* 'answer' are not known yet"):
         mk.compile_args(contracts.small_schema(answer=Number()))
 

@@ -46,7 +46,7 @@ def export_as(model: keras.Model, schema: Schema, directory: str | os.PathLike, 
     number's within 1e-4 of its deviation. In a spectrogram, bands 100 dB below a pure tone hold rounding alone; there
     both runtimes were seen to differ from Keras by up to 1.4 dB.
 
-    Every tower, fusion and head of mmkeras converts, with masks, lengths and missing inputs. Nothing else than the
+    Every tower, fusion and task of mmkeras converts, with masks, lengths and missing inputs. Nothing else than the
     runtime's own ops is used (no "select TensorFlow ops" of LiteRT). What it takes:
 
     - LiteRT: recurrent layers are unrolled, as their loops would need TensorFlow's ops. Each step of each layer costs

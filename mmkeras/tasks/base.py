@@ -57,10 +57,6 @@ class Task:
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 
-    def model_inputs(self, target: Target) -> dict[str, tuple[tuple[int, ...], str]]:
-        """The model's side inputs that the output needs: dict of suffix -> (shape without the batch, dtype)."""
-        return {}
-
     def output(self, fused: Fused, target: Target, *, name: str) -> Any:
         """The output `(batch, *output_shape)`. Its last layer bears the name and is float32.
 

@@ -5,12 +5,14 @@ from typing import Any
 
 import keras
 
+from mmkeras.checks import checked_keywords
 from mmkeras.errors import InputError, unknown
 from mmkeras.schema import Schema
 from mmkeras.tasks.choosing import choose_task, loss_weight_name, tasks_of
 from mmkeras.tasks.losses import WeightedLoss
 
 
+@checked_keywords
 def compile_args(
     schema: Schema, tasks: Mapping[str, Any] | None = None, model: keras.Model | None = None
 ) -> dict[str, Any]:

@@ -82,10 +82,10 @@ def on_features(features: Features, request: Request, watch: Watch) -> None:
     """Train what follows the towers of the request's spec; `trial.run` calls it."""
     model = watch.keep(_with_weights(features, request))
     tensors, truth, weights = features.rows["train"]
-    head, rows = features_model(model, features.schema, list(features.schema.inputs)), len(next(iter(tensors.values())))
+    rest, rows = features_model(model, features.schema, list(features.schema.inputs)), len(next(iter(tensors.values())))
     # its steps are short: several in one call spare a quarter of the time of a concat fusion
-    compile_for(head, features.schema, request.spec, request.training, rows, steps_per_execution=16)
-    head.fit(
+    compile_for(rest, features.schema, request.spec, request.training, rows, steps_per_execution=16)
+    rest.fit(
         tensors,
         truth,
         sample_weight=weights,

@@ -61,7 +61,7 @@ def tune(
 
     It is KerasTuner underneath, and `directory` is a project of KerasTuner's. Each trial is trained in a process of its
     own, so that its memory is given back and a crash is its own failure; a trial that fails, by an invalid combination,
-    a loss that is no number, a lack of memory or the time limit, is entered with the reason, and the search goes on.
+    a NaN loss, a lack of memory or the time limit, is entered with the reason, and the search goes on.
     Stopped or killed at any moment, the same call goes on where it was.
 
     Over several machines with a common folder: see `mmkeras tune --help`, or set KerasTuner's own variables
