@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -15,6 +15,7 @@ from mmkeras.model_spec import ModelSpec
 from mmkeras.pipeline import Shards, batches
 from mmkeras.pipeline.weights import ClassWeight
 from mmkeras.records import Records
+from mmkeras.registry import own_options
 from mmkeras.schema import Schema
 from mmkeras.tasks import compile_args
 
@@ -50,9 +51,14 @@ class Training:
         check_number(self.weight_decay, "weight_decay", "Training: ", least=0)
 
     @classmethod
-    def from_options(cls, options: Mapping[str, Any]) -> Self:
-        """The training from a dict; a misspelt key is refused."""
-        known = [option.name for option in fields(cls)]
+    def from_options(cls, options: Mapping[str, Any], beside: Callable | None = None) -> Self:
+        """The training from a dict; a misspelt key is refused.
+
+        Args:
+            options: by name.
+            beside: the function whose own keyword arguments these options stand beside; one of them may be meant.
+        """
+        known = [option.name for option in fields(cls)] + (own_options(beside, ()) if beside else [])
         for name in options:
             if name not in known:
                 raise unknown("option of training:", name, known)

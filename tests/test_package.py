@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "alignment": "layers registry schema",
     "model_spec": "",
     "model": "alignment fusion tasks layers model_spec registry schema towers",
-    "training": "tasks model model_spec pipeline records schema",
+    "training": "tasks model model_spec pipeline records registry schema",
     "cached_features": "model pipeline records schema",
     "fine_tuning": "tasks layers registry",
     "transfer": "fine_tuning inputs schema",

@@ -255,6 +255,7 @@ def test_tasks_in_the_space(keypad_splits, top_two):
         ({"workers": 2}, "expected isolation='process' with workers=2, received 'none'"),
         ({"time_limit": 0}, "expected time_limit .minutes. to be a number above 0, received 0"),
         ({"epoch": 3}, "unknown option of training: 'epoch'; did you mean 'epochs'"),
+        ({"trails": 3}, "unknown option of training: 'trails'; did you mean 'trials'"),
         ({"space": lambda hp: "concat"}, "space: expected it to return a ModelSpec, received 'concat'"),
         ({"space": lambda hp: mk.ModelSpec(fusion=len)}, "expected parts by name, received <built-in function len>"),
     ],

@@ -39,7 +39,7 @@ def hypermodel(data: Mapping[str, Records | Shards], *, space: Space = None, **t
     """
     require_splits(data, "hypermodel")
     schema = data["train"].schema
-    return SpecModel(data, space_of(schema, space), Training.from_options(training))
+    return SpecModel(data, space_of(schema, space), Training.from_options(training, beside=hypermodel))
 
 
 def require_splits(data: Mapping[str, Any], purpose: str) -> None:

@@ -110,7 +110,7 @@ def tune(
     require_splits(data, "tune")
     schema = data["train"].schema
     objective = objective_of(schema, objective, space)
-    plan = Training.from_options({**training, "seed": seed})
+    plan = Training.from_options({**training, "seed": seed}, beside=tune)
     folder = Path(directory).absolute()
     if overwrite and role() != "worker":
         shutil.rmtree(folder, ignore_errors=True)
