@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 FORMAT = 1
+DERIVED = r"_tokens|_tokens_mask|_grid\d+"  # features of an input in views of a model
 RESERVED = ("_present", "_length", "_there", "_index", "_tower", "_missing", "_status", "_fusion")
 
 
@@ -79,9 +80,18 @@ class Schema:
         both = sorted(set(self.inputs) & set(self.targets))
         if both:
             raise InputError(f"Schema: expected different names for inputs and targets, received {both[0]!r} in both")
+        self._check_derived()
         self._check_reads()
         object.__setattr__(self, "inputs", dict(self.inputs))
         object.__setattr__(self, "targets", dict(self.targets))
+
+    def _check_derived(self) -> None:
+        for name in self.inputs:
+            for other in [*self.inputs, *self.targets]:
+                if other.startswith(name) and re.fullmatch(DERIVED, other[len(name) :]):
+                    raise InputError(
+                        f"Schema: expected another name than {other!r} beside the input {name!r}, whose features bear it"
+                    )
 
     def _check_reads(self) -> None:
         for name, target in self.targets.items():
