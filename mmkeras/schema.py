@@ -90,7 +90,7 @@ class Schema:
             for other in [*self.inputs, *self.targets]:
                 if other.startswith(name) and re.fullmatch(DERIVED, other[len(name) :]):
                     raise InputError(
-                        f"Schema: expected another name than {other!r} beside the input {name!r}, whose features bear it"
+                        f"Schema: expected another name than {other!r} beside the input {name!r}: its features have it"
                     )
 
     def _check_reads(self) -> None:
