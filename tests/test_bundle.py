@@ -125,7 +125,7 @@ def test_asked_in_a_fresh_process(exported, records):
     rows = records.frame.iloc[:3].to_dict("records")
     answers = ask(bundle, rows, records.schema)
     assert answers["label"] == list(mk.predict(model, records.take([0, 1, 2]))["answer"])
-    with pytest.raises(InputError, match="cannot ask the bundle 'nowhere'"):
+    with pytest.raises(InputError, match="cannot run the bundle 'nowhere'"):
         ask("nowhere", rows, records.schema)
 
 

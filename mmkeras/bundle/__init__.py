@@ -1,13 +1,13 @@
 """A trained model as a SavedModel that TensorFlow Serving loads: raw bytes and strings in, labels out.
 
 __init__     mk.export: what a version holds
-signatures   the graph: raw values -> tensors -> answers
+signatures   the graph: raw values -> tensors -> predictions
 answers      a model's outputs as labels, scores and numbers
 examples     serialised tf.Example -> raw values, and back
-golden       a batch of raw values with its answers, and the requests that warm a server up
+golden       a batch of raw values with its predictions, and the requests that warm a server up
 card         the model card
 formats      LiteRT and ONNX, by Keras' own exporters
-asking       a version is asked in a process of its own
+asking       a version is run in a process of its own
 versions     1, 2, 3 ...: written whole or not at all
 """
 
@@ -56,17 +56,17 @@ def export(
 ) -> Path:
     """Write the next version of a served model: `directory/1`, then `directory/2`, whole or not at all.
 
-    Signatures (n rows, 0 among them; with several targets every answer is prefixed by `<target>_`):
+    Signatures (n rows, or 0; with several targets every output is prefixed by `<target>_`):
 
     - `serving_default`: each input by its name. `(n,)` string: the bytes of a picture, a WAV recording or a video (GIF,
-      WebP), or the text; `Tabular`: `(n, columns)` string, the cells, numbers among them, "" for a hole; `Series`:
-      `(n, steps, channels)` float32 for any number of steps, and `<name>_length` `(n,)` int32, how many are meant. An
+      WebP), or the text; `Tabular`: `(n, columns)` string, the cells, numbers too, "" for a hole; `Series`:
+      `(n, steps, channels)` float32 for any number of steps, and `<name>_length` `(n,)` int32, how many count. An
       optional input is missing where the string is empty, all cells are, or the length is 0. Of several files a row
-      (`columns=[...]`) one more axis follows the rows: `(n, columns)` string; those that are empty are missing, the
-      input where all are. Outputs: the answers, and
+      (`columns=[...]`) one more axis follows the rows: `(n, columns)` string; empty ones are missing, and if all are
+      empty, the input is. Outputs: the predictions, and
       `status` and `<input>_status` `(n,)` int32: 0 fine, 1 unreadable, 2 empty but not optional, 3 a picture of more
       than `max_pixels` (a video of more: 1). A row's status is the highest of its inputs; if it is not 0, the row has
-      the label "" and zeros, and the others are answered.
+      the label "" and zeros; the other rows get their predictions.
     - `embed`: takes the same, gives `embedding` `(n, width)` float32, the fused vector, and the statuses. For a model
       of `mk.build` whose fusion gives one vector (not "late").
     - `examples`: `inputs` `(n,)` string, serialised tf.Example with the same values by the same names, `Series` as a
@@ -74,42 +74,42 @@ def export(
       `serving_default` does.
     - `classify`, `regress` (`classify_<target>`, `regress_<target>` of several targets): the same, as TensorFlow
       Serving's Classify and Regress APIs take and give it (`classes` and `scores` `(n, k)`, `outputs` `(n,)`).
-    - `tensors`: each of `schema.model_inputs` by its name; gives the answers.
+    - `tensors`: each of `schema.model_inputs` by its name; gives the predictions.
 
-    The answers, by the kind of the target:
+    The predictions, by the kind of the target:
 
     - `Category`: `label` `(n,)` string, `score` `(n,)` float32, `probabilities` `(n, classes)` float32; `top_labels`
       and `top_scores` `(n, k)`, the five most probable (or all, if fewer).
     - `Labels`: `label` `(n,)` string, the labels above 0.5 joined by the target's separator as in a table's cell (the
       separator alone for none), `probabilities`, `top_labels` and `top_scores`.
     - `Number`: `value` `(n,)` float32, in the unit.
-    - Others: what their task's `answer` gives, strings in the place of what stands for words.
+    - Others: the output of their task's `answer`, with strings in the place of word numbers.
 
-    Beside them, in `assets.extra`: `schema.json`; `spec.json` (if given); `about.json` (versions, labels, units,
-    metrics, history, from where weights were moved in); `MODEL_CARD.md`; `golden.json`, a batch of raw values with the
-    answers they got here, which `mmkeras verify` asks for again; `tf_serving_warmup_requests`, which TensorFlow Serving
-    replays before it answers.
+    The folder `assets.extra` also holds `schema.json`; `spec.json` (if given); `about.json` (versions, labels, units,
+    metrics, history, the sources of transferred weights); `MODEL_CARD.md`; `golden.json`, a batch of raw values with
+    their predictions, which `mmkeras verify` asks for again; `tf_serving_warmup_requests`, which TensorFlow Serving
+    replays before it serves.
 
-    With format "litert" or "onnx" a version is model.tflite or model.onnx instead, which does what `tensors` does, with
-    schema.json and labels.json: see `mmkeras.bundle.formats.export_as`.
+    With format "litert" or "onnx" a version is model.tflite or model.onnx instead, which does the same as `tensors`,
+    with schema.json and labels.json: see `mmkeras.bundle.formats.export_as`.
 
     Args:
         model: `keras.Model` whose inputs are the schema's.
         schema: fitted `Schema`.
         directory: folder of the versions.
-        format: "saved_model", "litert" (TensorFlow Lite) or "onnx". Beside the last two none of what follows is taken.
-        records: `Records`, of which up to 8 rows join the golden batch; None: values made up of the schema alone.
+        format: "saved_model", "litert" (TensorFlow Lite) or "onnx". The last two take none of the arguments below.
+        records: `Records`, of which up to 8 rows join the golden batch; None: values made up from the schema alone.
         evaluation: `Evaluation` of the model, for about.json and the card.
         spec: the `ModelSpec` that it was built from.
-        history: what `fit` returned.
-        notes: Markdown for the card: where the data came from, what the model is not meant for.
+        history: returned by `fit`.
+        notes: Markdown for the card: the source of the data, uses that the model is not meant for.
 
     Returns:
         Path of the new version.
 
     Raises:
-        InputError: a schema without targets, a model that does not belong to it, an argument of another kind, answers
-            that are no finite numbers or not the model's own, or a directory that cannot be written.
+        InputError: a schema without targets, a model that does not belong to it, an argument of another kind, outputs
+            that are not finite or differ from the model's own, or a directory that cannot be written.
     """
     _check_kind("model", model, keras.Model, needed=True)
     _check_kind("schema", schema, Schema, needed=True)
@@ -164,7 +164,7 @@ def _check_kind(name, value, kind, needed=False):
 
 
 def _write_graph(archive, folder):
-    """Write the SavedModel without TensorFlow's word that it lies in a folder which is about to be renamed."""
+    """Write the SavedModel without TensorFlow's log line of its folder, which is about to be renamed."""
     logger = tf.get_logger()
     level = logger.level
     logger.setLevel("WARNING")
@@ -175,7 +175,7 @@ def _write_graph(archive, folder):
 
 
 def _about(model, schema, tasks, evaluation, history):
-    """What is known of a model, as plain values."""
+    """The facts about a model, as plain values."""
     units = {name: task.unit(schema.targets[name]) for name, task in tasks.items()}
     about = {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -201,7 +201,7 @@ def _about(model, schema, tasks, evaluation, history):
 
 
 def _finite(value):
-    """A number for JSON, which knows no NaN: None then."""
+    """A number for JSON; None for NaN, which JSON does not have."""
     return float(value) if np.isfinite(value) else None
 
 

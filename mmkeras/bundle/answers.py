@@ -1,4 +1,4 @@
-"""A model's outputs as what a client receives: what the targets' tasks decode, words in place of their numbers."""
+"""A model's outputs as a client receives them: decoded by the targets' tasks, words in place of their numbers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,12 +10,12 @@ from mmkeras.tasks import Task, Words
 
 
 def prefix(schema: Schema, name: str) -> str:
-    """What stands before the names of a target's answers."""
+    """The prefix of the names of a target's outputs."""
     return f"{name}_" if len(schema.targets) > 1 else ""
 
 
 def answers(schema: Schema, tasks: Mapping[str, Task], outputs: Any) -> dict[str, tf.Tensor]:
-    """The answers to every target: dict of output name -> tensor, in a graph of TensorFlow.
+    """The decoded outputs of every target: dict of output name -> tensor, in a graph of TensorFlow.
 
     Args:
         schema: fitted `Schema`.
@@ -31,13 +31,13 @@ def answers(schema: Schema, tasks: Mapping[str, Task], outputs: Any) -> dict[str
 
 
 def labels_of(schema: Schema, tasks: Mapping[str, Task]) -> dict[str, list[str]]:
-    """The words of every target whose answer has some, in the order of their numbers."""
+    """The words of every target whose output has some, in the order of their numbers."""
     words = {name: task.words(schema.targets[name]) for name, task in tasks.items()}
     return {name: list(next(iter(parts.values())).words) for name, parts in words.items() if parts}
 
 
 def _spoken(values: tf.Tensor, words: Words) -> tf.Tensor:
-    """Whole numbers as the words in these places; of `(n, words)` bool the words that are meant, joined: `(n,)`."""
+    """Whole numbers as the words in these places; `(n, words)` bool as the words that are True, joined: `(n,)`."""
     if values.dtype != tf.bool:
         return tf.gather(tf.constant(words.words), values)
     ended = tf.constant([word + words.separator for word in words.words])

@@ -1,4 +1,4 @@
-"""A version is asked in a process of its own."""
+"""Run a version in a process of its own."""
 
 import json
 import os
@@ -35,19 +35,19 @@ json.dump(answers, sys.stdout, default=bytes.decode)
 
 
 def ask(bundle: str | os.PathLike, rows: Sequence[Mapping[str, Any]], schema: Schema) -> dict[str, list]:
-    """Ask an exported version in a fresh process that imports TensorFlow and nothing else.
+    """Run an exported version in a fresh process that imports TensorFlow and nothing else.
 
     Args:
         bundle: path of the version, as `export` returns it.
-        rows: list of dicts of input name -> what the table's cell holds: a path for a picture, recording, trace or
+        rows: list of dicts of input name -> content of the table's cell: a path for a picture, recording, trace or
             video, the text itself, the cells of `Tabular`.
         schema: the model's `Schema`.
 
     Returns:
-        dict of output name -> list with one answer a row.
+        dict of output name -> list with one value a row.
 
     Raises:
-        InputError: a file that cannot be read; a bundle that cannot be loaded or asked: the message holds the process'
+        InputError: a file that cannot be read; a bundle that cannot be loaded or run: the message holds the process'
             last lines.
     """
     question: dict[str, Any] = {}
@@ -68,5 +68,5 @@ def ask(bundle: str | os.PathLike, rows: Sequence[Mapping[str, Any]], schema: Sc
         check=False,
     )
     if done.returncode:
-        raise InputError(f"cannot ask the bundle {str(bundle)!r}: " + " ".join(done.stderr.strip().splitlines()[-3:]))
+        raise InputError(f"cannot run the bundle {str(bundle)!r}: " + " ".join(done.stderr.strip().splitlines()[-3:]))
     return json.loads(done.stdout)

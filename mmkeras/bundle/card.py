@@ -1,4 +1,4 @@
-"""The model card: what a served model takes and answers, how good it is, how it came about (Mitchell et al., 2019)."""
+"""The model card: inputs, outputs, quality and training of a served model (Mitchell et al., 2019)."""
 
 from collections.abc import Mapping
 
@@ -21,7 +21,7 @@ def model_card(
         tasks: of the model, dict of target -> `Task`.
         about: dict, as in about.json.
         spec: `ModelSpec`, or None.
-        notes: Markdown of the user's own.
+        notes: the user's Markdown.
     """
     parts = [
         f"# {name}",
@@ -57,7 +57,7 @@ def _answers(schema, name, task):
 
 def _statuses(about):
     lines = [f"- {code}: {meaning}" for code, meaning in about["statuses"].items()]
-    return "A row is answered if its `status` is 0; of each input `<input>_status` says:\n\n" + "\n".join(lines)
+    return "A row has a prediction if its `status` is 0. `<input>_status` of each input:\n\n" + "\n".join(lines)
 
 
 def _metrics(about):
@@ -71,7 +71,7 @@ def _metrics(about):
     ]
     return (
         f"## Metrics\n\n{metrics}\n\nWith some of the modalities alone; the others were missing where they may be, "
-        f"and else shuffled among the rows:\n\n{table(heads, rows)}"
+        f"otherwise shuffled among the rows:\n\n{table(heads, rows)}"
     )
 
 
@@ -92,7 +92,7 @@ def _training(about, spec):
 
 
 def _origin(entry, depth=0):
-    """Lines of a list: from where weights were moved in, and from where they had come there."""
+    """Lines of a list: the sources of transferred weights, and the sources of those."""
     parts = ", ".join(f"{part} ({count} weights)" for part, count in entry["weights"].items())
     yield f"{'  ' * depth}- from {entry['from']}: {parts}"
     for earlier in entry["before"]:
@@ -100,7 +100,7 @@ def _origin(entry, depth=0):
 
 
 def _limits(schema, tasks):
-    """What the schema says that the model cannot do."""
+    """The limits of the model, by its schema."""
     lines = {name: codec_of(feature).limits(feature) for name, feature in schema.inputs.items()}
     lines |= {name: task.limits(schema.targets[name]) for name, task in tasks.items()}
     yield from (f"`{name}`: {line}" for name, own in lines.items() for line in own)

@@ -11,7 +11,7 @@ from mmkeras.schema import Schema
 
 
 def raw_values(schema: Schema, serialized: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-    """What stands in each tf.Example, by the names of the inputs.
+    """The content of each tf.Example, by the names of the inputs.
 
     Args:
         schema: fitted `Schema`.
@@ -58,7 +58,7 @@ def _good(schema, serialized):
     rows = tf.data.Dataset.zip(tf.data.Dataset.range(count), tf.data.Dataset.from_tensor_slices(serialized))
 
     def parsed(row, string):
-        return row, list(_parse(schema, string[None]).values())[-1]  # a string of which nothing is used is not parsed
+        return row, list(_parse(schema, string[None]).values())[-1]  # a string of which nothing is used is never parsed
 
     rows = rows.map(plain(parsed)).ignore_errors()
     _, kind = rows.element_spec
