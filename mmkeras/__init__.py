@@ -1,6 +1,6 @@
 """Multimodal models in TensorFlow and Keras: a table of pictures, sentences and recordings becomes a served model.
 
-The public names stand in __init__.pyi and are loaded on first use, so that `import mmkeras` costs next to nothing.
+The public names are in __init__.pyi and are loaded on first use, so that `import mmkeras` costs next to nothing.
 """
 
 import lazy_loader
@@ -20,7 +20,7 @@ def __getattr__(name: str) -> object:
 
     close = nearest(name, __all__)
     hint = f"; did you mean {close!r}?" if close else ""
-    # obj: or Python adds its own guess in a traceback
+    # obj=None: otherwise Python adds its own guess in a traceback
     raise AttributeError(f"module 'mmkeras' has no attribute {name!r}{hint}", name=name, obj=None)
 
 

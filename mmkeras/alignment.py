@@ -9,7 +9,7 @@ Chosen as `mk.build(schema, align={"kind": "contrastive", "dim": 64})`.
     adversarial   a discriminator guesses the modality, and the towers learn to deceive it
     misa          shared and private vectors of each modality; both go on to the fusion (MISA)
 
-Each is a layer of `mmkeras.layers.alignment`, where formulas, sources and options stand.
+Each is a layer of `mmkeras.layers.alignment`, which documents formulas, sources and options.
 """
 
 from collections.abc import Mapping, Sequence
@@ -96,7 +96,7 @@ def aligner(tokens: Mapping[str, Tokens], present: Mapping[str, Tensor], choice:
 
 
 def _layer(choice: Any) -> tuple[Alignment, int, bool]:
-    """The layer that `choice` names, the width of its space, and whether all goes through it."""
+    """The layer that `choice` names, the width of its space, and whether the fusion reads its vectors."""
     if isinstance(choice, Mapping) and "kind" not in choice:
         raise InputError(f"alignment: expected a 'kind', one of {', '.join(ALIGNMENTS)}, received {shown(choice)}")
     kind, part, options = choose(ALIGNMENTS, choice, "")
@@ -104,7 +104,7 @@ def _layer(choice: Any) -> tuple[Alignment, int, bool]:
     dim = check_whole(options.pop("dim", 64), "dim", where)
     through = check_switch(options.pop("through", part.private), "through", where)
     if part.private and not through:
-        raise InputError(f"{where}expected through to be True, received False: what it gives are its own tokens")
+        raise InputError(f"{where}expected through to be True, received False: it makes its own tokens")
     own = list(dict.fromkeys([*own_options(part, ()), *own_options(Alignment, ())]))
     for option in options:
         if option not in own:

@@ -1,10 +1,10 @@
 """Random changes of the inputs in training, a batch at a time in tf.data; one augmentation for each kind of input.
 
-Every number drawn is a function of (seed, step, input, option) alone, so a run can be repeated however many threads
+Every random number is a function of (seed, step, input, option) alone, so a run can be repeated however many threads
 prepare its batches. Keras' random layers cannot promise that: they draw from a counter of their own and accept no
-tensor as seed. The changes are theirs in meaning, in TensorFlow's ops.
+tensor as seed. The changes mean the same as theirs, in TensorFlow's ops.
 
-A kind of one's own gets an augmentation by `@mk.augment.register(PointCloud)` of an `Augmentation`.
+Your own kind of input gets an augmentation by `@mk.augment.register(PointCloud)` of an `Augmentation`.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,16 +34,16 @@ register(Text)(TextAugmentation)
 def augmenter(
     schema: Schema, options: Mapping[str, Mapping[str, Any]], seed: int = 0
 ) -> Callable[[Mapping[str, Any], Any], dict[str, Any]]:
-    """A function that changes the inputs of a training batch at random, each row by draws of its own.
+    """A function that changes the inputs of a training batch at random, each row independently.
 
-    Augment what leaves the target as it was: no flip where the sentence asks for left or right.
+    Choose changes that keep the target right: no flip where the sentence asks for left or right.
 
     Args:
         schema: `Schema`.
         options: dict of input name -> dict of options. An input or option that is not named changes nothing.
             A picture, in this order; rotate and crop are one bilinear resampling:
                 flip: "horizontal" or True, "vertical", "both" (each axis by itself), with chance 1/2; False: none.
-                rotate: greatest angle in degrees, 0 to 180, to either side about the centre; what turns in is the
+                rotate: greatest angle in degrees, 0 to 180, to either side about the centre; the corners show the
                     picture reflected at its edge.
                 crop: greatest share of the sides cut off, 0 to 0.9: a window of the picture's proportions, anywhere in
                     it, is stretched to full size.
@@ -64,7 +64,7 @@ def augmenter(
     Returns:
         A function `(inputs, step) -> inputs`, for eager calls and `tf.data.Dataset.map`. `inputs`: dict of name ->
         `(batch, ...)` in the units of the schema; shapes, dtypes and ranges stay (pictures uint8 0 to 255, waves
-        float32 -1 to 1, ids int32 with padding 0 untouched), names that the options lack pass through. `step`: scalar
+        float32 -1 to 1, ids int32 with padding 0 untouched), inputs without options pass through. `step`: scalar
         int64, the number of the batch since the start of training, so that no epoch repeats another.
 
     Raises:

@@ -34,7 +34,7 @@ class AudioAugmentation(Augmentation):
 
 
 def _shift(x: tf.Tensor, samples: int, later: tf.Tensor) -> tf.Tensor:
-    """Each row `later` samples later, `(batch, 1)` float, rounded; zeros where nothing was."""
+    """Each row `later` samples later, `(batch, 1)` float, rounded; zeros are moved in."""
     source = tf.range(samples) - tf.cast(tf.round(later), tf.int32)
     there = (source >= 0) & (source < samples)
     return tf.where(there, tf.gather(x, tf.clip_by_value(source, 0, samples - 1), batch_dims=1), 0.0)

@@ -1,4 +1,4 @@
-"""What an augmentation of a kind of input says of itself, and the random numbers that it draws."""
+"""The base class of augmentations, one for each kind of input, and their random numbers."""
 
 import hashlib
 from collections.abc import Mapping
@@ -39,8 +39,8 @@ class Augmentation:
     """Base of all augmentations; one for each kind of input, registered by `@mk.augment.register(Kind)`.
 
     Attributes:
-        limits: dict of option -> (least value, greatest value, unit). Options of another form are checked by a `check`
-            of one's own, and stand here with None.
+        limits: dict of option -> (least value, greatest value, unit). Options of another form have None here
+            and are checked by a `check` of your own.
     """
 
     limits: ClassVar[Mapping[str, tuple[float, float, str] | None]] = {}
@@ -67,7 +67,7 @@ class Augmentation:
             feature: the schema's entry.
 
         Returns:
-            Values of the same shape, dtype and range. Of a padded input, what stands after the end is made 0 again.
+            Values of the same shape, dtype and range. In a padded input, the values after the end are made 0 again.
         """
         raise NotImplementedError(f"{type(self).__name__} has to change the values of its kind of input")
 
