@@ -1,15 +1,15 @@
-"""What a teacher knows, learned by a student that sees less, or other modalities: Keras' Distiller for our models.
+"""Knowledge distillation: a student with fewer or other modalities learns from a teacher, by Keras' Distiller.
 
     teacher = ...                                   # a trained model of image and audio
     student = mk.build(audio_schema, towers={"audio": "spectrogram"})
     distiller = mk.distiller(teacher, student, schemas=(both_schema, audio_schema))
     distiller.compile("adam", **mk.compile_args(audio_schema))
     distiller.fit(mk.batches(data["train"], 64, training=True), epochs=10)  # rows with the inputs of both
-    student.compile("adam", **mk.compile_args(audio_schema))                # it has learned; use it as any model
+    student.compile("adam", **mk.compile_args(audio_schema))                # it is trained; use it as any model
 
-Across modalities without labels, an image teacher answers for pairs of pictures and recordings, and an audio student
-learns what it says: `student_loss_weight=0` and `mk.batches(..., targets=False)`. With an optional target some rows
-may have labels: those without count in what the teacher says alone.
+Across modalities without labels, an image teacher predicts for pairs of pictures and recordings, and an audio student
+learns its predictions: `student_loss_weight=0` and `mk.batches(..., targets=False)`. With an optional target some rows
+may have labels: the others count only in the teacher's part of the loss.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,18 +36,18 @@ def distiller(
 ) -> Distiller:
     """A model that teaches a student what a teacher predicts (Hinton, Vinyals and Dean, 2015).
 
-    The loss is `student_loss_weight` times the student's own, of the labels, plus the rest times the distance from the
-    teacher's outputs, as the student's tasks measure it: of a `Category` `T^2 KL(teacher || student)` of the
-    probabilities at temperature T; of `Labels` the same of each class by itself, the mean over the classes; of a
-    `Number` the squared difference in standard deviations. Several targets are summed. The weights of the rows count in
-    the student's own loss alone.
+    The loss is `student_loss_weight` times the student's own loss on the labels, plus the rest times the distance from
+    the teacher's outputs, as the student's tasks measure it. For a `Category` it is `T^2 KL(teacher || student)` of the
+    probabilities at temperature T; for `Labels` the same for each class by itself, the mean over the classes; for a
+    `Number` the squared difference in standard deviations. Several targets are summed. Sample weights count only in the
+    student's own loss.
 
     Args:
         teacher: trained `keras.Model` of `mk.build`; it is not trained further.
-        student: `keras.Model` of `mk.build`, which is trained. It may read any of the inputs, and others than the
-            teacher; its targets must be among the teacher's, of the same classes. Save the student, not the distiller.
+        student: `keras.Model` of `mk.build`, which is trained. It may read the teacher's inputs or others; its targets
+            must be among the teacher's, with the same classes. Save the student, not the distiller.
         schemas: the teacher's and the student's fitted `Schema`.
-        temperature: above 0; higher ones soften probabilities.
+        temperature: above 0; a higher one softens the probabilities.
         student_loss_weight: from 0, the teacher's outputs alone, to 1, the labels alone.
 
     Returns:
@@ -56,8 +56,8 @@ def distiller(
 
     Raises:
         InputError: a target that the teacher does not have, of another kind, other words or another shape; an input
-            that the two schemas read in different ways; a model that is not of its schema; a student that has nothing
-            to train, or weights of the teacher's; options out of their range.
+            that the two schemas read in different ways; a model that does not belong to its schema; a student without
+            trainable weights, or with weights of the teacher; options out of their range.
     """
     teachers, students = _checked(schemas)
     _check_targets(teachers, students)
@@ -77,7 +77,7 @@ def distiller(
 
 
 def _layers(layer: keras.Layer) -> Iterator[keras.Layer]:
-    """A layer and those inside, each before its own."""
+    """A layer and the layers inside it, outer layers first."""
     yield layer
     for inner in getattr(layer, "layers", ()):
         yield from _layers(inner)
@@ -145,7 +145,7 @@ def _tasks(teacher: keras.Model, student: keras.Model, teachers: Schema, student
 
 
 def _inputs(teachers: Schema, students: Schema) -> dict[str, tuple[tuple[int, ...], str]]:
-    """What both models receive: dict of name -> (shape, dtype)."""
+    """The inputs of both models: dict of name -> (shape, dtype)."""
     for name in teachers.inputs.keys() & students.inputs.keys():
         if teachers.inputs[name] != students.inputs[name]:
             raise InputError(
@@ -186,9 +186,9 @@ class OutputDistance(DistillationLoss):
 
 
 class OutputDistiller(Distiller):
-    """Keras' Distiller, whose student loss honours the weights of rows and of losses, as `mk.compile_args` gives them.
+    """Keras' Distiller with a student loss that uses sample weights and loss weights, as `mk.compile_args` gives them.
 
-    Keras' own takes neither: a row whose target is missing would count with its placeholder. Losses that layers of the
+    Keras' own uses neither: a row whose target is missing would count with its placeholder. Losses that layers of the
     student add belong to its own loss.
     """
 
@@ -214,13 +214,13 @@ class OutputDistiller(Distiller):
         return total
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """Dict of name -> value; without labels of the losses alone."""
+        """Dict of name -> value; without labels only the losses."""
         if y is None:
             return self.get_metrics_result()
         return super().compute_metrics(x, self._own(y), y_pred, self._own(sample_weight))
 
     def _own(self, values: Any) -> Any:
-        """Of a dict by target, where the student has only one: that one's."""
+        """The value of the student's only target, from a dict by target."""
         targets = self.distillation_losses[0].schema.targets
         return values[next(iter(targets))] if isinstance(values, dict) and len(targets) == 1 else values
 
@@ -235,7 +235,7 @@ class OutputDistiller(Distiller):
         return self.student.trainable_variables
 
     def get_metrics_result(self) -> dict[str, Any]:
-        """Dict of name -> value; the metrics of labels once there were any."""
+        """Dict of name -> value; with the labels' metrics once there were labels."""
         if all(getattr(metric, "built", True) for metric in self.metrics):
             return super().get_metrics_result()
         trackers = self.total_loss_tracker, self.distillation_loss_tracker

@@ -42,16 +42,16 @@ def missing_token(model: keras.Model, name: str) -> list[keras.layers.Layer]:
 def freeze(model: keras.Model, parts: Collection[str], *, frozen: bool = True) -> dict[str, int]:
     """Freeze parts of a model, or train them again.
 
-    A frozen part keeps its weights, and its batch normalisation behaves as at inference; its dropout stays. What a
-    tower was built to freeze (the backbone of `mk.towers.from_model(..., trainable=False)`, word vectors of
-    `train_vectors=False`) stays frozen whatever is said here. A compiled model is compiled anew, as nothing would
-    change without: its optimizer starts afresh, and a schedule of the rate with it. A view of `mk.deduplicated_model`
-    shares the parts: compile it again by hand.
+    A frozen part keeps its weights, and its batch normalisation behaves as at inference; its dropout stays active.
+    Layers that a tower was built to freeze (the backbone of `mk.towers.from_model(..., trainable=False)`, word vectors
+    of `train_vectors=False`) always stay frozen. A compiled model is compiled again, because Keras applies the change
+    only then: its optimizer and its learning rate schedule start afresh. A view of `mk.deduplicated_model` shares the
+    parts: compile it again by hand.
 
     Args:
         model: `keras.Model` of `mk.build`.
-        parts: list of inputs, whose towers and missing tokens are meant, "body" (fusion and tasks) and "alignment" (the
-            shared space).
+        parts: list of inputs (their towers and missing tokens), "body" (fusion and tasks) and "alignment" (the shared
+            space).
         frozen: False: they are trained again.
 
     Returns:
@@ -59,7 +59,7 @@ def freeze(model: keras.Model, parts: Collection[str], *, frozen: bool = True) -
 
     Raises:
         InputError: an unknown part; a compiled model that Keras cannot compile again by itself (a loss that is a
-            function of one's own): nothing is changed then, freeze first and compile after it.
+            function of your own): nothing is changed then; freeze before you compile.
     """
     if isinstance(parts, str):
         raise InputError(f"freeze: expected parts to be a list, received {shown(parts)}")
@@ -78,7 +78,7 @@ def freeze(model: keras.Model, parts: Collection[str], *, frozen: bool = True) -
 
 
 def _compile_config(model: keras.Model) -> dict[str, Any]:
-    """How the model was compiled, tried on a copy: one that fails half way would leave it without an optimizer."""
+    """The compile config, tried on a copy first: a failure half way would leave the model without an optimizer."""
     try:
         config = model.get_compile_config()
         # a config of its own: Keras takes things out of it
@@ -92,7 +92,7 @@ def _compile_config(model: keras.Model) -> dict[str, Any]:
 
 
 def _compile_again(model: keras.Model, config: dict[str, Any]) -> None:
-    """Compile by this config, and keep what is in none: learned loss weights, and which weights do not decay."""
+    """Compile by this config; keep learned loss weights and weights without decay, which no config holds."""
     before = model.optimizer
     model.compile_from_config(config)
     learn_loss_weights(model)
@@ -101,13 +101,13 @@ def _compile_again(model: keras.Model, config: dict[str, Any]) -> None:
 
 
 def _optimizers(optimizer: keras.optimizers.Optimizer) -> list[keras.optimizers.Optimizer]:
-    """An optimizer, and the one inside of it, as `keras.optimizers.LossScaleOptimizer` has one."""
+    """An optimizer, and the one inside it, as `keras.optimizers.LossScaleOptimizer` has one."""
     inner = getattr(optimizer, "inner_optimizer", None)
     return [optimizer] if inner is None else [optimizer, inner]
 
 
 def _decay_alike(old: keras.optimizers.Optimizer, new: keras.optimizers.Optimizer) -> None:
-    """What `exclude_from_weight_decay` told one optimizer, told to another; it is not in the config."""
+    """Copy the exclusions of `exclude_from_weight_decay` to another optimizer; they are not in the config."""
     for told in ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern"):
         if hasattr(old, told):
             setattr(new, told, getattr(old, told))
@@ -120,17 +120,17 @@ def learning_rate_multipliers(
     """The optimizer with a learning rate of its own for parts of a model (discriminative fine-tuning: Howard and Ruder,
     ULMFiT, 2018).
 
-    A weight's step is taken at its part's factor times the optimizer's rate, be that a number or a schedule; weight
-    decay acts at the optimizer's own. A saved model keeps it.
+    The learning rate of a weight is the optimizer's rate (a number or a schedule) times the factor of its part; weight
+    decay uses the optimizer's own rate. A saved model keeps the factors.
 
     Args:
         optimizer: an optimizer of `keras.optimizers`, e.g. `keras.optimizers.AdamW(1e-3)`.
         model: `keras.Model` of `mk.build`.
-        rates: dict of input (whose tower and missing token are meant), "body" or "alignment" -> factor, above 0; others
-            have 1. A part that is not to be trained is frozen: `mk.freeze`.
+        rates: dict of input (its tower and missing token), "body" or "alignment" -> factor, above 0; others have 1. To
+            train a part not at all, freeze it: `mk.freeze`.
 
     Returns:
-        A new optimizer of the same kind and settings, what is excluded from weight decay among them.
+        A new optimizer of the same kind and settings, including the exclusions from weight decay.
 
     Raises:
         InputError: an unknown part, a factor not above 0, an optimizer that is none of Keras', two weights of one path
@@ -154,7 +154,7 @@ def learning_rate_multipliers(
 
 
 def _by_path(model: keras.Model, factors: Mapping[int, float]) -> dict[str, float]:
-    """Dict of a weight's path -> factor, where it has one, from one by the weight's id."""
+    """Dict of a weight's path -> factor, from a dict by the weight's id."""
     found: dict[str, float] = {}
     for weight in model.weights:
         factor = factors.get(id(weight), 1.0)
@@ -167,7 +167,7 @@ def _by_path(model: keras.Model, factors: Mapping[int, float]) -> dict[str, floa
 
 
 class ByPart:
-    """What `learning_rate_multipliers` adds to an optimizer.
+    """Base of the optimizers of `learning_rate_multipliers`.
 
     Args:
         factors: dict of a weight's path -> factor of the rate.

@@ -1,4 +1,4 @@
-"""How good a model is, which of its modalities it owes that to, and its predictions as a table.
+"""How good a model is, which of its modalities contribute, and its predictions as a table.
 
 scores       a model's last stage over batches, and the first metric of every target
 subsets      mk.evaluate, mk.missing_modality_curve

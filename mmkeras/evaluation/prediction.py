@@ -21,8 +21,8 @@ def predict(model: keras.Model, records: Records, *, batch_size: int = 256) -> p
 
     Args:
         model: `keras.Model` whose inputs are the schema's.
-        records: `Records` with a fitted schema; their targets are not looked at.
-        batch_size: rows at a time, of which alone the outputs are held.
+        records: `Records` with a fitted schema; their targets are not used.
+        batch_size: rows at a time; only their outputs are held in memory.
 
     Returns:
         DataFrame with the index of the records that can be read. For each `Category`: `<target>` (label),
@@ -41,7 +41,7 @@ def predict(model: keras.Model, records: Records, *, batch_size: int = 256) -> p
 
 
 def answers_of(model: keras.Model, records: Records, batch_size: int) -> Iterator[dict[str, dict[str, np.ndarray]]]:
-    """The decoded outputs, batch by batch: dicts of target -> part of the answer -> `(batch, ...)`, with words."""
+    """The decoded outputs, batch by batch: dicts of target -> part of the output -> `(batch, ...)`, with words."""
     schema, tasks = records.schema, tasks_of(model, records.schema)
     for batch in arrays_of(records, batch_size):
         outputs = schema.by_target(model.predict_on_batch([batch[name] for name in schema.model_inputs]))
@@ -49,7 +49,7 @@ def answers_of(model: keras.Model, records: Records, batch_size: int) -> Iterato
 
 
 def _none(schema: Schema, tasks: dict[str, Task]) -> dict[str, dict[str, np.ndarray]]:
-    """The decoded outputs of no row."""
+    """The decoded outputs of zero rows."""
     shapes = {name: task.output_shape(schema.targets[name]) for name, task in tasks.items()}
     return {n: task.decoded(np.zeros((0, *shapes[n])), schema.targets[n]) for n, task in tasks.items()}
 

@@ -21,7 +21,7 @@ Values = dict[str, list[np.ndarray]]  # of each input the tensors that the last 
 def check_model(model: keras.Model, schema: Schema, purpose: str) -> None:
     """Raise an `InputError` unless the schema is fitted and has targets, and the model's inputs and outputs are its."""
     if not schema.targets:
-        raise InputError(f"{purpose}: expected a schema with targets, received one without: nothing is predicted")
+        raise InputError(f"{purpose}: expected a schema with targets, received one without: the model predicts nothing")
     schema.require_fitted(purpose)
     expected = {name: shape for name, (shape, _) in schema.model_inputs.items()}
     received = {tensor.name: tuple(tensor.shape[1:]) for tensor in model.inputs}
@@ -46,9 +46,9 @@ class Scorer:
         batch_size: rows at a time.
 
     Attributes:
-        values: what the last stage reads, dict of input name -> list of `(rows, ...)`; the last of an optional input's
-            list is `<name>_present`. The stage is what follows the towers, which run once, if `build` made the model;
-            else it is the whole model.
+        values: the inputs of the last stage, dict of input name -> list of `(rows, ...)`; the last of an optional
+            input's list is `<name>_present`. If `build` made the model, the stage is all layers after the towers, which
+            run once; otherwise it is the whole model.
     """
 
     def __init__(self, model: keras.Model, records: Records, batch_size: int):
@@ -97,7 +97,7 @@ def _last_stage(model: keras.Model, records: Records, batch_size: int) -> tuple[
 
 
 def without(tensors: list[np.ndarray], rows: Any) -> list[np.ndarray]:
-    """An optional input's tensors with nothing present in some rows."""
+    """An optional input's tensors, missing in some rows."""
     present = tensors[-1].copy()
     present[rows] = False
     return [*tensors[:-1], present]

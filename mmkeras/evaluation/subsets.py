@@ -1,4 +1,4 @@
-"""How good a model is, and which of its modalities it owes that to."""
+"""How good a model is, and which of its modalities contribute."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ from mmkeras.tasks import Task, tasks_of
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` found.
+    """The result of `evaluate`.
 
     Attributes:
-        metrics: dict of name -> float, as `model.evaluate(..., return_dict=True)` gives them; and what the tasks' own
-            `scores` find in the decoded outputs.
+        metrics: dict of name -> float, as `model.evaluate(..., return_dict=True)` gives them; and the tasks' own
+            `scores` of the decoded outputs.
         subsets: DataFrame, one row for each subset of the modalities and each target: "modalities" (tuple of input
-            names, those that the model saw), "missing" (tuple of the optional inputs among the others, in whose place
-            the model saw their missing tokens; the rest was shuffled), "target", "metric", "score" (mean over the
+            names, those that the model saw), "missing" (tuple of the optional inputs among the others: the model saw
+            their missing tokens instead; the rest was shuffled), "target", "metric", "score" (mean over the
             permutations), "spread" (their standard deviation) and "permutations" (0 where nothing was shuffled).
     """
 
@@ -43,7 +43,7 @@ class Evaluation:
         )
 
     def _ways(self):
-        """What was done to the modalities outside a subset; the last row is the subset of none."""
+        """How the modalities outside a subset were replaced; the last row is the empty subset."""
         missing, every = self.subsets["missing"].iloc[-1], self.subsets["modalities"].iloc[0]
         if not missing:
             return "shuffled among the rows"
@@ -60,14 +60,13 @@ def evaluate(
 
     An optional modality outside a subset is missing in every row: the model gets its missing token. The others outside
     are shuffled among the rows, each by a permutation of its own, so the model gets real values that belong to other
-    rows (permutation importance: Breiman, 2001). If the model was made by `build`, its towers run once, whatever the
-    number of subsets.
+    rows (permutation importance: Breiman, 2001). If `build` made the model, its towers run only once for all subsets.
 
     Args:
         model: compiled `keras.Model` whose inputs are the schema's.
         records: `Records` with a fitted schema.
         batch_size: rows at a time.
-        permutations: number of permutations that each subset's score is the mean of, where something is shuffled.
+        permutations: each score of a subset with shuffled inputs is the mean over this many permutations.
         seed: of the permutations.
 
     Returns:
@@ -89,7 +88,7 @@ def evaluate(
 
 
 def _decoded_scores(model: keras.Model, records: Records, batch_size: int) -> dict[str, float]:
-    """What the tasks' own `scores` find; named as Keras names metrics, after the target if there are several."""
+    """The tasks' own `scores`; named as Keras names metrics, with the target's name first if there are several."""
     schema, found = records.schema, {}
     tasks = {name: task for name, task in tasks_of(model, schema).items() if type(task).scores is not Task.scores}
     if not tasks:
@@ -149,20 +148,20 @@ def missing_modality_curve(
 ) -> pd.DataFrame:
     """The score of a model against the share of rows in which a modality is missing.
 
-    Rows are drawn in which the model gets the missing token although the modality is there: of each optional input in
-    turn, and of all of them at once, each in rows of its own. If the model was made by `build`, its towers run once.
+    In randomly sampled rows the model gets the missing token although the modality is there: of each optional input in
+    turn, and of all of them at once, each in rows of its own. If `build` made the model, its towers run once.
 
     Args:
         model: `keras.Model` whose inputs are the schema's.
         records: `Records` with a fitted schema of at least one input with `optional=True`.
         shares: of the rows, 0 to 1.
-        repeats: number of draws that each score is the mean of; all and none need one.
+        repeats: each score is the mean over this many samples of rows; the shares 0 and 1 need one.
         batch_size: rows at a time.
-        seed: of the draws.
+        seed: of the sampling.
 
     Returns:
         DataFrame, one row for each input (or "all"), share and target: "modality", "share", "target", "metric",
-        "score" (the target's first metric) and "spread" (standard deviation over the draws).
+        "score" (the target's first metric) and "spread" (standard deviation over the samples).
 
     Raises:
         InputError: no optional input, shares outside 0 to 1.
