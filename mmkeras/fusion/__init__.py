@@ -13,7 +13,7 @@ its outputs are averaged.
     film             one modality scales and shifts the features of the others (tokens)
     late             a decision from each modality, averaged (a token a modality)
     attention        self-attention over all tokens (tokens)
-    cross_attention  each modality asks each other one (tokens)
+    cross_attention  each modality attends to each other one (tokens)
     bottleneck       attention through a few tokens that all modalities share (tokens)
     tensor           the products of all features of all modalities
     low_rank         the same with a decomposed weight
@@ -61,7 +61,7 @@ register = FUSIONS.register
 def fuse(
     tokens: Mapping[str, Tokens], choice: Any, *, width: int, features: Mapping[str, Input] | None = None
 ) -> Fused:
-    """What the fusion that `choice` names makes of the tokens.
+    """The tokens, fused by the fusion that `choice` names.
 
     Args:
         tokens: dict of name -> `Tokens`.
@@ -74,7 +74,7 @@ def fuse(
         `(batch, tokens, width)` with zeros where their mask is False.
 
     Raises:
-        InputError: an unknown fusion or option, an option out of its range, too few modalities, a fusion of one's own
+        InputError: an unknown fusion or option, an option out of its range, too few modalities, a fusion of your own
             that returns something else.
     """
     kind, build, options = choose(FUSIONS, choice, "")
@@ -93,7 +93,7 @@ def fuse(
 
 
 def _as_fused(made: Any) -> Fused:
-    """What a fusion has returned, as `Fused`."""
+    """The output of a fusion, as `Fused`."""
     if isinstance(made, Fused):
         return made
     if isinstance(made, Tokens):

@@ -46,18 +46,18 @@ def attention(
 def cross_attention(
     tokens: Mapping[str, Tokens], *, width: int, depth: int = 1, heads: int = 4, dropout: float = 0.0
 ) -> Fused:
-    """Every modality asks every other one: cross-attention in both directions of each pair, then dense.
+    """Every modality attends to every other one: cross-attention in both directions of each pair, then dense.
 
     For each pair i <- j, the tokens x of modality i go through `depth` transformer layers that attend to those of j,
 
         x += attend(norm(x), norm([o_j; y_j])),    x += W2 gelu(W1 norm(x)),
 
     x and y_j being projections of the tokens; then `h = relu(W [m_12; m_13; ...; m_n,n-1] + b)` of the means m_ij of
-    the tokens. o_j is a learned token that stands for "nothing fits": without it the softmax over a modality of one
-    token would be 1 whatever the question, and over one that is all padding it would be the mean of the padding. Worth
-    it where modalities must be aligned, at different rates or without common times; n (n - 1) streams make it the
-    dearest fusion. Source: Tsai et al., Multimodal Transformer for Unaligned Multimodal Language Sequences, 2019 (with
-    self-attention after each modality's streams, which is left out here).
+    the tokens. o_j is a learned token that means "nothing fits": without it the softmax over a modality of one
+    token would always be 1, and over one that is all padding it would give the mean of the padding. Worth it where
+    modalities must be aligned, at different rates or without common times; n (n - 1) streams make it the most
+    expensive fusion. Source: Tsai et al., Multimodal Transformer for Unaligned Multimodal Language Sequences, 2019
+    (with self-attention after each modality's streams, which is left out here).
 
     Args:
         tokens: dict of name -> `Tokens`, of at least two modalities.
@@ -68,7 +68,7 @@ def cross_attention(
 
     Returns:
         `Fused`: the vector `(batch, width)`, and the tokens x of all streams `(batch, tokens, width)`: each modality's
-        tokens n - 1 times, once for each other one that they have asked.
+        tokens n - 1 times, once for each other modality.
 
     Raises:
         InputError: fewer than two modalities, a width that is not a multiple of heads, a depth below 1.
@@ -108,10 +108,10 @@ def bottleneck(
 
         [x_i; b_i] = transformer_i([x_i; b]),    b = mean_i b_i,
 
-    and `h = norm(mean_i m_i)` of the means m_i of the modalities' tokens: what a bottleneck has gathered in one layer
-    the tokens read in the next, so the modalities meet from depth 2 on. Worth it with many tokens (long recordings,
-    videos), where attention of all to all is dear and most tokens need not know of each other. Source: Nagrani et al.,
-    Attention Bottlenecks for Multimodal Fusion, 2021 (there the mean is of one class token a modality).
+    and `h = norm(mean_i m_i)` of the means m_i of the modalities' tokens: the tokens read in one layer what the
+    bottleneck gathered in the layer before, so the modalities meet from depth 2 on. Worth it with many tokens (long
+    recordings, videos), where attention of all to all is expensive and most tokens need not know of each other. Source:
+    Nagrani et al., Attention Bottlenecks for Multimodal Fusion, 2021 (there the mean is of one class token a modality).
 
     Args:
         tokens: dict of name -> `Tokens`.

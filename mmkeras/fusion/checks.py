@@ -1,4 +1,4 @@
-"""What fusions ask of the number of modalities."""
+"""Checks of the number of modalities for fusions."""
 
 from collections.abc import Collection
 

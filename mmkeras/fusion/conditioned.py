@@ -28,9 +28,9 @@ def film(
 
         x += relu((1 + gamma) * norm(W x + b) + beta),    gamma, beta = V c + d
 
-    where norm is to mean 0 and standard deviation 1 over the features, each block and modality has weights of its own,
-    and x begins as a projection of the token. Then `h = relu(W [m_1; ...; m_k] + b)` of the means of the others'
-    tokens. Worth it where one modality asks and the others are asked: questions about pictures, instructions, settings.
+    where norm scales to mean 0 and standard deviation 1 over the features, each block and modality has weights of its
+    own, and x begins as a projection of the token. Then `h = relu(W [m_1; ...; m_k] + b)` of the means of the others'
+    tokens. Worth it where one modality asks about the others: questions about pictures, instructions, settings.
     Give it towers with `tokens="all"`, so that places can be treated differently. Source: Perez et al., FiLM: Visual
     Reasoning with a General Conditioning Layer, 2018 (there with 3x3 convolutions and batch normalisation).
 

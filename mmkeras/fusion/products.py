@@ -23,12 +23,12 @@ def multiply(
     `h = f(W_1 m_1 + b_1) * ... * f(W_n m_n + b_n)`, with m_i the mean of the tokens of modality i that are there. The
     biases begin at 1, the neutral element: so the product begins as 1 plus the sum of the projections plus their
     products, and no modality's gradient begins by vanishing. Worth it where one modality decides what another one
-    means, as a question does with a picture; cheaper than `tensor`. Source: Kim et al., Hadamard Product for Low-rank
+    means, as a question about a picture does; cheaper than `tensor`. Source: Kim et al., Hadamard Product for Low-rank
     Bilinear Pooling, 2017.
 
-    The activation f is linear unless you choose another. The paper's "tanh" is bounded and flat at its ends: it was
-    seen to get stuck at 67 % on easy-VQA with a learning rate of 3e-3. "relu" makes the product of n modalities zero
-    in all but about one of 2^n features.
+    The activation f is linear by default. The paper's "tanh" is bounded and flat at its ends: it got stuck at 67 % on
+    easy-VQA with a learning rate of 3e-3. "relu" makes the product of n modalities zero in all but about one of 2^n
+    features.
 
     Args:
         tokens: dict of name -> `Tokens`.
@@ -60,10 +60,10 @@ def tensor(
     """The outer product of all modalities' features: every product of one, two, ... n features, then a dense layer.
 
     `h = relu(W vec([1; z_1] x ... x [1; z_n]))`, with `z_i = relu(U_i m_i + c_i)` of `size` features and m_i the mean
-    of the tokens of modality i that are there. The ones keep the features and the products of fewer modalities in; the
-    product of all the ones is the bias. Worth it for few modalities and small data with true interactions: the product
-    has `(size + 1)^n` entries, so W grows fast; `low_rank` does not. Source: Zadeh et al., Tensor Fusion Network for
-    Multimodal Sentiment Analysis, 2017.
+    of the tokens of modality i that are there. Because of the ones, the result also holds the features and the products
+    of fewer modalities; the product of all the ones is the bias. Worth it for few modalities and small data with true
+    interactions: the product has `(size + 1)^n` entries, so W grows fast; the weights of `low_rank` do not. Source:
+    Zadeh et al., Tensor Fusion Network for Multimodal Sentiment Analysis, 2017.
 
     Args:
         tokens: dict of name -> `Tokens`.
@@ -102,14 +102,14 @@ def tensor(
 def low_rank(
     tokens: Mapping[str, Tokens], *, width: int, rank: int = 4, size: int = 32, dropout: float = 0.0
 ) -> Tensor:
-    """What `tensor` does with a weight of low rank, without ever making the product.
+    """`tensor` with a weight of low rank, without ever making the product.
 
     `h = relu(1/R sum_r prod_i (A_ir z_i + a_ir))`, r = 1 ... R, with `z_i = relu(U_i m_i + c_i)` of `size` features and
     m_i the mean of the tokens of modality i that are there. It equals `tensor` with the weight
     `W = 1/R sum_r [a_1r, A_1r] x ... x [a_nr, A_nr]` (outer products, for each feature of the result). The a_ir begin
-    at 1, as in `multiply`, which is nearly the rank 1 of this. Its weights grow with the number of modalities, not with
-    its power: worth it where `tensor` is too large. Source: Liu et al., Efficient Low-rank Multimodal Fusion with
-    Modality-Specific Factors, 2018.
+    at 1, as in `multiply`, which is nearly the same as rank 1. The number of weights grows linearly with the number of
+    modalities, not exponentially: worth it where `tensor` is too large. Source: Liu et al., Efficient Low-rank
+    Multimodal Fusion with Modality-Specific Factors, 2018.
 
     Args:
         tokens: dict of name -> `Tokens`.

@@ -1,4 +1,4 @@
-"""What the fusions with learned shares have learned."""
+"""The learned shares of a fusion's modalities."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,9 +16,9 @@ def fusion_shares(model: keras.Model) -> dict[str, Any]:
         model: `keras.Model` from `build`.
 
     Returns:
-        dict of name -> share, 0 to 1, adding up to 1. If the model has several such layers (the outputs of several
-        targets, averaged each; fusions of targets that read several inputs), a dict of layer name -> such a dict; in
-        the fusion of one target the name is `<target>_fusion/<layer>`.
+        dict of name -> share, 0 to 1, adding up to 1. If the model has several such layers (one for each of several
+        targets, or fusions of targets that read several inputs), a dict of layer name -> such a dict; in the fusion of
+        one target the name is `<target>_fusion/<layer>`.
 
     Raises:
         InputError: a model without learned shares.
@@ -33,5 +33,5 @@ def _weighted_means(model: Any, inside: str = "") -> Iterator[tuple[str, Weighte
     for layer in getattr(model, "layers", ()):
         if isinstance(layer, WeightedMean):
             yield inside + layer.name, layer
-        else:  # the layers of a target's own fusion have the names of those of the fusion of all
+        else:  # a target's own fusion has the same layer names as the fusion of all inputs
             yield from _weighted_means(layer, f"{layer.name}/" if layer.name.endswith("_fusion") else inside)

@@ -37,12 +37,12 @@ def weighted(tokens: Mapping[str, Tokens], *, width: int, depth: int = 1, dropou
     """A weighted mean of the modalities, with one learned share each (alpha, beta, gamma, ...), then dense layers.
 
     `h = sum_i a_i norm(W_i m_i + b_i)`, `a = softmax(s)`, with m_i the mean of the tokens of modality i that are there
-    and norm to mean 0 and standard deviation 1 over the features: without it a projection could grow while its share
-    shrinks, and the shares would say nothing. They begin equal and are the same for every row; `fusion_shares(model)`
-    shows what was learned. Few weights, and worth it to see what each modality weighs; that is not yet its use, as the
-    layers after it can ignore features (for that, see `mk.evaluate` without it). Where the modality to trust changes
-    from row to row, `gated` can follow and this cannot. Source: Vielzeuf et al., CentralNet, 2018 (its weighted sums,
-    without the softmax), of one layer.
+    and norm scales to mean 0 and standard deviation 1 over the features: without it a projection could grow while its
+    share shrinks, and the shares would mean nothing. They begin equal and are the same for every row;
+    `fusion_shares(model)` shows the learned ones. It has few weights and shows the weight of each modality. The weight
+    is not its usefulness, as later layers can ignore features: for that, use `mk.evaluate`. Where the modality to trust
+    changes from row to row, `gated` can follow and this cannot. Source: Vielzeuf et al., CentralNet, 2018 (its weighted
+    sums, without the softmax), of one layer.
 
     Args:
         tokens: dict of name -> `Tokens`.
@@ -68,15 +68,15 @@ def weighted(tokens: Mapping[str, Tokens], *, width: int, depth: int = 1, dropou
 def gated(
     tokens: Mapping[str, Tokens], *, width: int, variant: str = "sigmoid", depth: int = 1, dropout: float = 0.0
 ) -> Tensor:
-    """A sum of the modalities, each feature of each by a gate that looks at all modalities, then dense layers.
+    """A sum of the modalities, each feature multiplied by a gate that looks at all modalities, then dense layers.
 
     With m_i the mean of the tokens of modality i that are there and m all of them side by side:
 
     - variant "sigmoid", the gated multimodal unit: `h = sum_i sigmoid(V_i m + c_i) * tanh(W_i m_i + b_i)`. (For two
       modalities the paper also ties the gates, z and 1 - z; here each modality has its own, as in its general form.)
     - variant "exp": `h = sum_i exp(s_i) * (W_i m_i + b_i)`, with the s_i adding up to 0 in each feature:
-      `s_i = t_i - mean(t)`, `t_i = tanh(V_i m + c_i)`. Of two modalities that is `image*exp(s) + text*exp(-s)`: what
-      one gains the other loses. The tanh keeps exp within 0.13 and 7.4.
+      `s_i = t_i - mean(t)`, `t_i = tanh(V_i m + c_i)`. Of two modalities that is `image*exp(s) + text*exp(-s)`: if
+      one gains, the other loses. The tanh keeps exp within 0.13 and 7.4.
 
     Worth it where the modality to trust changes from row to row: noise, a missing modality, a question about one of
     them alone. Source: Arevalo et al., Gated Multimodal Units for Information Fusion, 2017.
@@ -114,18 +114,18 @@ def gated(
 
 
 def _gates(vectors: Mapping[str, Tensor], width: int, activation: str) -> Tensor:
-    """A gate for each feature of each modality from all of them: `(batch, modalities, width)`."""
+    """A gate for each feature of each modality, computed from all of them: `(batch, modalities, width)`."""
     gates = keras.layers.Dense(len(vectors) * width, activation=activation, name="gated_gates")
     return keras.layers.Reshape((len(vectors), width), name="gated_split")(gates(side_by_side(vectors.values())))
 
 
 def late(tokens: Mapping[str, Tokens], *, width: int, depth: int = 1, dropout: float = 0.0) -> dict[str, Tensor]:
-    """A fusion of decisions: every modality is decided on by itself, and the decisions are averaged.
+    """A fusion of decisions: every modality predicts by itself, and the predictions are averaged.
 
     `h_i = relu(W_i m_i + b_i)` for each modality, with m_i the mean of its tokens that are there. Every task reads each
     h_i by itself, and its outputs are averaged by learned shares, which `fusion_shares(model)` shows. It cannot
-    learn interactions (a sum of two pictured digits), but where the modalities say the same thing of the same matter
-    it is hard to beat and least disturbed by one that is missing or wrong. Source: the fixed and trained combinations
+    learn interactions (a sum of two pictured digits). But where all modalities carry the same information it is hard to
+    beat, and a missing or wrong modality disturbs it least. Source: the fixed and trained combinations
     of Kittler et al., On Combining Classifiers, 1998.
 
     Args:
