@@ -1,6 +1,6 @@
-"""What is given to a model: a picture, a recording, a sentence, a sensor trace, a row of numbers or a video.
+"""The inputs of a model: a picture, a recording, a sentence, a sensor trace, a row of numbers or a video.
 
-One kind a file; `INPUTS` is the catalogue, and a kind of one's own joins it by `register`.
+One kind a file; `INPUTS` is the catalogue, and your own kind joins it by `register`.
 """
 
 from mmkeras.inputs.audio import Audio

@@ -18,8 +18,8 @@ class Audio(Input):
     Args:
         sampling_rate: samples a second, hertz; a file of another rate is resampled.
         seconds: duration.
-        longest: seconds kept of a longer file, of which training takes `seconds` from another place in every epoch;
-            None: the beginning always, as evaluation and the served model do.
+        longest: seconds kept of a longer file; training takes `seconds` of them from another place in every epoch.
+            None: always the beginning, as in evaluation and in the served model.
         trim: silence before the first and after the last sample louder than this (0 to 1) is cut off; None: kept.
         fade: seconds of linear fading in and out, after trimming.
         shared: many rows name one recording: `batches(..., group_by=...)` then gives each distinct one once.

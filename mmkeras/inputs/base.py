@@ -1,4 +1,4 @@
-"""What every kind of input says of itself. A kind is a frozen dataclass in a file of its own."""
+"""The base class of all kinds of input. A kind is a frozen dataclass in a file of its own."""
 
 import math
 from collections import Counter
@@ -17,9 +17,9 @@ WIRES = ("bytes", "text", "cells", "numbers")
 class Input:
     """Base of all kinds of input.
 
-    A new kind is a frozen dataclass that derives from it, registered by `@mk.inputs.register("PointCloud")`; each room
-    that acts by kind then needs an object for it (`mk.decode.register`, `mk.towers.register(..., default_for=...)`,
-    ...) and says so where one is needed and not there.
+    A new kind is a frozen dataclass that derives from it, registered by `@mk.inputs.register("PointCloud")`. Other
+    parts of the package then need an object for it (`mk.decode.register`, `mk.towers.register(..., default_for=...)`,
+    ...); an error says which one is missing.
 
     Attributes:
         dtype: of the values that the model receives.
@@ -28,10 +28,10 @@ class Input:
         wire: how a client sends one value to the served model. "bytes": a string, the bytes of a file; "text": a
             string; "cells": several strings; "numbers": an array, of any length along its first axis if padded.
         holes: whether single cells of a row may be empty although the input itself is there.
-        several: whether a row's value stands in several cells of the table.
+        several: whether a row's value is in several cells of the table.
         views: how many files a row names, each a value of its own (several pictures of one thing); None: it is one.
-        zero_is_padding: whether the value 0 along the first axis is padding, as among token ids.
-        fitted: whether all that has to be learned from the training rows is known.
+        zero_is_padding: whether the value 0 along the first axis is padding, as in token ids.
+        fitted: whether everything that is learned from the training rows is known.
         shared, optional, column, columns: see the kinds; a kind has them as fields where they can be chosen.
     """
 
@@ -53,12 +53,12 @@ class Input:
 
     @property
     def fitted(self) -> bool:
-        """Whether all that has to be learned from the training rows is known."""
+        """Whether everything that is learned from the training rows is known."""
         return True
 
     @property
     def several(self) -> bool:
-        """Whether a row's value stands in several cells of the table."""
+        """Whether a row's value is in several cells of the table."""
         return self.wire == "cells" or self.views is not None
 
     @property
@@ -68,7 +68,7 @@ class Input:
 
     @property
     def single(self) -> "Input":
-        """The input as each of its files is; itself, where it is one."""
+        """The input for one of its files; itself, if it is one file."""
         if self.views is None:
             return self
         part: Any = self
@@ -76,9 +76,9 @@ class Input:
 
     @property
     def received(self) -> dict[str, tuple[tuple[int, ...], str]]:
-        """What the model receives of each row, in order: dict of suffix -> (shape without the batch, dtype).
+        """The tensors of each row for the model, in order: dict of suffix -> (shape without the batch, dtype).
 
-        "" is the value; "_length" how much of it is its own, if it is padded; "_there" which of several files are
+        "" is the value; "_length" its length without padding, if it is padded; "_there" which of several files are
         there; "_present" whether any is, if the input is optional.
         """
         views = () if self.views is None else (self.views,)
@@ -93,9 +93,9 @@ class Input:
 
     @property
     def words(self) -> dict[str, Sequence[str]]:
-        """The vocabulary of each column of words, "" that of the input itself; none of a kind without words.
+        """The vocabulary of each column of words, with the key "" for the input itself; empty for a kind without words.
 
-        Number 0 of the values is padding or a hole, 1 a word outside the vocabulary, from 2 on are its words.
+        The value 0 is padding or a hole, 1 a word outside the vocabulary; its words begin at 2.
         """
         return {}
 
@@ -117,7 +117,7 @@ def check_columns(part: Any) -> None:
         raise InputError(f"{kind}: expected columns to be at least 2 names, received {shown(part.columns)}")
     if part.column is not None or part.shared:
         given = "shared=True" if part.shared else f"column={part.column!r}"
-        raise InputError(f"{kind}: expected columns without column and shared, received {given} beside {columns}")
+        raise InputError(f"{kind}: expected columns without column and shared, received {given} with {columns}")
     object.__setattr__(part, "columns", columns)
 
 

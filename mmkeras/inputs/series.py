@@ -16,13 +16,13 @@ class Series(Input):
     """A trace of one or more sensors over time, from a .npy file or a CSV file of numbers, one row a step.
 
     The model receives `(batch, length, channels)`, float32 in the sensors' units, and `<name>_length` `(batch,)` int32:
-    how many steps there are; behind them are zeros. What is longer is cut at its end.
+    how many steps there are; zeros follow them. A longer trace is cut at its end.
 
     Args:
         length: number of steps kept.
         channels: values at each step.
-        means, std: mean and standard deviation of each channel, with which towers standardise; None: taken from (at
-            most 1,000 files of) the training rows.
+        means, std: mean and standard deviation of each channel, for the towers to standardise with; None: computed from
+            (at most 1,000 files of) the training rows.
         shared: many rows name one trace: `batches(..., group_by=...)` then gives each distinct one once.
         optional: whether cells may be empty.
         column: the table's column that names the file; None: the input's own name.

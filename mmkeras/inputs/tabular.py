@@ -16,17 +16,17 @@ class Tabular(Input):
     """Several columns of numbers and of words from a fixed list, as one input.
 
     A cell may be empty: a hole. The model receives `(batch, 2 * numeric + categorical)`, float32: the numbers in their
-    own units, 0 at a hole; then for each number 1, or 0 at a hole; then the numbers of the words: 0 a hole, 1 a word
-    that training did not see, from 2 on the vocabulary. With `optional=True` a row whose cells are all empty is
+    own units, 0 at a hole; then for each number 1, or 0 at a hole; then the numbers of the words: 0 for a hole, 1 for a
+    word outside the vocabulary, from 2 on the vocabulary. With `optional=True` a row whose cells are all empty is
     missing.
 
     Args:
         numeric: names of the columns that hold numbers.
         categorical: names of the columns that hold one of several words.
-        means, std: mean and standard deviation of each column of numbers, with which towers standardise (a hole becomes
-            the mean); None: taken from the training rows.
+        means, std: mean and standard deviation of each column of numbers, for the towers to standardise with (a hole
+            becomes the mean); None: computed from the training rows.
         vocabularies: the words of each categorical column; None: taken from the training rows, most frequent first.
-        limit: most words that fitting takes for one column.
+        limit: largest vocabulary that fitting makes for one column.
         optional: whether a row's cells may all be empty.
     """
 

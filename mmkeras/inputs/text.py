@@ -19,7 +19,7 @@ class Text(Input):
     Args:
         length: number of tokens kept.
         vocabulary: the tokens in the order of their ids; None: taken from the training rows, most frequent first.
-        limit: most tokens that fitting takes.
+        limit: largest vocabulary that fitting makes.
         tokenizer: a name of `mmkeras.tokenizers.TOKENIZERS`. "words": lower-case words without punctuation.
         optional: whether cells may be empty.
         column: the table's column; None: the input's own name.

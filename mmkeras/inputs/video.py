@@ -13,7 +13,7 @@ class Video(Input):
     """A short video from a GIF, an animated WebP, a folder of pictures, a .npy file or (with PyAV) an MP4 file.
 
     The model receives `(batch, frames, height, width, channels)`, uint8, and `<name>_length` `(batch,)` int32: how many
-    frames there are; behind them are zeros. Of a video with more frames as many are taken at even distances.
+    frames there are; zeros follow them. From a longer video, this many frames are taken at even distances.
 
     Args:
         frames: most frames kept.
