@@ -35,7 +35,8 @@ def conv_blocks(
         pool: halve by max-pooling after each convolution; False: by its stride, at about a third of the cost.
 
     Returns:
-        `Tokens` of `(batch, 1 or places, width)`; their grids are what each convolution gives, and the last one halved.
+        `Tokens` of `(batch, 1 or places, width)`; their grids are the output of each convolution, and the last one
+        halved.
     """
     check_tokens(tokens, name)
     depth = halvings(x) if depth is None else depth
@@ -91,13 +92,13 @@ def grid_tokens(
 def attend(x: Tensor, context: Tensor, mask: Tensor | None, *, heads: int, name: str) -> Tensor:
     """Multi-head attention of some tokens to others, `softmax(q k' / sqrt(width / heads)) v` in each head, then dense.
 
-    The numbers of `keras.layers.MultiHeadAttention` (Vaswani et al., 2017) from Dense layers: TensorFlow's gradient of
-    the einsums there costs about ten times the multiplication itself on a CPU. The keys have no bias: it would add the
-    same to every score of a query, which softmax takes away again, so no gradient would ever reach it.
+    The same outputs as `keras.layers.MultiHeadAttention` (Vaswani et al., 2017), from Dense layers: the gradient of its
+    einsums costs about ten times the multiplication itself in TensorFlow on a CPU. The keys have no bias: it would add
+    the same number to every score of a query, which softmax cancels, so it would get no gradient.
 
     Args:
-        x: `(batch, tokens, width)`, the tokens that ask; x itself as context is self-attention.
-        context: `(batch, others, any width)`, the tokens that are asked.
+        x: `(batch, tokens, width)`, the queries; x itself as context is self-attention.
+        context: `(batch, others, any width)`, the tokens attended to.
         mask: `(batch, others)` bool, True for tokens that may be attended to; None: all.
         heads: number of heads; width is a multiple of it.
         name: prefix of the layers' names.

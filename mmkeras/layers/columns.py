@@ -11,10 +11,10 @@ from mmkeras.layers.tokens import Tensor
 
 @keras.saving.register_keras_serializable(package="mmkeras")
 class NumberTokens(keras.layers.Layer):
-    """Numbers as tokens, each `x * w + b` with weights of its own (Gorishniy et al., 2021); a hole has its vector.
+    """Numbers as tokens, each `x * w + b` with weights of its own (Gorishniy et al., 2021); a hole has a vector too.
 
-    Called as `layer(x, flags)`: x `(batch, columns)` float, flags the same shape, above 0 where there is a number. What
-    x is at a hole, NaN too, changes neither the tokens nor any gradient. Gives `(batch, columns, width)`.
+    Called as `layer(x, flags)`: x `(batch, columns)` float, flags the same shape, above 0 where there is a number. The
+    value of x at a hole, even NaN, changes neither the tokens nor any gradient. Gives `(batch, columns, width)`.
 
     Args:
         width: width of the tokens.

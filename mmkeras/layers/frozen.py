@@ -9,8 +9,8 @@ import keras
 class Frozen(keras.layers.Wrapper):
     """A model, or layer, that always behaves as at inference, and whose weights are not trained.
 
-    Keras forgets `model(x, training=False)` in a functional model that is called with training=True, so dropout would
-    come back in `fit`.
+    In a functional model that is called with training=True, Keras ignores `model(x, training=False)`: dropout would be
+    active in `fit`.
 
     Args:
         layer: the model.
@@ -21,5 +21,5 @@ class Frozen(keras.layers.Wrapper):
         self.trainable = False
 
     def call(self, inputs: Any) -> Any:
-        """What the model makes of its inputs at inference."""
+        """The model's outputs at inference."""
         return self.layer(inputs, training=False)

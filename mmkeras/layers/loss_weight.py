@@ -1,4 +1,4 @@
-"""How much the loss of one target weighs beside the others, learned."""
+"""The learned weight of one target's loss."""
 
 from typing import Any
 
@@ -9,13 +9,13 @@ from mmkeras.layers.tokens import Tensor
 
 @keras.saving.register_keras_serializable(package="mmkeras")
 class LossWeight(keras.layers.Layer):
-    """Learns how much its target's loss weighs, by the uncertainty of the task (Kendall, Gal and Cipolla, 2018).
+    """Learns the weight of its target's loss, by the uncertainty of the task (Kendall, Gal and Cipolla, 2018).
 
     The outputs `(batch, ...)` pass as they are. The model's loss is the sum over such targets of `exp(-s) L + s / 2`,
-    with a learned s, the logarithm of the task's variance, which is 0 at first; of squared deviations half of L. The
-    loss itself, `mmkeras.tasks.losses.WeightedLoss`, is made by `mk.compile_args`.
+    with a learned s, the logarithm of the task's variance, which is 0 at first; for squared errors half of L. The loss
+    itself, `mmkeras.tasks.losses.WeightedLoss`, is made by `mk.compile_args`.
 
-    A loaded compiled model goes on with the weights as they were learned; compile it anew to go on learning them.
+    A loaded compiled model uses the learned weights as constants; compile it again to go on learning them.
     """
 
     def build(self, input_shape: Any) -> None:

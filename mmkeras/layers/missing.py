@@ -1,4 +1,4 @@
-"""The learned token that stands in the place of a missing modality."""
+"""The learned token in the place of a missing modality."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,18 +17,18 @@ class MissingToken(keras.layers.Layer):
     Called as `layer(values, mask, present)`, by position: values `(batch, tokens, width)`, mask `(batch, tokens)` bool
     or None, present `(batch,)` bool; after them, where there are any, a list of grids `(batch, rows, columns,
     channels)`. Where present is False, the learned token `(width,)` is the row's first token, zeros come after it,
-    the mask is True for the first token alone, and grids are zeros. What the values of such a row are, junk or NaN,
-    changes neither the outputs nor any gradient.
+    the mask is True for the first token alone, and grids are zeros. The values of such a row, even NaN, change neither
+    the outputs nor any gradient.
 
-    Gives what a tower gives: values, or `[values, mask]`, or either with the grids after it in one list. Without a mask
-    one token needs none; several get one.
+    Gives the same as a tower: values, or `[values, mask]`, or either with the grids after it in one list. Without a
+    mask, one token stays without; several get one.
 
     In training a share of the rows is treated as missing although the modality is there (modality dropout, as ModDrop:
     Neverova et al., 2015): the model learns to do without it.
 
     Args:
         rate: share of the rows without the modality in training, 0 to below 1.
-        seed: of the rows drawn, a whole number; None: another one in each process.
+        seed: of the sampled rows, a whole number; None: another one in each process.
 
     Raises:
         InputError: a rate outside 0 to below 1.
@@ -38,7 +38,7 @@ class MissingToken(keras.layers.Layer):
         super().__init__(**kwargs)
         self.rate, self.seed = check_share(rate, "rate", "MissingToken: "), seed
         self.seed_generator = keras.random.SeedGenerator(seed) if rate else None
-        self.supports_masking = True  # Keras' implicit masks may come in; `compute_mask` lets none out
+        self.supports_masking = True  # Keras' implicit masks may come in; `compute_mask` returns none
 
     def build(
         self, values_shape: Any, there_shape: Any = None, present_shape: Any = None, grids_shape: Any = ()

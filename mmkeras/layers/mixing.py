@@ -1,4 +1,4 @@
-"""Layers that mix modalities by weights of their own."""
+"""Layers that mix modalities with learned weights."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,15 +15,15 @@ from mmkeras.layers.tokens import Tensor
 class WeightedMean(keras.layers.Layer):
     """The mean of several tensors of one shape, weighted by learned shares: `sum_i a_i x_i`, with `a = softmax(s)`.
 
-    Called on a list of tensors, one for each name. The shares begin equal, lie between 0 and 1 and add up to 1; so the
-    mean of probabilities remains one. They are the same for every row. Of a single tensor the share is 1, without a
-    weight. The layer may be called again on tensors of another shape: the shares are then common.
+    Called on a list of tensors, one for each name. The shares begin equal, are between 0 and 1 and add up to 1; so the
+    mean of probabilities is a probability. They are the same for every row. A single tensor has the share 1, without a
+    weight. The layer may be called again on tensors of another shape and uses the same shares.
 
     Args:
-        names: what the tensors are, in their order, e.g. of the modalities.
+        names: of the tensors, in their order, e.g. the modalities.
 
     Raises:
-        InputError: names that are none or not distinct strings; as many tensors as names were not given.
+        InputError: no names, or names that are not distinct strings; another number of tensors than names.
     """
 
     def __init__(self, names: Sequence[str], **kwargs: Any):
@@ -32,7 +32,7 @@ class WeightedMean(keras.layers.Layer):
         distinct = len(set(map(str, self.names))) == len(self.names)
         if not self.names or not distinct or not all(isinstance(name, str) for name in self.names):
             raise InputError(f"WeightedMean: expected names to be a list of distinct strings, received {shown(names)}")
-        self.supports_masking = True  # Keras' implicit masks may come in; `compute_mask` lets none out
+        self.supports_masking = True  # Keras' implicit masks may come in; `compute_mask` returns none
 
     def build(self, shapes: Any) -> None:
         """Make the scores s, zeros: equal shares."""
@@ -72,7 +72,7 @@ class WeightedMean(keras.layers.Layer):
 class LearnedTokens(keras.layers.Layer):
     """Learned tokens, the same for every row: `(batch, tokens, width)` -> `(batch, count, width)`.
 
-    Of what it is called on, only the size of the batch and the width count. The tokens begin normally distributed with
+    It uses only the batch size and the width of its input. The tokens begin normally distributed with
     standard deviation 0.02.
 
     Args:
@@ -85,7 +85,7 @@ class LearnedTokens(keras.layers.Layer):
     def __init__(self, count: int = 1, **kwargs: Any):
         super().__init__(**kwargs)
         self.count = check_whole(count, "count", "LearnedTokens: ")
-        self.supports_masking = True  # Keras' implicit masks may come in; `compute_mask` lets none out
+        self.supports_masking = True  # Keras' implicit masks may come in; `compute_mask` returns none
 
     def build(self, shape: Any) -> None:
         """Make the tokens."""

@@ -1,4 +1,4 @@
-"""Where a token is, added to what it is."""
+"""Positions of tokens, added to their values."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,19 +12,19 @@ from mmkeras.layers.tokens import Tensor
 
 @keras.saving.register_keras_serializable(package="mmkeras")
 class SinePositions(keras.layers.Layer):
-    """Adds the place of each token, as sines and cosines (Vaswani et al., 2017), to tokens `(batch, tokens, width)`.
+    """Adds the position of each token, as sines and cosines (Vaswani et al., 2017), to tokens `(batch, tokens, width)`.
 
-    With a grid, half of the width tells the row and half the column (as Beyer et al., Better plain ViT baselines,
-    2022). There are no weights, so a longer input needs none.
+    With a grid, half of the width encodes the row and half the column (as Beyer et al., Better plain ViT baselines,
+    2022). It has no weights, so a longer input needs none.
 
     Args:
-        grid: `(rows, columns)` of which the tokens are the places, row by row; None: a sequence.
+        grid: `(rows, columns)` if the tokens are the places of a grid, row by row; None: a sequence.
     """
 
     def __init__(self, grid: Sequence[int] | None = None, **kwargs: Any):
         super().__init__(**kwargs)
         self.grid = None if grid is None else tuple(grid)
-        self.supports_masking = True  # Keras' implicit masks may come in; `compute_mask` lets none out
+        self.supports_masking = True  # Keras' implicit masks may come in; `compute_mask` returns none
 
     def call(self, x: Tensor) -> Tensor:
         """`(batch, tokens, width)` -> the same."""

@@ -1,4 +1,4 @@
-"""What reads a sequence, shared by several towers: recurrent layers and a transformer encoder."""
+"""Sequence encoders that several towers share: recurrent layers and a transformer encoder."""
 
 from collections.abc import Sequence
 
@@ -57,7 +57,7 @@ def recurrent(
     check_switches(name, bidirectional=bidirectional)
     if bidirectional and width < 2:
         raise InputError(f"{name!r}: expected width to be at least 2 with bidirectional, received {width}")
-    # cuDNN refuses rows without any step: of those the first is read, and its state dropped again
+    # cuDNN refuses rows without any step: their first step is read, and its state replaced by zeros
     read = None if mask is None else ops.logical_or(mask, ops.equal(ops.arange(x.shape[1]), 0))
     for number in range(layers):
         every = tokens == "all" or number < layers - 1
@@ -67,7 +67,7 @@ def recurrent(
         states = CELLS[cell](width - back, return_sequences=every, name=layer)(x, mask=read)
         if back:
             backwards = CELLS[cell](back, return_sequences=every, go_backwards=True, name=f"{layer}_back")(x, mask=read)
-            # the states come in the order they were made; a Concatenate layer would let Keras' implicit masks out
+            # the states come in the order they were made; a Concatenate layer would return Keras' implicit masks
             states = ops.concatenate([states, ops.flip(backwards, axis=1) if every else backwards], axis=-1)
         x = states
     if tokens == "all":
@@ -78,9 +78,9 @@ def recurrent(
 
 
 def placed(x: Tensor, width: int, name: str, grid: Sequence[int] | None = None) -> Tensor:
-    """Values of any width as tokens `(batch, tokens, width)` that tell their place.
+    """Values of any width as tokens `(batch, tokens, width)` with their positions.
 
-    A dense layer, normalised so that what a token is and where it is weigh alike, plus `SinePositions`.
+    A dense layer, normalised so that value and position of a token have the same weight, plus `SinePositions`.
     """
     x = keras.layers.Dense(width, name=f"{name}_embed")(x)
     x = keras.layers.LayerNormalization(name=f"{name}_embed_norm")(x)

@@ -16,8 +16,8 @@ class SpecAugment(keras.layers.Layer):
     """Hides random bands of a spectrogram in training: Park et al., SpecAugment, 2019, without the time warping.
 
     `(batch, mels, frames)` float -> the same shape and dtype. In each spectrogram every band has a width from 0 to the
-    given share of its axis, then a place, both uniform; it is filled with the mean of that spectrogram, which is the
-    paper's zero of normalised spectrograms. At inference the layer does nothing.
+    given share of its axis and a place, both uniform. It is filled with the mean of that spectrogram: the zero of the
+    paper's normalised spectrograms. At inference the layer does nothing.
 
     Args:
         frequency: greatest width of a band of mels, 0 to 1 of their number, rounded down.
@@ -56,7 +56,7 @@ class SpecAugment(keras.layers.Layer):
         return ops.where(mels[:, :, None] | frames[:, None, :], ops.mean(x, axis=(1, 2), keepdims=True), x)
 
     def _bands(self, x: Tensor, axis: int, share: float, count: int) -> Tensor:
-        """Where along the axis a band lies: `(batch, places)` bool."""
+        """The places of a band along the axis: `(batch, places)` bool."""
         batch, places = ops.shape(x)[0], x.shape[axis]
         luck = keras.random.uniform((2, batch, count, 1), dtype="float32", seed=self.seed_generator)
         width = ops.floor(luck[0] * (int(share * places) + 1))

@@ -7,14 +7,14 @@ import keras
 
 @keras.saving.register_keras_serializable(package="mmkeras")
 class TaskName(keras.layers.Identity):
-    """Passes an output `(batch, ...)` as it is, and says by which task it was made.
+    """Passes an output `(batch, ...)` as it is, and holds the name of the task that made it.
 
-    A model keeps it when it is saved, so that `evaluate`, `predict` and `export` ask the same task. A target whose
-    default task made its output has none.
+    It is saved with the model, so that `evaluate`, `predict` and `export` use the same task. The output of a default
+    task has no such layer.
 
     Args:
         task: name of the task in the catalogue `mk.tasks`.
-        part: the task itself, where it was given in the place of its name; it is not saved.
+        part: the task itself, where it was given instead of its name; it is not saved.
     """
 
     def __init__(self, task: str, part: Any = None, **kwargs: Any):

@@ -1,4 +1,4 @@
-"""Tokens, the one thing that every tower gives and every fusion takes, and what is done to them."""
+"""Tokens, the output of every tower and the input of every fusion, and functions of them."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
@@ -12,13 +12,13 @@ Tensor: TypeAlias = Any  # a keras.KerasTensor, or a tensor or array of the back
 
 
 class Tokens(NamedTuple):
-    """What a tower gives.
+    """The output of a tower.
 
     Attributes:
         values: `(batch, tokens, width)`, float; zeros where the mask is False.
         mask: `(batch, tokens)`, bool, True where there is a token; None: everywhere.
-        grids: of a tower of pictures its feature maps `(batch, rows, columns, channels)`, the finest first, which it
-            makes on its way to the tokens: for tasks that need places.
+        grids: the feature maps of a tower for pictures, `(batch, rows, columns, channels)`, the finest first: for tasks
+            that need places.
     """
 
     values: Tensor
@@ -48,7 +48,7 @@ class Tokens(NamedTuple):
 
 
 class Fused(NamedTuple):
-    """What a fusion has made of the tokens of all modalities, for the tasks to read.
+    """The output of a fusion, for the tasks to read.
 
     Attributes:
         vector: `(batch, width)`, float; None of a fusion of decisions.

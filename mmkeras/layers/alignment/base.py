@@ -1,4 +1,4 @@
-"""What all alignments are, and what they count by."""
+"""The base class of alignments, and its helpers."""
 
 from itertools import combinations
 from typing import Any
@@ -13,14 +13,14 @@ from mmkeras.layers.tokens import Tensor
 class Alignment(keras.layers.Layer):
     """Base of all alignments, a float32 layer with a loss.
 
-    One of your own gives `pair`, or `loss` of all modalities at once, and is registered by its name:
+    Your own alignment defines `pair`, or `loss` of all modalities at once, and is registered by its name:
     `@mk.alignment.register("mine")`.
 
     Args:
         weight: of the loss, a number above 0.
     """
 
-    private = False  # whether it wants a private vector of each modality beside the shared one
+    private = False  # whether it needs a private vector of each modality next to the shared one
 
     def __init__(self, *, weight: float = 1.0, **kwargs: Any):
         super().__init__(**{"dtype": "float32", **kwargs})
@@ -53,7 +53,7 @@ class Alignment(keras.layers.Layer):
 class UnitLength(keras.layers.Layer):
     """Vectors `(batch, width)` at unit length, float32; zeros stay zeros.
 
-    Of zeros, which a tower gives for a missing modality, Keras' UnitNormalization has the gradient NaN on JAX.
+    A tower gives zeros for a missing modality; there Keras' UnitNormalization has a NaN gradient on JAX.
     """
 
     def __init__(self, **kwargs: Any):
@@ -79,5 +79,5 @@ def mean_there(values: Tensor, there: Tensor) -> Tensor:
 
 
 def length_of(x: Tensor) -> Tensor:
-    """Length of the last axis, whose gradient at zero is zero."""
+    """Length of vectors along the last axis; its gradient at zero is zero."""
     return ops.sqrt(ops.sum(ops.square(x), axis=-1, keepdims=True) + 1e-12)

@@ -14,24 +14,24 @@ from mmkeras.layers.tokens import Tensor
 
 @keras.saving.register_keras_serializable(package="mmkeras")
 class Adversarial(Alignment):
-    """A discriminator guesses the modality that a vector is of, and the towers learn to leave it in the dark.
+    """A discriminator guesses the modality of a vector, and the towers learn to deceive it.
 
     The discriminator is `softmax(W2 relu(W1 z + b1) + b2)` over the modalities, its loss the crossentropy. It brings
-    the distributions of the modalities together, not the vectors of one row: use it with `"through": True` beside a
-    task. It hides where a vector comes from; to find a row's partner, take a loss of pairs: between written and spoken
-    digits this one found them no better than chance (benchmarks/RESULTS.md).
+    the distributions of the modalities together, not the vectors of one row: use it with `"through": True` and a task.
+    It hides where a vector comes from. To find a row's partner, use a loss of pairs: between written and spoken digits
+    this one found them no better than chance (benchmarks/RESULTS.md).
 
-    - "reversal": one loss for both, whose gradient is turned round, times `strength`, between discriminator and towers
-      (Ganin and Lempitsky, Unsupervised domain adaptation by backpropagation, 2015).
-    - "generator": the discriminator learns from vectors whose gradient is stopped; the towers learn that it takes their
-      vectors for those of the other modalities, each as likely, while the discriminator is frozen (the
+    - "reversal": one loss for both; between discriminator and towers its gradient is reversed and multiplied by
+      `strength` (Ganin and Lempitsky, Unsupervised domain adaptation by backpropagation, 2015).
+    - "generator": the discriminator learns from vectors whose gradient is stopped; the discriminator is frozen for the
+      towers, which learn to make their vectors look like those of the other modalities, each equally likely (the
       non-saturating form of Goodfellow et al., Generative adversarial nets, 2014; between modalities: Wang et al.,
       Adversarial cross-modal retrieval, 2017).
 
     Args:
         form: "reversal" or "generator".
         hidden: units of the discriminator.
-        strength: of what reaches the towers, above 0.
+        strength: of the gradient that reaches the towers, above 0.
         weight: of the loss.
     """
 
@@ -52,7 +52,7 @@ class Adversarial(Alignment):
             ]
 
     def loss(self, vectors: list[Tensor], there: list[Tensor]) -> Tensor:
-        """Of the guesses over all vectors that are there."""
+        """The loss of the guesses, over all vectors that are there."""
         classes, weights = len(vectors), list(self.discriminator)
         right = [ops.one_hot(ops.full_like(rows, number, "int32"), classes) for number, rows in enumerate(there)]
         right, there, x = ops.concatenate(right), ops.concatenate(there), ops.concatenate(vectors)
@@ -68,26 +68,26 @@ class Adversarial(Alignment):
 
 
 def reverse_gradient(x: Tensor, strength: float = 1.0) -> Tensor:
-    """x as it is, whose gradient is `-strength` times what comes back (Ganin and Lempitsky, 2015)."""
+    """x unchanged; its gradient is `-strength` times the incoming one (Ganin and Lempitsky, 2015)."""
     return ops.stop_gradient((1 + strength) * x) - strength * x
 
 
 @keras.saving.register_keras_serializable(package="mmkeras")
 class SharedPrivate(Alignment):
-    """What the modalities share and what each has of its own (MISA: Hazarika et al., 2020).
+    """Shared and private vectors of each modality (MISA: Hazarika et al., 2020).
 
     Called as `layer([*shared, *private, *hidden, *rebuilt], present)`: the shared vector s and the private one p of
-    each modality, from 0 to 1, the vector h that both are made of, and what a decoder makes of `s + p`; gives the
+    each modality, from 0 to 1, the vector h that both are made of, and a decoder's output for `s + p`; gives the
     shared ones. The loss is the sum of three parts:
 
     - `similarity` times the central moment discrepancy of the shared vectors (Zellinger et al., 2017), the mean over
       pairs: `|E(a) - E(b)| + sum_k |c_k(a) - c_k(b)|`, c_k the k-th central moments over the rows, k from 2 to 5;
     - `difference` times the sum of `mean((X' Y)^2)` over the shared and private vectors of each modality and the
-      private ones of each pair, where X and Y have their mean over the rows taken off and rows of unit length;
-    - `reconstruction` times the mean squared error of what is rebuilt, the mean over the modalities.
+      private ones of each pair, where X and Y are centred over the rows and then scaled to rows of unit length;
+    - `reconstruction` times the mean squared error of the reconstruction, the mean over the modalities.
 
-    As of `Adversarial`, distributions are brought together and not the vectors of a row: the vectors are for a task,
-    not for retrieval.
+    As `Adversarial`, it brings distributions together and not the vectors of a row: the vectors are for a task, not for
+    retrieval.
 
     Args:
         similarity, difference, reconstruction: weights of the parts, above 0, by default as in the paper's code.
@@ -128,14 +128,14 @@ class SharedPrivate(Alignment):
 
 
 def _guess(x: Tensor, right: Tensor, there: Tensor, weights: Sequence[Tensor]) -> Tensor:
-    """Crossentropy of what a discriminator of these weights makes of x."""
+    """Crossentropy of the outputs of a discriminator with these weights for x."""
     kernel0, bias0, kernel1, bias1 = weights
     logits = ops.matmul(ops.relu(ops.matmul(x, kernel0) + bias0), kernel1) + bias1
     return mean_there(-ops.sum(right * ops.log_softmax(logits), axis=-1), there)
 
 
 def _centred(x: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean of the rows that are there, `(width,)`, and the rows less it, zeros where there is none."""
+    """The mean of the rows that are there, `(width,)`, and the centred rows, zeros where there is none."""
     mean = ops.sum(x * there[:, None], axis=0) / rows_there(there)
     return mean, (x - mean) * there[:, None]
 
@@ -151,7 +151,7 @@ def _moments(a: Tensor, b: Tensor, in_a: Tensor, in_b: Tensor) -> Tensor:
 
 
 def _overlap(a: Tensor, b: Tensor, in_a: Tensor, in_b: Tensor) -> Tensor:
-    """The mean of `(X' Y)^2`, X and Y the centred rows at unit length that both have."""
+    """The mean of `(X' Y)^2`; X and Y are the rows that both have, centred and at unit length."""
     both = in_a * in_b
     a, b = _centred(a, both)[1], _centred(b, both)[1]
     return ops.mean(ops.square(ops.matmul(ops.transpose(a / length_of(a)), b / length_of(b))))

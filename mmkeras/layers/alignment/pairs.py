@@ -1,4 +1,4 @@
-"""Losses of the vectors of one row: its own pair is brought together, or told from the others of the batch."""
+"""Losses of the vectors of one row: its own pair is brought together, or told apart from the others of the batch."""
 
 from typing import Any
 
@@ -16,11 +16,11 @@ class Contrastive(Alignment):
     """A row's own pair against all pairs of the batch (InfoNCE: van den Oord et al., 2018; CLIP: Radford et al., 2021).
 
     `(CE(t A B') + CE(t B A')) / 2`, where row i's right class is i, with unit vectors A and B and a learned t. It grows
-    with the size of the batch. Rows of one value are each other's negatives: let a batch hold distinct ones, so no
-    `group_by`.
+    with the size of the batch. Rows with the same value are each other's negatives: use batches of distinct values,
+    without `group_by`.
 
     Args:
-        temperature: 1 / t at first, from 0.01; t is held at 100 or less, as in the paper.
+        temperature: 1 / t at first, from 0.01; t is limited to 100, as in the paper.
         weight: of the loss.
     """
 
@@ -50,7 +50,7 @@ class SigLIP(Alignment):
     """Every pair of the batch by itself: does it belong together (Zhai et al., Sigmoid loss, 2023)?
 
     `-1 / rows sum_ij log sigmoid(z_ij (t a_i b_j' + c))`, z is 1 where i = j, else -1, with learned t = exp(s) and c.
-    As of `Contrastive`, a batch is to hold distinct values.
+    As for `Contrastive`, use batches of distinct values.
 
     Args:
         weight: of the loss.
@@ -74,8 +74,8 @@ class SigLIP(Alignment):
 class MeanSquared(Alignment):
     """The squared distance of a row's vectors, `|a - b|^2`.
 
-    It is at its least where all rows have the same vector: use it with `"through": True` beside a task, or with one
-    tower and its projection frozen.
+    It is smallest if all rows have the same vector: use it with `"through": True` and a task, or freeze one tower and
+    its projection.
 
     Args:
         weight: of the loss.
@@ -90,11 +90,11 @@ class MeanSquared(Alignment):
 class Divergence(Alignment):
     """The divergence of a row's vectors as distributions, `(KL(p || q) + KL(q || p)) / 2`.
 
-    `p = softmax(a / temperature)` and q of b alike (Kullback and Leibler, 1951, in the symmetrical form). As
-    `MeanSquared` it is at its least where all rows have the same vector.
+    `p = softmax(a / temperature)`, and q is the same of b (Kullback and Leibler, 1951, in the symmetrical form). As
+    `MeanSquared`, it is smallest if all rows have the same vector.
 
     Args:
-        temperature: above 0; of unit vectors a small one, or p and q are nearly uniform.
+        temperature: above 0; small for unit vectors, otherwise p and q are nearly uniform.
         weight: of the loss.
     """
 
@@ -113,6 +113,6 @@ class Divergence(Alignment):
 
 
 def _own_column(logits: Tensor, there: Tensor) -> Tensor:
-    """Crossentropy of each row with the column of its own number, among the columns that are there."""
+    """Crossentropy of each row, whose right class is the column of its own number, over the columns that are there."""
     logits = ops.where(there[None, :] > 0, logits, -1e9)
     return mean_there(ops.logsumexp(logits, axis=-1) - ops.diagonal(logits), there)
