@@ -1,4 +1,4 @@
-"""Which parts a model is made of, as plain data."""
+"""The parts of a model, as plain data."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -14,20 +14,20 @@ Part: TypeAlias = str | Mapping[str, Any] | Callable[..., Any]  # a name; "kind"
 @checked_keywords
 @dataclass(frozen=True)
 class ModelSpec:
-    """Which parts a model is made of. Each part is a name, or a dict of "kind" (the name) and options.
+    """The parts of a model. Each part is a name, or a dict of "kind" (the name) and options.
 
     Args:
         towers: dict of input name -> tower; inputs left out get their modality's default. A tower may have a "width"
             of its own; a dense layer in "body" then brings its tokens to that of the others.
-        fusion: a name of `mmkeras.fusion.FUSIONS`. The default, "concat", is the plainest and among the cheapest, and
-            the mean of its validation scores on three sets, of one seed, is within a point of the best one's (.952,
-            beside .956 of "cross_attention" at 1.8 to 2.8 times the CPU-seconds: benchmarks/RESULTS.md).
+        fusion: a name of `mmkeras.fusion.FUSIONS`. The default, "concat", is the simplest and among the cheapest.
+            Its mean validation score on three data sets with one seed is within a point of the best: .952, against .956
+            of "cross_attention" at 1.8 to 2.8 times the CPU-seconds (benchmarks/RESULTS.md).
         width: width of tokens and of the fused vector.
         tasks: dict of target name -> task; targets left out get their default.
         modality_dropout: share of the rows, 0 to below 1, that get the missing token in training although the modality
             is there: a number for every optional input, or a dict of optional input -> number.
         align: a name of `mmkeras.alignment.ALIGNMENTS`, or a dict of "kind", "dim" (width), "weight", "through" and
-            options: the inputs' vectors are brought into a space that they share, by a loss beside those of the tasks.
+            options: a loss next to those of the tasks brings the inputs' vectors into a shared space.
             `{"kind": "contrastive", "dim": 64}`, for example.
 
     Raises:

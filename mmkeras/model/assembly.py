@@ -21,7 +21,7 @@ Given = ParamSpec("Given")
 
 
 def _spec_or_options(function: Callable[Given, keras.Model]) -> Callable[Given, keras.Model]:
-    """Decorator of `build`: a spec and options beside it are refused, also where they say the same."""
+    """Decorator of `build`: a spec together with options is refused, even if they say the same."""
 
     @functools.wraps(function)
     def checked(*values: Given.args, **options: Given.kwargs) -> keras.Model:
@@ -62,20 +62,20 @@ def build(
             is there: a number for every optional input, or a dict of optional input -> number.
         align: name of an alignment, or a dict of "kind" and options, as `{"kind": "contrastive", "dim": 64}`.
 
-    `ModelSpec` says more of each option.
+    `ModelSpec` says more about each option.
 
     Returns:
         `keras.Model` of `schema.model_inputs`, in that order. One target: one output `(batch, ...)`; several: a dict by
         target. Its parts are the sub-models `<input>_tower` for each input, a layer `<input>_missing` (`MissingToken`)
         for each optional one, and the sub-model `body` (the tokens of all modalities -> outputs):
-        `model.get_layer("body")`; with `align` also the sub-model `alignment`. Of a schema without targets there is no
-        body, and the outputs are a dict of input -> vector `(batch, dim)` of unit length in the shared space: compile
-        it without a loss, and fit it to `mk.batches(..., targets=False)`.
+        `model.get_layer("body")`; with `align` also the sub-model `alignment`. With a schema without targets the model
+        has no body, and the outputs are a dict of input -> vector `(batch, dim)` of unit length in the shared space:
+        compile it without a loss, and fit it to `mk.batches(..., targets=False)`.
 
     Raises:
         InputError: a schema that is not fitted, an unknown part or option, an input that a tower cannot read, a task
-            that reads grids of towers without any, neither targets nor align; without targets a fusion,
-            modality_dropout or "through", which act after the space.
+            that reads grids from towers without grids, neither targets nor align; without targets also a fusion,
+            modality_dropout or "through", which act after the shared space.
     """
     if not isinstance(schema, Schema):
         raise InputError(f"build: expected a Schema, received {type(schema).__name__}")
@@ -117,7 +117,7 @@ def _assembled(schema: Schema, spec: ModelSpec) -> keras.Model:
 
 
 def _check_space(spec: ModelSpec) -> None:
-    """Raise an `InputError` unless the spec is of a shared space alone: without targets nothing comes after it."""
+    """Raise an `InputError` unless the spec has a shared space alone: without targets nothing comes after it."""
     if spec.align is None:
         raise InputError("build: expected targets in the schema, or align=... for a shared space, received neither")
     rates = spec.modality_dropout

@@ -16,7 +16,7 @@ FUSED = "fused"  # the layer in "body" that gives the fused vector
 
 
 def reads_of(schema: Schema, spec: ModelSpec) -> dict[str, str]:
-    """What of the fusion the task of each target reads: "vector", "tokens" or "grid"."""
+    """The part of the fusion that the task of each target reads: "vector", "tokens" or "grid"."""
     return {name: choose_task(t, spec.tasks.get(name), name).part.reads for name, t in schema.targets.items()}
 
 
@@ -54,7 +54,7 @@ def make_body(schema: Schema, spec: ModelSpec, tokens: Mapping[str, Tokens]) -> 
 
 
 def _grids(target: str, inputs: Mapping[str, Tokens]) -> dict[str, tuple[Tensor, ...]]:
-    """The grids of these inputs, of which there are some."""
+    """The grids of these inputs; an error if there are none."""
     grids = {name: part.grids for name, part in inputs.items() if part.grids}
     if not grids:
         raise InputError(
@@ -65,13 +65,13 @@ def _grids(target: str, inputs: Mapping[str, Tokens]) -> dict[str, tuple[Tensor,
 
 
 def _fused(schema: Schema, spec: ModelSpec, tokens: Mapping[str, Tokens]) -> Fused:
-    """What the spec's fusion makes of the tokens, brought to its width."""
+    """The output of the spec's fusion for the tokens, brought to its width."""
     tokens = {name: _of_width(part, spec.width, name) for name, part in tokens.items()}
     return fuse(tokens, spec.fusion, width=spec.width, features=schema.inputs)
 
 
 def _own_fusion(schema: Schema, spec: ModelSpec, tokens: Mapping[str, Tokens], target: str, reads: str) -> Fused:
-    """What a fusion for one target makes of these tokens, in a sub-model: its layers have the names of the others."""
+    """The output of a fusion for one target, in a sub-model, as its layers have the same names as the others."""
     tokens = {name: part._replace(grids=()) for name, part in tokens.items()}
     inputs = {name: Tokens(*map(input_like, part[:2])) for name, part in tokens.items()}
     try:

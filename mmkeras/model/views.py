@@ -23,7 +23,7 @@ from mmkeras.schema import Schema
 
 @checked_keywords
 def deduplicated_model(model: keras.Model, schema: Schema, by: str) -> keras.Model:
-    """A second view over the same weights, for batches in which each distinct picture stands once.
+    """A second view over the same weights, for batches that hold each distinct picture once.
 
     Its layers are the model's own: train this view, then predict with and export the model. Compile it first.
 
@@ -34,8 +34,8 @@ def deduplicated_model(model: keras.Model, schema: Schema, by: str) -> keras.Mod
 
     Returns:
         `keras.Model` of `schema.deduplicated_inputs(by)`, as `batches(..., group_by=by)` gives them: a tuple in this
-        order, not a dict, as Keras weighs a batch's loss by the length of the first input, of a dict the first by
-        alphabet.
+        order. It is not a dict, as Keras weights a batch's loss by the length of the first input, in a dict the first
+        by alphabet.
 
     Raises:
         InputError: `by` is not an input with `shared=True`; a model that `build` did not make of the schema; more than
@@ -84,8 +84,8 @@ def halves(
         towers: inputs whose towers are in the first half; None: all.
 
     Returns:
-        Two `keras.Model` of the same layers. The first takes those of `schema.model_inputs` that are of these inputs
-        and gives a dict of name -> list of values `(batch, tokens, width)`, mask `(batch, tokens)` bool where the tower
+        Two `keras.Model` of the same layers. The first takes the tensors of `schema.model_inputs` for these inputs and
+        gives a dict of name -> list of values `(batch, tokens, width)`, mask `(batch, tokens)` bool where the tower
         has one, the grids that a task reads, and present `(batch,)` bool if the input is optional. The second takes a
         list of all these, called `<name>_tokens`, `<name>_tokens_mask`, `<name>_grid0` and so on, `<name>_present`, and
         of the model's inputs for the other towers, in schema order, and gives the model's outputs.

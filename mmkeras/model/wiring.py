@@ -28,7 +28,7 @@ def part_names(schema: Schema) -> list[str]:
 
 
 def tower_tokens(schema: Schema, parts: Parts, inputs: Mapping[str, Tensor], name: str) -> Tokens:
-    """What one tower makes of its input.
+    """The tokens of one tower.
 
     Args:
         schema: `Schema`.
@@ -46,7 +46,7 @@ def tower_tokens(schema: Schema, parts: Parts, inputs: Mapping[str, Tensor], nam
 
 
 def all_tokens(schema: Schema, parts: Parts, inputs: Mapping[str, Tensor]) -> dict[str, Tokens]:
-    """What the towers make of the inputs, in schema order; see `tower_tokens`."""
+    """The tokens of all towers, in schema order; see `tower_tokens`."""
     return {name: tower_tokens(schema, parts, inputs, name) for name in schema.inputs}
 
 
@@ -61,7 +61,7 @@ def presence(schema: Schema, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def align(schema: Schema, parts: Parts, tokens: Mapping[str, Tokens], inputs: Mapping[str, Tensor]) -> dict[str, Any]:
-    """What the sub-model "alignment" gives: dict of "tokens" and "vectors"."""
+    """The outputs of the sub-model "alignment": dict of "tokens" and "vectors"."""
     given = {name: part.pair for name, part in tokens.items()}
     return parts["alignment"]({"tokens": given, "present": presence(schema, inputs)})
 
@@ -69,7 +69,7 @@ def align(schema: Schema, parts: Parts, tokens: Mapping[str, Tokens], inputs: Ma
 def for_body(
     schema: Schema, parts: Parts, tokens: Mapping[str, Tokens], inputs: Mapping[str, Tensor]
 ) -> dict[str, Tokens]:
-    """The tokens, aligned if the model does that, with the missing token of each optional input where it is missing.
+    """The tokens, aligned if the model has an alignment, with missing tokens where optional inputs are missing.
 
     Grids are not aligned; where the input is missing they are zeros.
     """
@@ -84,7 +84,7 @@ def for_body(
 
 
 def outputs_of(schema: Schema, parts: Parts, tokens: Mapping[str, Tokens]) -> Any:
-    """The body's outputs, under their targets' names, which they would otherwise lose to "body"."""
+    """The body's outputs under their targets' names; otherwise Keras would name them all "body"."""
     outputs = schema.by_target(parts["body"](flat(tokens)))
     return schema.fold({name: parts[name](outputs[name]) for name in schema.targets})
 
