@@ -1,7 +1,7 @@
-"""What a sample is: its inputs, its targets, and everything that had to be learned from the table to read them.
+"""The inputs and targets of a sample, and everything learned from the table to read them.
 
-A `Schema` is a value: `fit` returns a new one, JSON carries it both ways, and it alone says which names there are and
-in which order. The rest of the package (pipeline, towers, tasks, exported bundle) asks it.
+A `Schema` is immutable: `fit` returns a new one. It can be written as JSON and read again. It alone defines the names
+and their order; the rest of the package (pipeline, towers, tasks, exported bundle) uses it.
 """
 
 import json
@@ -58,11 +58,11 @@ class Schema:
     """The inputs and targets of a table of samples, by name and in order.
 
     Args:
-        inputs: dict of name -> `Image`, `Audio`, `Text`, `Series`, `Tabular`, `Video` or a kind of one's own.
-        targets: dict of name -> `Category`, `Labels`, `Number` or a kind of one's own; none for a shared space alone.
+        inputs: dict of name -> `Image`, `Audio`, `Text`, `Series`, `Tabular`, `Video` or your own kind.
+        targets: dict of name -> `Category`, `Labels`, `Number` or your own kind; none for a shared space alone.
 
     Raises:
-        InputError: a name that cannot be one, a part of an unknown kind, a target that reads an unknown input.
+        InputError: an invalid name, a part of an unknown kind, a target that reads an unknown input.
 
     >>> schema = Schema(inputs={"photo": Image(32, 32)}, targets={"label": Category()})
     >>> schema.fitted
@@ -90,7 +90,7 @@ class Schema:
             for other in [*self.inputs, *self.targets]:
                 if other.startswith(name) and re.fullmatch(DERIVED, other[len(name) :]):
                     raise InputError(
-                        f"Schema: expected another name than {other!r} beside the input {name!r}: its features have it"
+                        f"Schema: expected another name than {other!r} with the input {name!r}: its features have it"
                     )
 
     def _check_reads(self) -> None:
@@ -111,7 +111,7 @@ class Schema:
 
     @property
     def model_inputs(self) -> dict[str, tuple[tuple[int, ...], str]]:
-        """What a model receives, in order: dict of name -> (shape without the batch, dtype).
+        """The inputs of a model, in order: dict of name -> (shape without the batch, dtype).
 
         Each input by its name; after it `<name>_length` if it is padded, `<name>_there` if it is several files, and
         `<name>_present` if it is optional.
@@ -125,10 +125,10 @@ class Schema:
         return {name + suffix: kind for suffix, kind in received if suffix != "_present"}
 
     def deduplicated_inputs(self, by: str) -> dict[str, tuple[tuple[int, ...], str]]:
-        """What a model of `mk.deduplicated_model` receives, in order: `model_inputs`, each distinct value of `by` once.
+        """The inputs of a model of `mk.deduplicated_model`, in order: `model_inputs`, each distinct value of `by` once.
 
-        First `<by>_index` `(batch,)` int32, which value each row has (Keras weighs the loss by the first input's rows);
-        last `by` itself `(values, ...)`, and its length if it is padded.
+        First `<by>_index` `(batch,)` int32, which value each row has (Keras weights the loss by the rows of the first
+        input); last `by` itself `(values, ...)`, and its length if it is padded.
         """
         given = {f"{by}_index": ((), "int32"), **self.model_inputs}
         return given | {name: given.pop(name) for name in (by, f"{by}_length") if name in given}
@@ -143,7 +143,7 @@ class Schema:
 
     @property
     def unfitted(self) -> list[str]:
-        """Names of the parts that still have to be fitted, in order."""
+        """Names of the parts that are not fitted yet, in order."""
         return [name for name, part in self.parts.items() if not getattr(part, "fitted", True)]
 
     @property
@@ -165,7 +165,7 @@ class Schema:
         return values if len(self.targets) > 1 else dict.fromkeys(self.targets, values)
 
     def fold(self, values: dict[str, Any]) -> Any:
-        """The contrary of `by_target`: a dict by target as Keras wants it, of one target its value alone."""
+        """The opposite of `by_target`: a dict by target as Keras expects it; with one target, its value alone."""
         return values if len(self.targets) > 1 else next(iter(values.values()), None)
 
     def fit(self, values: Mapping[str, Any]) -> Self:
@@ -243,7 +243,7 @@ def _options(parts: Mapping[str, Any], kinds: Mapping[str, type]) -> dict[str, d
 
 
 def _parts(content: Mapping[str, Any], kinds: Mapping[str, type]) -> dict[str, Any]:
-    """The contrary of `_options`."""
+    """The opposite of `_options`."""
     parts = {}
     for name, values in content.items():
         where = f"Schema: {name!r}: "

@@ -244,7 +244,7 @@ def test_targets_that_read_one_input():
 @pytest.mark.parametrize("name", ["a_tokens", "a_tokens_mask", "a_grid0"])
 def test_a_name_of_an_inputs_features_is_refused(name):
     text = Text(2, vocabulary=["x"])
-    with pytest.raises(InputError, match=f"expected another name than '{name}' beside the input 'a'"):
+    with pytest.raises(InputError, match=f"expected another name than '{name}' with the input 'a'"):
         Schema({"a": text, name: text}, {})
     assert Schema({"b": text, name: text}, {}).inputs[name] == text
 
