@@ -1,12 +1,12 @@
-"""Checked rows to tf.data batches: one chain, each step with its reason.
+"""Checked rows to tf.data batches, in four steps.
 
 1. Every distinct file is decoded once, of inputs and targets, however many rows share it, and kept decoded
-   (decoded.py), in memory up to a limit, else on disk (kept.py): the second epoch, the evaluation and every shuffled
-   control cost no decoding at all.
+   (decoded.py), in memory up to a limit, else on disk (kept.py): later epochs, the evaluation and shuffled controls
+   decode nothing again.
 2. Row numbers are shuffled, not values: the whole table is one permutation, new in every epoch, the same for a seed.
 3. Batches are cut from the permutation and each is gathered by one op an input; with `group_by` a batch holds each
    distinct value of that input once. With `mix` every source has a permutation of its own, and a batch takes its share
-   of each: drawn from one permutation, the shares would differ from batch to batch, and those of small sources most.
+   of each: with one permutation the shares would differ from batch to batch, most for small sources.
 4. Augmentation comes last, on whole batches.
 """
 
@@ -60,41 +60,40 @@ def batches(
     """A tf.data pipeline of batches for `fit`, `evaluate` and `predict`.
 
     Args:
-        records: `Records` with a fitted schema; or `Shards`, from which memory does not grow with the number of rows.
+        records: `Records` with a fitted schema; or `Shards`, with which memory does not grow with the number of rows.
         batch_size: rows in a batch; the last one may hold fewer.
         training: shuffle all rows anew in every epoch (of shards: the files, and rows among 10,000 or 128 MiB).
         targets: False: inputs alone.
         augment: dict of input name -> options of `mmkeras.augment.augmenter`, in training only, as
-            `{"image": {"flip": True, "rotate": 10}, "audio": {"noise": 20}}`; every row is drawn anew in every epoch.
+            `{"image": {"flip": True, "rotate": 10}, "audio": {"noise": 20}}`; every row is changed anew in every epoch.
         class_weight: in training only, for targets whose classes can have weights, as `Category`: dict of target ->
-            {label: weight} (a label left out weighs 1), with one target also {label: weight}; or "balanced", for all of
-            them or as a target's value: rows / (classes * rows of the class), counted among these records' rows and
-            classes that have the target, so that every class weighs alike and the mean is 1. Other targets, as `Labels`
-            and `Number`, are left as they are by "balanced" and refused in the dict.
-        group_by: name of an input with `shared=True`: batches of rows that share its values, each of which stands in a
-            batch once, for the model of `mk.deduplicated_model`. Its rows come in a random order of the values in
-            training.
+            {label: weight} (a label left out has the weight 1), with one target also {label: weight}; or "balanced",
+            for all of them or as a target's value: rows / (classes * rows of the class), counted among these records'
+            rows and classes that have the target, so that all classes have the same total weight and the mean is 1.
+            Other targets, as `Labels` and `Number`, keep their weights with "balanced" and are refused in the dict.
+        group_by: name of an input with `shared=True`: batches of rows that share its values, and each value is in a
+            batch once, for the model of `mk.deduplicated_model`. In training, the values come in random order.
         mix: in training only, dict of one column of the table -> {value: share}, as `{"source": {"digits": 1,
-            "questions": 3}}` for records of `mk.combine`: each batch, the last one too, holds `batch_size` rows, of
-            each value in these proportions (in whole rows, by the largest remainder). The rows of each value come in a
-            random order of their own, which begins again, anew, when they run out; an epoch ends when every row has
-            been seen at least once. Keras divides a loss by all rows of the batch: a target that only some sources have
-            weighs as much as these have shares.
+            "questions": 3}}` for records of `mk.combine`: each batch, the last one too, holds `batch_size` rows with
+            the column's values in these proportions (in whole rows, by the largest remainder). The rows of each value
+            come in a random order of their own; when they run out, they begin again in a new order. An epoch ends when
+            every row has been seen at least once. Keras divides a loss by all rows of the batch: the weight of a target
+            that only some sources have is the share of these sources.
         shard: with `Shards`, (number of this worker from 0, number of workers): it reads its share of the files.
         seed: of shuffling and augmentation; the same seed gives the same batches.
 
     Returns:
         `tf.data.Dataset` of `(inputs, target)`: inputs a dict of name -> `(batch, ...)` as `schema.model_inputs` says
         (zeros where an optional input is missing); the target one tensor `(batch, ...)` as `target.truth` says, or a
-        dict if the schema has several. If a target is optional or class weights are asked for, of `(inputs, target,
-        weights)`: weights like the target, `(batch,)` float32 for every one, 0 where it is missing. With `group_by`
-        inputs are a tuple in the order of `schema.deduplicated_inputs`. Its cardinality is known.
+        dict if the schema has several. If a target is optional or class weights are asked for, it gives `(inputs,
+        target, weights)`: one tensor or a dict like the target, `(batch,)` float32 each, 0 where the target is missing.
+        With `group_by` inputs are a tuple in the order of `schema.deduplicated_inputs`. Its cardinality is known.
 
     Raises:
         InputError: a file that cannot be decoded or a label that is no class, with table, row and column; augmentation
             or class weights outside training, or of an unknown kind, target or label; `group_by` of an input that is
-            not shared, or under a distribution strategy, which would part values and rows; `mix` outside training, with
-            `group_by` or `Shards`, of an unknown column or value, or that leaves a value without a row.
+            not shared, or under a distribution strategy, which would separate values and rows; `mix` outside training,
+            with `group_by` or `Shards`, of an unknown column or value, or that leaves a value without a row.
     """
     _check(records, training, targets, augment, class_weight, group_by, mix)
     batch_size = check_whole(batch_size, "batch_size", "batches: ")
@@ -116,12 +115,12 @@ def batches(
         index = None if group_by is None else columns(records)[group_by].index
         rows = _rows(len(records), batch_size, training, seed, index)
     data = _batched(rows, lambda rows, draw: (inputs(rows, draw), truth(rows)), records.schema, augment, seed, group_by)
-    data.decoded = columns(records), truths(records) if targets else {}  # what is on disk lives as long as the pipeline
+    data.decoded = columns(records), truths(records) if targets else {}  # files on disk live as long as the pipeline
     return data
 
 
 def _check(records, training, targets, augment, class_weight, group_by, mix):
-    """Raise an `InputError` for what is of use in training alone, or not with the others."""
+    """Raise an `InputError` for options that need training, or exclude each other."""
     if augment and not training:
         raise InputError(f"batches: expected augment with training=True only, received {shown(augment)} without")
     if class_weight is not None and not (training and targets):
@@ -148,7 +147,7 @@ def _batched(rows, read, schema, augment, seed, group_by=None):
 
     draws = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
     data = tf.data.Dataset.zip(rows, draws).map(plain(batch), num_parallel_calls=tf.data.AUTOTUNE)
-    return data.prefetch(4)  # left to itself it keeps hundreds of megabytes ready
+    return data.prefetch(4)  # AUTOTUNE keeps hundreds of megabytes ready
 
 
 def _rows(count, batch_size, training, seed, index=None):

@@ -22,15 +22,15 @@ from mmkeras.targets import Target
 PROGRESS = 20_000  # from so many files on, decoding shows a progress bar
 CHUNK = 2**26  # bytes of truths that are encoded at a time
 
-# Records -> (those of its rows whose truths, or inputs, can be read, or None for all; dict of name -> Column); as long
-# as the Records live, so a value must not hold its own key
+# Records -> (its rows whose truths, or inputs, can be read, or None for all; dict of name -> Column). It lives as long
+# as the Records, so a value must not hold its own key
 _Remembered = weakref.WeakKeyDictionary[Records, tuple[Records | None, dict[str, Column]]]
 _TRUTHS: _Remembered = weakref.WeakKeyDictionary()
 _INPUTS: _Remembered = weakref.WeakKeyDictionary()
 
 
 def readable(records: Records, targets: bool = False) -> Records:
-    """The rows whose every input can be decoded; what is done about the others is for `records.on_bad` to say.
+    """The rows whose inputs can all be decoded; `records.on_bad` decides about the others.
 
     Args:
         records: `Records` with a fitted schema.
@@ -63,24 +63,24 @@ def columns(records: Records) -> dict[str, Column]:
 
 
 def truths(records: Records) -> dict[str, Column]:
-    """Every target, read once and remembered, of records all of whose truths can be read.
+    """Every target, read once and remembered; all truths of the records must be readable.
 
     Returns:
-        dict of `<target><suffix>` -> `Column` for all that `target.truth` names. Where an optional target is missing
-        there is a valid value; of files zeros.
+        dict of `<target><suffix>` -> `Column` for all that `target.truth` names. A missing optional target has a valid
+        value; for files, zeros.
     """
     return _read(_TRUTHS, records, records.schema.targets)[1]
 
 
 def write_decoded(records: Records, folder: Path) -> None:
-    """Write what `columns` and `truths` hold to a folder, for another process to begin with."""
+    """Write the values of `columns` and `truths` to a folder, for another process to begin with."""
     for name, column in {**columns(records), **truths(records)}.items():
         np.save(folder / f"{name}.npy", column.values)
         np.save(folder / f"{name}.rows.npy", column.index)
 
 
 def read_decoded(records: Records, folder: Path) -> None:
-    """Take what `write_decoded` wrote of records like these as their values, in memory as far as they fit."""
+    """Use the values that `write_decoded` wrote for records like these, in memory as far as they fit."""
     for remembered, parts in ((_INPUTS, records.schema.inputs), (_TRUTHS, records.schema.targets)):
         found = {}
         for name in parts:
@@ -98,7 +98,7 @@ def stored(feature: Any) -> Any:
 
 
 def layout(schema: Schema, name: str) -> dict[str, tuple[tuple[int, ...], str]]:
-    """What is kept of an input or target: dict of suffix -> (shape of one value, dtype); of one file, if of several."""
+    """The kept arrays of an input or target: dict of suffix -> (shape of one value, dtype), for one of its files."""
     if name in schema.targets:
         return schema.targets[name].truth
     feature = stored(schema.inputs[name])
@@ -107,7 +107,7 @@ def layout(schema: Schema, name: str) -> dict[str, tuple[tuple[int, ...], str]]:
 
 
 def row_layout(schema: Schema, name: str) -> dict[str, tuple[tuple[int, ...], str]]:
-    """What a row has of an input or target: `layout`, of several files for all of them."""
+    """The arrays of an input or target in one row: `layout`, with an axis of files if there are several."""
     views = schema.parts[name].views
     rows = () if views is None else (views,)
     return {suffix: ((*rows, *shape), dtype) for suffix, (shape, dtype) in layout(schema, name).items()}

@@ -22,7 +22,7 @@ def gatherer(
     Args:
         records: `Records` all of whose rows are readable.
         training: whether to cut a random window from recordings that are longer than the model's.
-        group_by: name of the input whose distinct values stand in a batch once, beside `<group_by>_index`.
+        group_by: name of the input whose distinct values are in a batch once, with `<group_by>_index`.
     """
     features, decoded = records.schema.inputs, columns(records)
     if group_by is not None:
@@ -47,7 +47,7 @@ def gatherer(
 
 
 def presence(name: str, feature: Input, there: Any) -> dict[str, Any]:
-    """What the model receives of which values are there: `(batch,)` bool, of several files `(batch, columns)`."""
+    """Which values are there: `(batch,)` bool, of several files `(batch, columns)`."""
     made = {"_there": there, "_present": there if feature.views is None else tf.reduce_any(there, axis=1)}
     return {name + suffix: made[suffix] for suffix in made if suffix in feature.received}
 
@@ -79,6 +79,6 @@ def _check_group(features, name):
         raise InputError(f"batches: group_by={name!r}: expected an input with shared=True, received {features[name]!r}")
     if tf.distribute.has_strategy() or keras.distribution.distribution() is not None:
         raise InputError(
-            f"batches: group_by={name!r} under a distribution strategy, which would part the rows from their values; "
+            f"batches: group_by={name!r} under a distribution strategy, which would separate rows from their values; "
             "expected no group_by"
         )

@@ -10,16 +10,16 @@ import tensorflow as tf
 
 from mmkeras.errors import InputError
 
-_COLUMNS: "weakref.WeakSet[Column]" = weakref.WeakSet()  # all that live, which share the limit
+_COLUMNS: "weakref.WeakSet[Column]" = weakref.WeakSet()  # all living columns, which share the limit
 
 
 class Column:
     """An input, a truth or the lengths of either, decoded: row r is `values[index[r]]`.
 
     Attributes:
-        values: `(distinct, ...)`, tf.Tensor in main memory whatever the model runs on, or np.memmap. Of an optional
-            input the last one is all zeros and stands for a missing value. Integers in the place of float numbers are
-            fractions of their full scale: recordings are int16 where that is exact.
+        values: `(distinct, ...)`, tf.Tensor in main memory on every device, or np.memmap. For an optional input the
+            last one is all zeros and means a missing value. Integers in the place of float numbers are fractions of
+            their full scale: recordings are int16 where that is exact.
         index: `(rows,)`; of several files a row `(rows, columns)`.
         dtype: of the values as they are gathered.
     """
@@ -44,7 +44,7 @@ class Column:
         if not isinstance(self.values, np.memmap):
             values = tf.gather(self.values, numbers)
         else:
-            column = weakref.proxy(self)  # TensorFlow never lets go of the function; `batches` keeps hold of the column
+            column = weakref.proxy(self)  # TensorFlow never releases the function; `batches` holds the column
             values = tf.numpy_function(lambda places: column.values[places], [numbers], self.values.dtype)
             values = tf.ensure_shape(values, (None, *self.values.shape[1:]))
         if values.dtype == self.dtype:
@@ -63,8 +63,8 @@ class Store:
     Args:
         shape: `(count, ...)`.
         dtype: of the values.
-        kept_as: integers as which float numbers are kept while that is exact, or the dtype itself.
-        memory: GiB of all columns that are kept in main memory; what does not fit lies on disk.
+        kept_as: integer dtype for float numbers while that is exact, or the dtype itself.
+        memory: GiB of all columns that are kept in main memory; further ones are on disk.
         cache: folder for files, or None.
     """
 
@@ -99,24 +99,24 @@ class Store:
 
 
 def fits(size: int, memory: float) -> bool:
-    """Whether so many bytes more fit into so many GiB of main memory, beside all columns that live."""
+    """Whether so many more bytes fit into so many GiB of main memory, with all living columns."""
     kept = {id(column.values): column for column in list(_COLUMNS)}
     return sum(column.in_memory for column in kept.values()) + size <= memory * 2**30
 
 
 def in_main_memory(values: np.ndarray) -> tf.Tensor:
-    """Values as a tensor that stays in main memory, whatever the model runs on."""
+    """Values as a tensor that stays in main memory, also if the model is on a GPU."""
     with tf.device("CPU"):
         return tf.constant(values)
 
 
 def full_scale(dtype: np.dtype) -> float:
-    """What stands for 1.0 where float numbers are kept as integers: 2 ** 15 for int16."""
+    """The integer for 1.0 where float numbers are kept as integers: 2 ** 15 for int16."""
     return np.iinfo(dtype).max + 1.0
 
 
 def _exactly(values, whole):
-    """Write float values of full scale as integers into `whole`; whether that loses nothing."""
+    """Write float values as integers of full scale into `whole`; returns whether that loses nothing."""
     scale = values.dtype.type(full_scale(whole.dtype))
     for start in range(0, len(values), 16):  # a few rows at a time stay in the processor's cache
         scaled = values[start : start + 16] * scale
@@ -129,7 +129,7 @@ def _exactly(values, whole):
 
 
 def _on_disk(shape, dtype, size, folder):
-    """An array of zeros in a file without a name, whose space is there already and is given back with the array."""
+    """An array of zeros in a file without a name; its space is reserved now and released with the array."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             os.posix_fallocate(file.fileno(), 0, max(size, 1))

@@ -16,7 +16,7 @@ WHERE = "batches: mix: "
 
 
 def sources(records: Records, mix: Mapping[str, Mapping[Any, float]], batch_size: int) -> list[tuple[np.ndarray, int]]:
-    """The rows of every source, and how many of them stand in each batch.
+    """The rows of every source, and how many of them are in each batch.
 
     Args:
         records: `Records` all of whose rows are readable.
@@ -71,7 +71,7 @@ def parts_of(count: int, shares: Sequence[float]) -> list[int]:
 def mixed_rows(sources: Sequence[tuple[np.ndarray, int]], seed: int) -> tf.data.Dataset:
     """Full batches of row numbers, each with so many rows of every source, as `sources` gives them.
 
-    An epoch is over when every row has been seen: a source that runs out before begins again, in a new order.
+    An epoch ends when every row has been seen: a source that runs out before that begins again, in a new order.
     """
     steps = max(-(-len(rows) // count) for rows, count in sources)
     with tf.device("CPU"):

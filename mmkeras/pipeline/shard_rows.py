@@ -82,7 +82,7 @@ def parser(
 
 
 def _wanted(schema, targets):
-    """What is read of a record: dict of name -> (shape, dtype)."""
+    """The values of a record that are read: dict of name -> (shape, dtype)."""
     wanted = {}
     for name, feature in schema.inputs.items():
         wanted |= {name + suffix: kind for suffix, kind in row_layout(schema, name).items()}

@@ -2,7 +2,7 @@
 
 A folder of shards holds `shard-00000-of-00016.tfrecord` and so on, and `shards.json`, which is written last: without it
 the folder is unfinished, and writing goes on where it stopped. Each record is a tf.train.Example of one row: the bytes
-of its decoded values, row-major, in the schema's dtypes. TFRecord's own checksum guards every one of them.
+of its decoded values, row-major, in the schema's dtypes. TFRecord's own checksum protects each of them.
 """
 
 import hashlib
@@ -58,8 +58,8 @@ class Shards:
 def write_shards(records: Records, folder: str | os.PathLike[str], *, shards: int, seed: int = 0) -> Shards:
     """Decode records once and write them as TFRecord files, in a random order.
 
-    Memory does not grow with the number of rows. A file is there whole or not at all; interrupted at any moment, the
-    same call goes on behind the last whole file. What is bad is dealt with as `records.on_bad` says.
+    Memory does not grow with the number of rows. A file is there whole or not at all; after an interruption the same
+    call goes on after the last whole file. Bad cells are treated as `records.on_bad` says.
 
     Args:
         records: `Records` with a fitted schema.
@@ -130,14 +130,14 @@ def _check_share(records, left_out):
 
 
 def _write_shard(records, path, made_of):
-    """Write one file whole or not at all, and beside it what is to be said of it, which is returned."""
+    """Write one file whole or not at all, and next to it its notes, which are returned."""
     notes = {"made_of": made_of, "rows": 0, "counts": {}, "bad": []}
     chunk = max(1, min(1024, 2**26 // row_size(records.schema)))
 
     def write(file):
         with tf.io.TFRecordWriter(file.name) as writer:
             for start in range(0, len(records), chunk):
-                # of its own ledger and without a limit: the share of bad rows is that of the whole table
+                # with its own ledger and without a limit: the share of bad rows is that of the whole table
                 part = replace(records.take(np.arange(start, min(start + chunk, len(records)))), entries=Ledger())
                 part = replace(part, bad_limit=1.0, memory=math.inf)
                 with warnings.catch_warnings():
@@ -178,7 +178,7 @@ def _examples(records, notes):
 
 
 def _made_of(records, shards, seed):
-    """What the shards are made of, as a hash: the schema, the rows' cells and their numbers, the arguments."""
+    """A hash of the shards' sources: the schema, the rows' cells and their numbers, the arguments."""
     names = [column for name in records.schema.parts for column in records.schema.columns(name)]
     cells = pd.util.hash_pandas_object(records.frame[list(dict.fromkeys(names))]).to_numpy()
     about = json.dumps([FORMAT, records.schema.to_json(), records.on_bad, int(shards), int(seed)])

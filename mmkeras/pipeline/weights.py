@@ -1,4 +1,4 @@
-"""Targets as numbers, and what each row weighs."""
+"""Targets as numbers, and the weight of each row."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,8 +19,8 @@ def labels(records: Records) -> dict[str, np.ndarray]:
     """Every target of `readable(records, targets=True)` as numbers, all in memory: dict of name -> `(rows, ...)`.
 
     `(rows,)` int32 class numbers for `Category`, `(rows, classes)` float32 ones and zeros for `Labels`, `(rows,)`
-    float32 in the unit for `Number`, for others what `target.truth` says; where an optional target is missing a valid
-    value, to which `row_weights` gives 0. Truths that are large come from `batches`.
+    float32 in the unit for `Number`, for others as `target.truth` says. A missing optional target has a valid value,
+    and `row_weights` gives it the weight 0. Large truths come from `batches`.
     """
     return {name: truths(records)[name].array() for name in records.schema.targets}
 
@@ -73,7 +73,7 @@ def class_counts(
 
 
 def class_weights(schema: Schema, class_weight: ClassWeight, counts: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The weight of every class of the targets that are weighed: dict of target -> `(classes,)` float32.
+    """The weight of every class of the targets with class weights: dict of target -> `(classes,)` float32.
 
     Args:
         schema: `Schema`.
@@ -92,7 +92,7 @@ def class_weights(schema: Schema, class_weight: ClassWeight, counts: Mapping[str
 
 
 def _asked_weights(targets, class_weight):
-    """What `batches` takes as class_weight, as a dict of target -> "balanced" or dict of label -> weight."""
+    """The class_weight of `batches`, as a dict of target -> "balanced" or dict of label -> weight."""
     where = "batches: class_weight: "
     weighed = [name for name, target in targets.items() if target.class_weights]
     if class_weight is None:
