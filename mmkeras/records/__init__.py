@@ -29,9 +29,9 @@ class Records:
         frame: DataFrame with the table's own columns; its index is the row's number in the table, from 0; of several
             tables (`combine`) it is the pair of the table's name and that number.
         name: the table's name in messages.
-        on_bad: "raise", "drop" or "missing": what is done about a bad cell, here and when files are decoded.
+        on_bad: "raise", "drop" or "missing": the treatment of bad cells, here and when files are decoded.
         bad_limit: largest share of rows that may hold bad cells.
-        memory: GiB of decoded values that are kept in main memory, in the whole process; the rest lies in `cache`.
+        memory: GiB of decoded values that are kept in main memory, in the whole process; the rest is in `cache`.
         cache: folder for temporary files; None: the system's.
     """
 
@@ -59,7 +59,7 @@ class Records:
         return self.entries.frame()
 
     def describe(self, *, limit: int = 1000) -> Description:
-        """What these rows hold, as a `Description` to print or to draw; see `mmkeras.records.description.describe`."""
+        """A `Description` of these rows, to print or to draw; see `mmkeras.records.description.describe`."""
         return describe(self, limit=limit)
 
     def values(self, name: str) -> np.ndarray:
@@ -72,14 +72,14 @@ class Records:
         return np.any([(self._column(column) != "").to_numpy(bool) for column in self.schema.columns(name)], axis=0)
 
     def filled(self, name: str) -> np.ndarray:
-        """As `there`, of several files of one thing `(rows, columns)` bool, which of them a row has."""
+        """As `there`; with several files of one thing `(rows, columns)` bool, which of them a row has."""
         return self.there(name) if self.schema.parts[name].views is None else self.values(name) != ""
 
     def distinct(self, name: str) -> tuple[pd.Index | pd.DataFrame, np.ndarray]:
         """The distinct cells of one input or target, to be sliced like an array, and `(rows,)` which of them a row has.
 
-        Of several cells a row, as `Tabular` has them, all rows count as distinct. Of several files of one thing a value
-        is one file, and which of them a row has is `(rows, columns)`.
+        With several cells a row, as in `Tabular`, all rows count as distinct. With several files of one thing, a value
+        is one file, and the second result is `(rows, columns)`.
         """
         part = self.schema.parts[name]
         if part.several and not part.files:
@@ -93,7 +93,7 @@ class Records:
         return replace(self, frame=self.frame.iloc[rows] if len(rows) else self.frame.iloc[:0])
 
     def where(self, position: int, column: str) -> str:
-        """The place of one cell, as messages give it: table, row and column."""
+        """The place of one cell for messages: table, row and column."""
         row = self.frame.index[position]
         table, row = row if isinstance(row, tuple) else (self.name, row)
         return f"{table} row {row}: {column!r}"
@@ -202,24 +202,24 @@ def read(
             the working directory), absolute, or URLs of any scheme that `tf.io.gfile` reads.
         schema: `Schema`, fitted or not.
         targets: False for a table without the targets' columns, to predict on.
-        missing: names of the inputs and targets, all with `optional=True`, that this table has no columns for: missing
-            in every row. A column that is missing otherwise is an error.
-        on_bad: what is done about a bad cell (empty, no such file, a file that cannot be decoded, a label that is no
+        missing: names of the inputs and targets, all with `optional=True`, without columns in this table: they are
+            missing in every row. Any other missing column is an error.
+        on_bad: the treatment of a bad cell (empty, no such file, a file that cannot be decoded, a label that is no
             class), now or when files are decoded. "raise": an error. "drop": its row is left out. "missing": an
-            optional input or target counts as missing, the row of any other is left out. The latter two warn, and every
-            such cell stands in `records.ledger`.
-        bad_limit: largest share of the rows that may hold bad cells, 0 to 1; beyond it, an error after all.
+            optional input or target counts as missing, the row of any other is left out. The last two warn, and every
+            such cell is in `records.ledger`.
+        bad_limit: largest share of the rows that may hold bad cells, 0 to 1; above it, an error.
         check: "paths": whether the files are there; "decode": also whether they can be decoded, which takes a pass over
             all of them, with a progress bar.
-        memory: GiB of decoded values that are kept in main memory, in the whole process; further ones lie in files.
-        cache: folder of these files, which go when they are no longer needed; None: the system's for temporary files.
+        memory: GiB of decoded values that are kept in main memory, in the whole process; further ones are in files.
+        cache: folder of these files, which are deleted when no longer needed; None: the system's for temporary files.
 
     Returns:
         `Records`.
 
     Raises:
         InputError: with table, row and column: no such column, an empty cell, a file that is not there; a name in
-            `missing` that is no part of the schema, has to be there, or has a column in the table.
+            `missing` that is no part of the schema, is not optional, or has a column in the table.
 
     >>> import pandas as pd
     >>> from mmkeras.schema import Category, Text
@@ -267,7 +267,7 @@ def _lacking(schema, frame, missing, name):
 
 
 def _to_fit(records, name):
-    """What the input or target `name` is fitted on, as its `fit` documents."""
+    """The values that the input or target `name` is fitted on, as its `fit` documents."""
     part = records.schema.parts[name]
     if name in records.schema.targets and not part.files:
         return records.values(name)

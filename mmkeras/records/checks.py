@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 def cells_and_paths(records: "Records", names: Iterable[str], folder: str) -> list[Bad]:
-    """The bad cells of these inputs and targets by what stands in them: empty ones, no numbers, no such file.
+    """The bad cells of these inputs and targets by their content: empty, not a number, no such file.
 
     The paths of files become absolute in `records.frame`.
 
     Args:
         records: `Records`.
         names: of inputs and targets.
-        folder: that relative paths start from.
+        folder: relative paths start from it.
 
     Returns:
         list of `Bad`.
@@ -55,7 +55,7 @@ def _bad_cells(records, name):
 
 
 def _not_utf8(cells):
-    """The positions of cells that hold bytes which were no UTF-8, as `load` keeps them."""
+    """The positions of cells with bytes that are not UTF-8, as `load` keeps them."""
     try:
         "".join(cells).encode()
         return []
@@ -68,7 +68,7 @@ def _shown(cell):
 
 
 def _wrong_cells(records, name, values):
-    """The cells of an input that cannot be right; those that are no UTF-8 have been found already."""
+    """The cells of an input that cannot be right; cells that are not UTF-8 have been found already."""
     feature, columns = records.schema.inputs[name], records.schema.columns(name)
     if not feature.several:
         return []
@@ -103,7 +103,7 @@ def _of_cells(records, name, number, bad):
     """`Bad` for the cells of these distinct values: dict of number -> (cell, what is wrong)."""
     number, columns = _by_column(number), records.schema.columns(name)
     wrong = np.isin(number, list(bad))
-    single = number.shape[1] == 1  # the cells of a row, or one of them, are meant
+    single = number.shape[1] == 1  # whether a bad value concerns the row's only cell, or one of several
     return [
         Bad(int(row), name, *bad[number[row, at]], None if single else columns[at])
         for row, at in zip(*np.nonzero(wrong), strict=True)

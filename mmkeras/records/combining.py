@@ -15,18 +15,18 @@ ALIKE = ("on_bad", "bad_limit", "memory", "cache")  # options of `read` that all
 def combine(records: Mapping[str, Records], column: str = "source") -> Records:
     """The rows of several tables that were read with one schema, one table below the other.
 
-    A table that has no columns for some of the schema's optional inputs and targets is read with `missing`: so tasks
-    that need only some of the modalities stand in one table. What the schema still has to learn it learns from the
-    training rows of all tables.
+    A table that has no columns for some of the schema's optional inputs and targets is read with `missing`: so one
+    table can hold tasks that need only some of the modalities. A schema that is not fitted is fitted on the training
+    rows of all tables.
 
     Args:
-        records: dict of name -> `Records`; the names stand in messages, as `digits row 17`.
-        column: of the result, which holds the name of the table that each row is from, as for
+        records: dict of name -> `Records`; messages use the names, as `digits row 17`.
+        column: of the result; it holds the name of each row's table, as for
             `batches(..., mix={"source": {"digits": 1, "questions": 3}})` or `split(..., stratify="source")`.
 
     Returns:
         `Records`, whose `frame` has a pair as index, (name of the table, number of the row there); so has the "row" of
-        its ledger, which begins with what is known of the tables. A column that a table does not have is empty there.
+        its ledger, which begins with the tables' ledgers. A column that a table does not have is empty there.
 
     Raises:
         InputError: schemas or options of `read` that are not the same, a column that a table has already, records

@@ -1,4 +1,4 @@
-"""Bad cells: what is done about them, and the account of it."""
+"""Bad cells: their treatment, and the list of them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ class Ledger:
 
 
 def settle(records: "Records", bad: Sequence[Bad]) -> "Records":
-    """The records after what `on_bad` says was done about their bad cells, all of which go into the ledger.
+    """The records after the treatment of their bad cells as `on_bad` says. All bad cells go into the ledger.
 
     Args:
         records: `Records`.

@@ -1,4 +1,4 @@
-"""Tables of samples as they lie on disk (or anywhere that TensorFlow reads from), as DataFrames."""
+"""Tables of samples on disk (or anywhere that TensorFlow reads from), as DataFrames."""
 
 import bz2
 import csv
@@ -25,14 +25,14 @@ _UNREADABLE = (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error, lzm
 
 
 def load(source: str | os.PathLike | pd.DataFrame) -> tuple[pd.DataFrame, str, str]:
-    """A table, as it is.
+    """Load a table, unchanged.
 
     Args:
         source: path or URL (of any scheme that `tf.io.gfile` reads, as "gs://...") of a table or of a folder; or a
-            DataFrame. The name says what a file holds: .parquet; .jsonl, .ndjson and .json, one object on each line;
-            anything else is text with a header, its delimiter one of , ; tab |. A further .gz, .bz2 or .xz is
-            decompressed. A folder holds one folder of files for each class, or train, val and test that do: its
-            columns are "file", "label" and, with the latter, "split".
+            DataFrame. The name tells the format: .parquet; .jsonl, .ndjson and .json, one object on each line; anything
+            else is text with a header, its delimiter one of , ; tab |. A further .gz, .bz2 or .xz is decompressed. A
+            folder holds one folder of files for each class, or folders train, val and test with such folders: its
+            columns are "file", "label" and, in the second case, "split".
 
     Returns:
         The DataFrame with rows numbered from 0, the table's name in messages, and the folder (str) that the paths in
@@ -64,7 +64,7 @@ def cells(column: pd.Series) -> pd.Series:
     if missing.any():
         values = np.where(missing, "", values)
     if pd.api.types.infer_dtype(values, skipna=False) != "string":
-        # whole numbers that a hole has turned into floats are whole numbers
+        # pandas turns whole numbers into floats if there is a hole: back to whole numbers
         whole = pd.api.types.is_float_dtype(column) and all(map(float.is_integer, column[~missing].astype(float)))
         values = np.array([_text(cell, whole) for cell in values], dtype=object)
     return pd.Series(values, column.index, dtype=object, name=column.name)
@@ -123,11 +123,11 @@ def _read_delimited(file, name, delimiters):
     for delimiter in delimiters:
         lines = csv.reader(io.StringIO(start, newline=""), delimiter=delimiter)
         headers[delimiter] = next(filter(None, lines), [])
-    # the one that makes the most columns; csv.Sniffer takes a single comma before any number of semicolons
+    # the one that makes the most columns; csv.Sniffer prefers a single comma to any number of semicolons
     delimiter, header = max(headers.items(), key=lambda item: len(item[1]))
     _check_distinct(header, name)
     # every cell is a str, and only an empty one is missing: "none", "NA" and "007" are labels like any other
-    # bytes that are no UTF-8 are kept as they are, for the checks to name their row
+    # bytes that are not UTF-8 are kept unchanged, so that the checks can name their row
     text = {"encoding": "utf-8-sig", "encoding_errors": "surrogateescape"}
     frame = pd.read_csv(file, sep=delimiter, dtype=object, keep_default_na=False, **text)
     if not isinstance(frame.index, pd.RangeIndex):  # pandas takes the cells beyond the header for an index
@@ -169,7 +169,7 @@ def _object(line, number, name):
 
 
 def _inferred(values):
-    """Numbers as in a DataFrame of them, but whole ones beside a hole stay exact; all else as it is."""
+    """Numbers as in a DataFrame of them, but whole numbers in a column with holes stay exact; all else unchanged."""
     column = pd.Series(values, dtype=object)
     kind = pd.api.types.infer_dtype(column, skipna=True)
     if kind in ("floating", "mixed-integer-float"):
@@ -189,7 +189,7 @@ def _read_parquet(file, path, name):
     try:
         table = pyarrow.parquet.read_table(file)
         _check_distinct(table.column_names, name)
-        # whole numbers beside a hole stay whole numbers; an index that has a name is a column like the others
+        # whole numbers in a column with holes stay whole numbers; an index that has a name is a column like the others
         return table.to_pandas(integer_object_nulls=True, ignore_metadata=True)
     except pyarrow.ArrowException as error:
         raise OSError(error) from error
@@ -215,7 +215,7 @@ def _read_folder(path):
     if "train" in with_classes:  # a class of this name would be a surprise
         other = sorted(top - (SPLITS & with_classes))[0]
         raise InputError(
-            f"cannot read the table {path!r}: 'train' holds folders; expected only train, val and test beside it, "
+            f"cannot read the table {path!r}: 'train' holds folders; expected only train, val and test next to it, "
             f"each with a folder for each class, received {other!r}"
         )
     return pd.DataFrame({"file": files, "label": [part[0] for part in parts]})

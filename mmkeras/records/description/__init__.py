@@ -1,14 +1,14 @@
-"""What a table of samples holds: the spread of its classes, sentences, files and columns.
+"""The content of a table of samples: the spread of its classes, sentences, files and columns.
 
 `describe` gives a `Description` to print or to draw. Each kind of input and target has an object that looks at its
-cells, a `Describer`, in a file of its own; a kind of one's own joins by `register`. A few lines do:
+cells, a `Describer`, in a file of its own; your own kind joins by `register`. A few lines are enough:
 
->>> class PointCloud:  # in earnest a kind of input, which says the same
+>>> class PointCloud:  # really a kind of input with this attribute
 ...     points = 1000
 >>> @register(PointCloud)
 ... class PointCloudDescriber(FileDescriber):
-...     columns = ("kind", "points")  # what `header` tells of a file
-...     measure = "points"  # the one whose spread is said, and drawn as a histogram
+...     columns = ("kind", "points")  # the results of `header`
+...     measure = "points"  # the column whose spread is told, and drawn as a histogram
 ...     whole = True
 ...     title = "points of clouds"
 ...
@@ -57,11 +57,11 @@ __all__ = [
 
 
 def describe(records: "Records", *, limit: int = 1000) -> Description:
-    """What records hold.
+    """Describe records.
 
     Args:
         records: `Records`.
-        limit: most distinct files of a column that are opened; of more, as many at even distances.
+        limit: most distinct files of a column that are opened; if there are more, this many at even distances.
 
     Returns:
         `Description`.

@@ -1,4 +1,4 @@
-"""What a describer is: the one object for each kind of input or target that says and draws what a table holds of it."""
+"""The base class of describers, which describe and draw the cells of one kind of input or target."""
 
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from mmkeras.registry import Kinds
 
 
 class Seen(NamedTuple):
-    """What was seen of one input or target.
+    """The facts found about one input or target.
 
     Attributes:
         table: DataFrame, as the describer documents it.
@@ -30,17 +30,17 @@ class Describer:
     `@mmkeras.records.description.register(PointCloud)`.
 
     - `FileDescriber`: the cells are paths of files, some of which are opened.
-    - this class for all others. As it is, it reads the cells as numbers, says their spread and draws their histogram.
+    - this class for all others. By default it reads the cells as numbers, tells their spread and draws their histogram.
 
-    `part` is in all methods the input or target of the schema.
+    In all methods, `part` is the input or target of the schema.
 
     Attributes:
-        measure: the column of its table whose spread is said and drawn; it also names it for people.
+        measure: the column of its table whose spread is told and drawn, and its name for people.
         whole: whether the measure is a whole number.
-        form: how a value of the measure is written, a format.
-        counted: what has a value of the measure, for the figure: "rows".
+        form: format of a value of the measure.
+        counted: the things that have a value of the measure, for the figure: "rows".
         title: of the panel in the figure.
-        beyond: how more than `limit` is said.
+        beyond: words for more than `limit`.
     """
 
     measure = "value"
@@ -51,11 +51,11 @@ class Describer:
     beyond = "longer than"
 
     def unit(self, part: Any) -> str:
-        """What the measure is called for people."""
+        """The name of the measure for people."""
         return self.measure
 
     def limit(self, part: Any) -> tuple[float, str] | None:
-        """The most of the measure that the model receives, and how it is written; None: there is no such limit."""
+        """The largest measure that the model receives, and its text; None: there is no such limit."""
         return None
 
     def look(self, part: Any, cells: np.ndarray, most: int) -> Seen:
@@ -70,22 +70,22 @@ class Describer:
         return Seen(self.table(part, distinct, number), len(distinct), len(distinct))
 
     def table(self, part: Any, distinct: np.ndarray, number: np.ndarray) -> pd.DataFrame:
-        """What the cells hold.
+        """The content of the cells.
 
         Args:
             part: the input or target.
             distinct: `(values,)` of str, the different cells, in the order of the table.
-            number: `(cells,)` int, which of them each cell that is not empty is.
+            number: `(cells,)` int, the value of each cell that is not empty, as a place in `distinct`.
         """
         values = pd.to_numeric(pd.Series(distinct, dtype=object), errors="coerce").to_numpy()
         return pd.DataFrame({self.measure: values[number]})
 
     def lines(self, part: Any, table: pd.DataFrame, distinct: int) -> list[str]:
-        """What is said of its table; `distinct` is the number of different values."""
+        """The lines about its table; `distinct` is the number of different values."""
         return [self.spread(part, table)]
 
     def spread(self, part: Any, table: pd.DataFrame) -> str:
-        """The measure's least, median and most, and the share of what is beyond the limit."""
+        """The measure's least, median and most, and the share of values above the limit."""
         values, limit = table[self.measure].dropna(), self.limit(part)
         said = spread(values, self.unit(part), self.form)
         if limit is None or not len(values):
@@ -104,8 +104,8 @@ def spread(values: pd.Series, what: str, form: str, more: tuple[tuple[str, float
 
     Args:
         values: numbers.
-        what: they are called.
-        form: how one is written, a format.
+        what: their name.
+        form: format of one value.
         more: further quantiles, name and share.
 
     >>> spread(pd.Series([1, 2, 6]), "words", "{:.0f}")

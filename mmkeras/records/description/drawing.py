@@ -1,4 +1,4 @@
-"""What the panels of a description's figure share."""
+"""Helpers of the panels of a description's figure."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def histogram(
         values: the numbers, none of them NaN; perhaps there are none.
         unit: label of the axis of values.
         counted: label of the axis of counts.
-        whole: whether they are whole numbers: each bar then stands for equally many of them.
+        whole: whether they are whole numbers: each bar then covers equally many of them.
         limit: the most that the model receives, and its name: a dashed line.
     """
     low, high = (values.min(), values.max()) if len(values) else (0, 1)

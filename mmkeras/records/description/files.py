@@ -1,4 +1,4 @@
-"""The describer of kinds whose cells are paths of files: what their headers tell, without decoding them."""
+"""The describer of kinds whose cells are paths of files: facts from their headers, without decoding them."""
 
 import os
 import struct
@@ -9,15 +9,15 @@ import pandas as pd
 
 from mmkeras.records.description.base import Describer, Seen
 
-# What a broken file raises while its header is read; the last: soundfile's
+# The exceptions of a broken file while its header is read; the last is soundfile's
 BROKEN = (OSError, ValueError, LookupError, struct.error, ZeroDivisionError, RuntimeError)
 
 
 class FileDescriber(Describer):
-    """Base of the describers of files. Its table has a row for each file looked at: "file", then what `header` tells.
+    """Base of the describers of files. Its table has a row for each file looked at: "file", then `columns`.
 
     Attributes:
-        columns: names of what `header` tells; the first is the file's format.
+        columns: names of the results of `header`; the first is the file's format.
     """
 
     columns: tuple[str, ...] = ("kind",)
@@ -25,11 +25,11 @@ class FileDescriber(Describer):
     form = "{:,.0f}"
 
     def header(self, path: str) -> tuple[Any, ...]:
-        """What a file's header tells, as `columns` names it. May raise any of `BROKEN`: the file is unreadable."""
+        """The facts in a file's header, named by `columns`. May raise any of `BROKEN`: the file is unreadable."""
         raise NotImplementedError(f"{type(self).__name__} has to read a file's header")
 
     def look(self, part: Any, cells: np.ndarray, most: int) -> Seen:
-        """Read the headers of the different files, of many as many as `most`, at even distances."""
+        """Read the headers of the different files, at most `most`, at even distances."""
         distinct = pd.unique(cells[cells != ""])
         places = np.linspace(0, len(distinct) - 1, min(len(distinct), most)).round().astype(int)
         rows = [(path, *self._header(path)) for path in distinct[places]]
@@ -48,7 +48,7 @@ class FileDescriber(Describer):
         return [self.formats(table, distinct), self.spread(part, readable), *more]
 
     def more(self, part: Any, readable: pd.DataFrame) -> list[str]:
-        """Further lines, of its table without the files that could not be read; of one at least."""
+        """Further lines about its table without the unreadable files; it has at least one row."""
         return []
 
     def formats(self, table: pd.DataFrame, distinct: int) -> str:
@@ -59,7 +59,7 @@ class FileDescriber(Describer):
 
 
 def counts(values: pd.Series, unit: str) -> str:
-    """The whole numbers there are and how many of each, the most frequent first, in one line.
+    """The different whole numbers with their counts, the most frequent first, in one line.
 
     >>> counts(pd.Series([1.0, 2.0, 2.0]), "channels")
     'channels: 2 (2), 1 (1)'

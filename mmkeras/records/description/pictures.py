@@ -1,4 +1,4 @@
-"""What the header of a picture tells, read by Pillow."""
+"""The facts in the header of a picture, read by Pillow."""
 
 import threading
 import warnings
@@ -19,7 +19,7 @@ _LOCK = threading.Lock()
 def picture(path: str) -> tuple[str, int, int, int]:
     """Format, height, width and EXIF orientation (1: upright) of a picture file, of any size.
 
-    Raises one of `mmkeras.records.description.files.BROKEN` for what is no picture.
+    Raises one of `mmkeras.records.description.files.BROKEN` for a file that is no picture.
     """
     with open_file(path) as file, opened(file) as image:
         return format_name(image), image.height, image.width, _orientation(image)
@@ -27,9 +27,9 @@ def picture(path: str) -> tuple[str, int, int, int]:
 
 @contextmanager
 def opened(file: BinaryIO) -> Iterator[Image.Image]:
-    """An open file as a Pillow image, whatever its size: no pixel of it is to be read.
+    """An open file as a Pillow image of any size: no pixel of it is read.
 
-    Pillow refuses large pictures by a number of the whole process; it is lifted while a header is read.
+    Pillow refuses large pictures by a limit for the whole process; it is lifted while a header is read.
     """
     with _LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -41,7 +41,7 @@ def opened(file: BinaryIO) -> Iterator[Image.Image]:
 
 
 def format_name(image: Image.Image) -> str:
-    """An opened picture's format, as people write it."""
+    """An open picture's format, as people write it."""
     return NAMES.get(image.format or "", image.format or "")
 
 

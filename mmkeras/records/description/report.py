@@ -1,4 +1,4 @@
-"""What a table of samples holds, to print or to draw."""
+"""The description of a table of samples, to print or to draw."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,13 +12,13 @@ from mmkeras.schema import Schema
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Description:
-    """What the rows of a table hold. Print it, or draw it with `figure`.
+    """A description of the rows of a table. Print it, or draw it with `figure`.
 
     Attributes:
         name: the table's name.
         schema: the `Schema`.
         overview: DataFrame with a row for each input and target: kind, column, rows, missing (rows without it),
-            distinct values, and of them how many were looked at.
+            distinct values, and how many of them were looked at.
         tables: dict of input or target -> DataFrame. A category: label, rows, share, most frequent first. Text: a row
             for each text: words and, with a fitted schema, how many of them are outside its vocabulary. Image: a row
             for each file looked at: file, format, height, width, orientation (EXIF). Audio: file, kind, rate,

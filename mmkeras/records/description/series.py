@@ -52,7 +52,7 @@ def _rows(file):
 
 
 def _cells(line):
-    """The numbers in a line of a CSV file, of which None is none."""
+    """The numbers in a line of a CSV file; None has none."""
     text = line.decode("utf-8-sig").strip()
     delimiter = next((mark for mark in ",;\t" if mark in text), None)
     return [_number(cell) for cell in text.split(delimiter)]

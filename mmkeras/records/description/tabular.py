@@ -44,7 +44,7 @@ class TabularDescriber(Describer):
         return said + ([f"... and {len(table) - SHOWN:,} more, with no more holes"] if len(table) > SHOWN else [])
 
     def draw(self, axes: Any, part: Tabular, table: pd.DataFrame) -> str:
-        """Bars of what the cells of each column hold. Returns the title."""
+        """Bars of the content of each column's cells. Returns the title."""
         shown = _shown(table)
         total = shown["rows"].clip(lower=1)
         filled, holes = 1 - shown["holes"] / total, shown["holes"] / total
@@ -110,7 +110,7 @@ def _words_said(one):
 
 
 def _note(one):
-    """What stands beside a column's bar."""
+    """The text next to a column's bar."""
     holes = f"{one.holes / max(one.rows, 1):.1%} holes" if one.holes else "no holes"
     if one.kind == "categorical":
         return f"{holes}, {one.distinct:,} words"

@@ -20,7 +20,7 @@ class TextDescriber(Describer):
     counted = "texts"
 
     def unit(self, part: Text) -> str:
-        """What a token is called."""
+        """The name of a token."""
         return tokenizer_of(part.tokenizer).unit
 
     def draw(self, axes: Any, part: Text, table: pd.DataFrame) -> str:
