@@ -25,17 +25,17 @@ def retrieve(
     batch_size: int = 256,
     neighbours: str = "exact",
 ) -> Retrieval:
-    """Embed records in the shared space of a model, and index them to be searched.
+    """Embed records in the shared space of a model, and index them for search.
 
     Every distinct value of an input goes through its encoder once, however many rows share it.
 
     Args:
-        model: `keras.Model` of `mk.build(..., align=...)`; or a dict of input name -> `keras.Model`, encoders of one's
-            own of that input (`<name>` and, if it is padded, `<name>_length`) that give `(batch, dim)`.
+        model: `keras.Model` of `mk.build(..., align=...)`; or a dict of input name -> `keras.Model`, your own encoders
+            of that input (`<name>` and, if it is padded, `<name>_length`) with the output `(batch, dim)`.
         records: `Records` with a fitted schema.
         inputs: list of the inputs wanted; None: all that the model has.
         batch_size: values at a time.
-        neighbours: "exact": every item is compared (scikit-learn); "approximate": a graph leads to almost all of the
+        neighbours: "exact": every item is compared (scikit-learn); "approximate": a graph finds almost all of the
             nearest (HNSW: Malkov and Yashunin, 2018), for hundreds of thousands of items; needs faiss.
 
     Returns:

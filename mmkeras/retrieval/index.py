@@ -1,4 +1,4 @@
-"""Records in a shared space, ready to be searched, scored and drawn."""
+"""Records in a shared space, ready for search, scores and figures."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,9 +21,9 @@ from mmkeras.schema import Schema
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Retrieval:
-    """Records in a shared space, ready to be searched.
+    """Records in a shared space, ready for search.
 
-    An item is a distinct value of an input: a picture, a sentence. However many rows have it, it is embedded once and
+    An item is a distinct value of an input: a picture, a sentence. Even if many rows have it, it is embedded once and
     found once. Its row is the first that has it; rows in which an optional input is missing have no item of it.
 
     Attributes:
@@ -31,7 +31,7 @@ class Retrieval:
         items: dict of input name -> `Items`: which item each row has, and the first row of each item.
         vectors: dict of input name -> `(items, dim)` float32, of unit length.
         encoders: dict of input name -> `keras.Model`.
-        neighbours: dict of input name -> function of `(queries, dim)` and k to the items nearest, `(queries, k)`.
+        neighbours: dict of input name -> function of `(queries, dim)` and k to the nearest items, `(queries, k)`.
         batch_size: values at a time.
     """
 
@@ -52,18 +52,18 @@ class Retrieval:
         """The items most similar to each query.
 
         Args:
-            by: name of the input to search with; or a dict of one name -> list of values as they stand in a table
-                (paths of files, sentences), as `space.query({"image": ["7.png"]}, find="audio")`.
+            by: name of the input to search with; or a dict of one name -> list of values as in a table (paths of files,
+                sentences), as `space.query({"image": ["7.png"]}, find="audio")`.
             find: name of the input to find; may be the same.
-            records: `Records` whose values are the queries; None: those in the index, and `by` the same as `find` then
-                leaves out the query itself.
+            records: `Records` whose values are the queries; None: those in the index. Then, if `by` and `find` are the
+                same, the query itself is left out.
             k: how many items.
 
         Returns:
-            DataFrame, a row for each distinct value of `by` and item found: "query" (the query's row in the table, its
-            place in a list), "rank" (from 1), "row" (the first row that has the item), "value" (its cell, a file or
-            sentence) and "similarity" (cosine, -1 to 1). Items that are equally similar come in the table's order;
-            where more than `k` are, which of them are found is left to chance.
+            DataFrame, a row for each distinct value of `by` and item found: "query" (the query's row in the table, or
+            its place in a list), "rank" (from 1), "row" (the first row that has the item), "value" (its cell, a file or
+            sentence) and "similarity" (cosine, -1 to 1). Equally similar items come in the table's order; if there are
+            more than `k` of them, any of them may be found.
 
         Raises:
             InputError: an unknown input, a value that cannot be read, records of another schema.
@@ -92,9 +92,9 @@ class Retrieval:
     ) -> pd.DataFrame:
         """How well one modality finds another: every item of `by` is a query for all items of `find`.
 
-        Which items are right for a query: those of its own rows (`relevant=None`), or those that have a value of
-        `relevant` in common with it. With `find` the same as `by` the query itself is left out. Queries for which no
-        item is right are left out of all scores.
+        The right items for a query are those of its own rows (`relevant=None`), or those that have a value of
+        `relevant` in common with it. If `find` is the same as `by`, the query itself is left out. Queries without a
+        right item are left out of all scores.
 
         - R@k: share of queries with at least one right item among the first k (Karpathy and Fei-Fei, 2015).
         - precision@k: share of right items among the first k (or among all, if there are fewer), its mean.
@@ -102,14 +102,14 @@ class Retrieval:
         - mAP: mean over the queries of their average precision, the mean of the precision at the rank of each right
           item (Manning, Raghavan and Schuetze, 2008).
 
-        Among items that are equally similar wrong ones come first: a space that is one point gets the worst scores. All
-        similarities are worked out, whatever `neighbours` was, some queries at a time.
+        Among equally similar items wrong ones come first: a space that is one point gets the worst scores. All
+        similarities are computed, with any `neighbours`, some queries at a time.
 
         Args:
             by: name of the input to search with.
             find: name of the input to find.
             relevant: name of a target, or of a column of the table; an item that several rows share has the values of
-                all of them, and of `Labels` one in common suffices. Empty cells have nothing in common.
+                all of them. One common label of `Labels` is enough. Empty cells have nothing in common.
             k: of R@k and precision@k.
             seed: of the intervals.
 
@@ -139,16 +139,16 @@ class Retrieval:
     def figure(
         self, by: str, find: str, rows: Sequence[Any] | None = None, *, k: int = 8, relevant: str | None = None
     ) -> Any:
-        """A contact sheet: each query at the left, the items found to the right of it, the most similar first.
+        """A contact sheet: each query at the left, to its right the items found, the most similar first.
 
         Args:
             by: name of the input to search with.
             find: name of the input to find.
-            rows: the queries' rows in the table, as in "query" of `query`; None: one for each value of `relevant`, ten
-                at most, or six at even distances.
+            rows: the queries' rows in the table, as in "query" of `query`; None: one for each value of `relevant`, at
+                most ten; without `relevant` six at even distances.
             k: how many items.
-            relevant: as in `scores`: items that are right for the query get a green frame, others a red one. None:
-                those of the query's own rows get a green one, others none.
+            relevant: as in `scores`: right items for the query get a green frame, others a red one. None: items of the
+                query's own rows get a green frame, others none.
 
         Returns:
             matplotlib Figure.
@@ -225,9 +225,9 @@ class Retrieval:
         return asked, embed(asked, self.encoders[by], self.batch_size)
 
     def _nearest(self, vectors, find, k, *, own, queries=None):
-        """Of each of the queries: its number, the items found and their similarities, the most similar first.
+        """The number of each query, the items found and their similarities, the most similar first.
 
-        `own`: whether the queries are the items themselves, which are not to be found.
+        `own`: whether the queries are the items themselves; a query then does not find itself.
         """
         queries = np.arange(len(vectors)) if queries is None else queries
         k = min(k + own, len(self.vectors[find]))

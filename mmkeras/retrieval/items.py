@@ -1,4 +1,4 @@
-"""The distinct values of an input, their vectors, and what their rows say of them."""
+"""The distinct values of an input, their vectors, and the labels of their rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,9 +56,9 @@ class Items:
         return values if values.ndim == 1 else [", ".join(row) for row in values]
 
     def decoded(self, items: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """These items `(n,)` as the model receives them, `(n, ...)`, and how long each is, `(n,)` int, or None.
+        """These items `(n,)` as the model receives them, `(n, ...)`, and the length of each, `(n,)` int, or None.
 
-        Of several files a row the first that is there.
+        With several files a row, the first that is there.
         """
         decoded, feature = columns(self.records), self.feature.single
         kept = [decoded[key].take(self.first[items]) for key in (self.name, f"{self.name}_length") if key in decoded]
@@ -122,7 +122,7 @@ def embed(items: Items, encoder: keras.Model, batch_size: int) -> np.ndarray:
     gather = gatherer(items.records, training=False)
 
     def batch(rows):
-        values = gather(rows, 0)  # what of it is not taken is pruned from the graph
+        values = gather(rows, 0)  # unused tensors are pruned from the graph
         return values[name] if names == [name] else {key: values[key] for key in names}
 
     rows = tf.data.Dataset.from_tensor_slices(items.first.astype("int64")).batch(batch_size)
@@ -146,7 +146,7 @@ def _fits(shape, expected):
 
 
 def shares(items: Items, relevant: str | None, where: str) -> sparse.csr_array:
-    """What makes items right for one another: `(items, values)` sparse, above 0 where an item has a value.
+    """The values that right items have in common: `(items, values)` sparse, above 0 where an item has a value.
 
     Args:
         items: `Items`.

@@ -14,7 +14,7 @@ from mmkeras.retrieval.items import values_of
 from mmkeras.schema import Schema
 from mmkeras.targets import Category
 
-DRAWS = 20  # times that a partner is drawn before all rows are gone through
+DRAWS = 20  # times that a partner is sampled before all rows are searched
 
 
 def negative_pairs(
@@ -26,32 +26,32 @@ def negative_pairs(
     copies: int = 1,
     seed: int = 0,
 ) -> Records:
-    """Rows that match and rows that do not, to learn which is which (as image-text matching in ALBEF: Li et al., 2021).
+    """Rows that match and rows that do not, to train a classifier (image-text matching in ALBEF: Li et al., 2021).
 
-    Every row stands as it is, with "yes" in the column of a new target, and `copies` times with "no" and the value of
-    the input `name` of another row. That value is drawn among the rows, so one that is frequent is frequent in both;
-    never one that stands in the table beside the same other inputs. Split the records before, so that no value comes
-    from another split.
+    Every row is there unchanged, with "yes" in the column of a new target, and `copies` times with "no" and the value
+    of the input `name` of another row. That value is sampled from the rows, so a frequent one is frequent in both; it
+    is never one that the table has with the same other inputs. Split the records before, so that no value comes from
+    another split.
 
     Args:
         records: `Records`, its schema fitted or not.
         name: of the input that is exchanged. Rows in which it is missing are left out.
         target: name of the new target and its column.
-        differing: name of a target or column of which the other row must have another value (of `Labels`, none in
-            common), for where rows match that do not stand together (any recording of a seven belongs to any picture of
+        differing: name of a target or column in which the other row must have another value (of `Labels`, none in
+            common). Use it if values of different rows can match (any recording of a seven belongs to any picture of
             one).
-        copies: rows of "no" for each of "yes", drawn independently.
-        seed: of the draw.
+        copies: rows of "no" for each of "yes", sampled independently.
+        seed: of the sampling.
 
     Returns:
         `Records`, the rows of "yes" before those of "no". The schema has the inputs and the one target
         `Category(classes=["no", "yes"])`. The index of the frame is a pair, the table's name (with ", negative_pairs"
-        after it for "no") and the row's number there, and so is the "row" of the ledger, which begins as that of the
-        records.
+        after it for "no") and the row's number there; so is the "row" of the ledger, which begins with the ledger of
+        the records.
 
     Raises:
         InputError: an unknown input or column, one input alone, a column of the target's name, an empty cell of
-            `differing`, a row for which no other will do.
+            `differing`, a row without a possible partner.
 
     >>> from mmkeras.records import read
     >>> from mmkeras.schema import Text
@@ -99,7 +99,7 @@ def _check(records, name, target, copies, seed):
 
 
 def _numbers(frame):
-    """Which of the distinct rows of a DataFrame each is: `(rows,)` int."""
+    """The number of each row among the distinct rows of a DataFrame: `(rows,)` int."""
     return frame.groupby(list(frame.columns), sort=False).ngroup().to_numpy()
 
 

@@ -1,4 +1,4 @@
-"""How good an order of items is: recall, precision, rank and average precision of each query."""
+"""Scores of an order of items: recall, precision, rank and average precision of each query."""
 
 from collections.abc import Sequence
 
@@ -19,13 +19,13 @@ def per_query(
     *,
     own: bool = False,
 ) -> pd.DataFrame:
-    """The scores of every query for which an item is right.
+    """The scores of every query that has a right item.
 
     Args:
         queries, items: `(queries, space)` and `(items, dim)` float32, of unit length.
         asked, given: `(queries, values)` and `(items, values)` sparse; an item is right where both have a value.
         ks: list of int.
-        own: whether queries and items are the same; each leaves itself out then.
+        own: whether queries and items are the same; each query then leaves itself out.
 
     Returns:
         DataFrame with a row for each of these queries: "R@k", "precision@k", "median rank" (its first right item's)
@@ -65,7 +65,7 @@ def _of_order(key, right, ks, count):
 
 
 def similarity(queries: np.ndarray, items: np.ndarray) -> np.ndarray:
-    """Cosines `(queries, items)` float32 of vectors of unit length; by way of float64, so that equal ones are equal."""
+    """Cosines `(queries, items)` float32 of vectors of unit length, by way of float64, so that equal ones are equal."""
     return (queries.astype(np.float64) @ items.T.astype(np.float64)).astype(np.float32)
 
 

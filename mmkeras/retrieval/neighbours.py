@@ -19,7 +19,7 @@ def exact(vectors: np.ndarray) -> Search:
 
 
 def approximate(vectors: np.ndarray) -> Search:
-    """A graph of neighbours leads to almost all of the nearest (HNSW: Malkov and Yashunin, 2018).
+    """A graph of neighbours finds almost all of the nearest (HNSW: Malkov and Yashunin, 2018).
 
     By faiss (Douze et al., 2024). Raises `InputError` where it is not installed.
     """
@@ -36,7 +36,7 @@ def approximate(vectors: np.ndarray) -> Search:
 
     def search(queries, k):
         found = index.search(queries, k, params=faiss.SearchParametersHNSW(efSearch=max(EFFORT, 2 * k)))[1]
-        missed = np.flatnonzero((found < 0).any(axis=1))  # the graph did not lead to as many
+        missed = np.flatnonzero((found < 0).any(axis=1))  # the graph found fewer
         if len(missed):
             found[missed] = exact(vectors)(queries[missed], k)
         return found

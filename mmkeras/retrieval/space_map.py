@@ -48,7 +48,7 @@ def draw_map(
         figure, (axes, beside) = plt.subplots(1, 2, figsize=(8.8, 6.2), width_ratios=[5, 1], layout="constrained")
         size, start = float(np.clip(14000 / len(every), 9, 48)), 0
         for name, marker in markers.items():
-            order = np.random.default_rng(0).permutation(len(places[name]))  # no kind lies on top of the others
+            order = np.random.default_rng(0).permutation(len(places[name]))  # no kind is on top of the others
             drawn = [colors[kinds[name][place]] for place in order]
             axes.scatter(
                 *points[start + order].T, size, drawn, marker=marker, alpha=0.75, edgecolor="white", linewidth=0.3
@@ -63,7 +63,7 @@ def draw_map(
 
 
 def _kinds(items, places, color):
-    """What each item's colour stands for: dict of name -> list; and the kinds there are, in the legend's order."""
+    """The label of each item's colour: dict of name -> list; and the different labels, in the legend's order."""
     kinds = {}
     for name, own in items.items():
         labels, words = labels_of(own, color, "map: color: ")
@@ -107,7 +107,7 @@ def _pca(vectors, seed):
 
 def _tsne(vectors, seed):
     near = min(30, (len(vectors) - 1) / 3)
-    # Barnes and Hut's approximation, scikit-learn's default, pays for its trees with many points alone
+    # Barnes and Hut's approximation, scikit-learn's default, is faster with many points only
     how = {"metric": "cosine", "method": "exact" if len(vectors) < 500 else "barnes_hut"}
     points = TSNE(perplexity=near, random_state=seed, **how).fit_transform(vectors)
     return points, "", "", "Shared space, t-SNE"

@@ -1,6 +1,6 @@
-"""The figures of a retrieval: what was found for each query.
+"""The figures of a retrieval: the items found for each query.
 
-Each kind of input has an object that draws one value, a `Drawer`, in a file of its own; a kind of one's own joins by
+Each kind of input has an object that draws one value, a `Drawer`, in a file of its own; your own kind joins by
 `register`:
 
     @mmkeras.retrieval.figures.register(PointCloud)

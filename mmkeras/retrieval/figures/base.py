@@ -1,4 +1,4 @@
-"""What a drawer is: the one object for each kind of input that draws one of its values on a contact sheet."""
+"""The base class of drawers, which draw one value of a kind of input on a contact sheet."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,24 +12,24 @@ class Drawer:
     """Base of all drawers.
 
     A new kind derives from it and registers an object: `@mmkeras.retrieval.figures.register(PointCloud)`. Where the
-    table's cell says enough, `register(PointCloud)(CellDrawer())` does.
+    table's cell says enough, use `register(PointCloud)(CellDrawer())`.
 
-    `feature` is in all methods the input of the schema.
+    In all methods, `feature` is the input of the schema.
 
     Attributes:
         size: width and height of one value on the sheet, inches.
-        cells: whether the table's cell is drawn, and not the decoded value.
+        cells: whether the table's cell is drawn instead of the decoded value.
     """
 
     size: tuple[float, float] = (1.6, 0.95)
     cells = False
 
     def prepare(self, values: np.ndarray, lengths: np.ndarray | None, feature: Any) -> Sequence[Any]:
-        """What is drawn of each value: as it is, without its padding.
+        """The part of each value to draw: by default all of it without padding.
 
         Args:
             values: `(n, ...)`, as the model receives them.
-            lengths: `(n,)` int, how much of each is its own along the first axis; None: all.
+            lengths: `(n,)` int, the length of each without padding along the first axis; None: all.
             feature: the input.
         """
         if lengths is None:

@@ -9,7 +9,7 @@ from mmkeras.retrieval.figures.base import Drawer, register
 
 @register(Text, Tabular)
 class CellDrawer(Drawer):
-    """What stands in the table."""
+    """The content of the table's cell."""
 
     cells = True
 

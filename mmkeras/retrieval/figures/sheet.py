@@ -1,4 +1,4 @@
-"""What was found for each query, as a contact sheet."""
+"""The items found for each query, as a contact sheet."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def sheet(
     """The contact sheet of `Retrieval.figure`.
 
     Args:
-        asked, given: `Items` of the queries and of what was found.
+        asked, given: `Items` of the queries and of the results.
         queries: `(n,)` int, items.
         pairs: the number of the query, the item found and the similarity of each pair, `(pairs,)` each, in order.
         relevant: name of a target or column, or None.
@@ -41,7 +41,7 @@ def sheet(
     """
     plt, (number, found, similarity) = pyplot(), pairs
     if not len(found):
-        raise InputError(f"figure: expected items of {given.name!r} beside the query, found none")
+        raise InputError(f"figure: expected items of {given.name!r} other than the query, found none")
     labels = [_labels(items, relevant) for items in (asked, given)]
     looks = _looks(asked, given, queries[number], found, relevant)
     drawable = _drawable(asked, queries), _drawable(given, found)
@@ -65,7 +65,7 @@ def sheet(
 
 
 def _labels(items, relevant):
-    """What is said of each item: list of lists, empty ones without `relevant`."""
+    """The labels of each item: list of lists, empty ones without `relevant`."""
     return labels_of(items, relevant, "figure: relevant: ")[0] if relevant else [[]] * len(items)
 
 
@@ -81,7 +81,7 @@ def _grid(plt, asked, given, lines, most):
 
 
 def _looks(asked, given, queries, found, relevant):
-    """Colour and mark of each pair: right, wrong, or neither where nothing is said of it."""
+    """Colour and mark of each pair: right, wrong, or neither where that is not known."""
     neither = GREY, ""
     if relevant is None and asked is given:
         return [neither] * len(found)
@@ -112,7 +112,7 @@ def _joined(words):
 
 
 def _drawable(items, wanted):
-    """What is drawn of each item wanted: dict of item -> what its drawer prepares."""
+    """The values to draw: dict of item -> the value that its drawer prepared."""
     drawer, wanted = DRAWERS.of(items.feature), np.unique(wanted)
     drawn = items.value(wanted) if drawer.cells else drawer.prepare(*items.decoded(wanted), items.feature.single)
     return dict(zip(wanted, drawn, strict=True))
