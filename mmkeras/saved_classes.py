@@ -1,8 +1,8 @@
 """Keras knows mmkeras' classes as soon as both are imported, in either order: so `keras.models.load_model` works.
 
-Keras finds a class of another package in its register alone, and `import mmkeras` must not import Keras. So the modules
-that register classes are imported when Keras is: at once if it is there, else right after its import, by a finder at
-the head of `sys.meta_path` that does no more.
+Keras finds classes of other packages only in its registry, and `import mmkeras` must not import Keras. So the modules
+that register classes are imported together with Keras: at once if it is imported already, else right after its import,
+by a finder at the head of `sys.meta_path` that does nothing else.
 """
 
 import importlib
@@ -36,15 +36,15 @@ class AfterKeras:
                 if module.__name__ == name:
                     register()
 
-            loader.exec_module = run_and_register  # of this loader alone: all else of it stays
+            loader.exec_module = run_and_register  # of this loader only; the rest of it is unchanged
         return spec
 
 
 def register() -> None:
     """Import the modules that register classes with Keras.
 
-    What keeps them from being imported, as a Keras that is too old, is a warning: `import keras` must work where
-    mmkeras is only a client of a server.
+    If the import fails, for instance with an old Keras, it warns: `import keras` must work where mmkeras is only a
+    client of a server.
     """
     try:
         for module in MODULES:
@@ -54,7 +54,7 @@ def register() -> None:
 
 
 def register_with_keras() -> None:
-    """Call `register` now if Keras is imported, else when it is."""
+    """Call `register` now if Keras is imported, else after its import."""
     if "keras" in sys.modules:
         register()
     elif not any(isinstance(finder, AfterKeras) for finder in sys.meta_path):

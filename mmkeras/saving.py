@@ -1,6 +1,6 @@
 """A model, its schema and its spec in one file, which runs no code when it is read.
 
-The file is a zip of `model.keras`, `schema.json`, `format.json` and, where there is such a thing, `spec.json` and
+The file is a zip of `model.keras`, `schema.json`, `format.json` and, if the model has them, `spec.json` and
 `weight_history.json`. Nothing in it is compressed, so no part of it can be larger than the file.
 """
 
@@ -27,20 +27,20 @@ FORMAT = 1
 MODEL, SCHEMA, ABOUT, SPEC, PAST = "model.keras", "schema.json", "format.json", "spec.json", "weight_history.json"
 NEEDED, ALLOWED = {MODEL, SCHEMA, ABOUT}, {MODEL, SCHEMA, ABOUT, SPEC, PAST}
 LONGEST = 2**28  # bytes of a JSON; a vocabulary of a million words has some 20 million
-CODE = ("__lambda__", "TorchModuleWrapper")  # what Keras may read code or pickles from, where its safe mode is off
+CODE = ("__lambda__", "TorchModuleWrapper")  # Keras may read code or pickles from these if its safe mode is off
 
 
 def save(path: str | os.PathLike[str], model: keras.Model, schema: Schema, spec: ModelSpec | None = None) -> Path:
-    """Write a model with all that is needed to use it into one file, whole or not at all.
+    """Write a model, and everything needed to use it, into one file, whole or not at all.
 
-    What `compile` was given is kept, the optimizer's state with it, so training goes on with `mk.load`. A loss or
-    metric that is a function of one's own is kept by name: `keras.saving.register_keras_serializable` it.
+    The arguments of `compile` and the optimizer's state are saved, so training goes on after `mk.load`. Your own
+    function as loss or metric is saved by name: register it by `keras.saving.register_keras_serializable`.
 
     Args:
         path: of the file, "keypad.mmkeras" or any other name; a file of this name is replaced.
         model: `keras.Model` of `mk.build`.
         schema: the fitted `Schema` that it was built for.
-        spec: the `ModelSpec` that it was built from, if it is to be kept.
+        spec: the `ModelSpec` that it was built from, if you want to save it.
 
     Returns:
         `path`.
@@ -76,12 +76,11 @@ def save(path: str | os.PathLike[str], model: keras.Model, schema: Schema, spec:
 def load(path: str | os.PathLike[str]) -> tuple[keras.Model, Schema, ModelSpec | None]:
     """Read a file of `mk.save`: `model, schema, spec = mk.load("keypad.mmkeras")`.
 
-    No code is run from the file. Layers of one's own must be registered with Keras, kinds of one's own with mmkeras,
-    before it is read.
+    No code is run from the file. Register your own layers with Keras, and your own kinds with mmkeras, before you read
+    it.
 
-    The model is compiled if it was when it was saved, and goes on where it was: its optimizer's state and learned loss
-    weights are kept. It may have been saved on another backend of Keras; then it is compiled as that backend does by
-    itself (`jit_compile`).
+    If the model was compiled when it was saved, it is compiled again, with the optimizer's state and the learned loss
+    weights. It may have been saved on another backend of Keras; then it gets the `jit_compile` of the backend here.
 
     Args:
         path: of the file.
@@ -124,7 +123,7 @@ def load(path: str | os.PathLike[str]) -> tuple[keras.Model, Schema, ModelSpec |
 
 
 def _check_belongs(model: keras.Model, schema: Schema, where: str = "save: ") -> None:
-    """Refuse a model that has not the schema's inputs and targets."""
+    """Refuse a model without the schema's inputs and targets."""
     expected = {name: shape for name, (shape, _) in schema.model_inputs.items()}
     received = {tensor.name: tuple(tensor.shape[1:]) for tensor in model.inputs}
     if list(expected.items()) != list(received.items()):
@@ -141,7 +140,7 @@ def _write(file: BinaryIO, texts: dict[str, str], model: Path) -> None:
 
 
 def _opened(file: BinaryIO, where: str) -> zipfile.ZipFile:
-    """The zip, if it holds what `save` puts into it and nothing else."""
+    """The zip, if it holds the files of `save` and nothing else."""
     if not zipfile.is_zipfile(file):
         raise InputError(f"{where}expected a file of mk.save, received none, or one that was cut short")
     archive = zipfile.ZipFile(file)
@@ -161,7 +160,7 @@ def _opened(file: BinaryIO, where: str) -> zipfile.ZipFile:
 
 
 def _check_members(archive: zipfile.ZipFile, size: int, where: str) -> None:
-    """Refuse what neither `save` nor Keras writes: compressed, larger than the file, twice, links, ways out of it."""
+    """Refuse parts that `save` and Keras do not write: compressed, too large, double, links, paths out of the file."""
     members = archive.infolist()
     names = [member.filename for member in members]
     if len(set(names)) != len(names):
@@ -179,7 +178,7 @@ def _check_members(archive: zipfile.ZipFile, size: int, where: str) -> None:
 
 
 def _check_model_file(path: Path, where: str) -> None:
-    """Refuse a `.keras` file that holds code, or what Keras would not write."""
+    """Refuse a `.keras` file that holds code, or parts that Keras does not write."""
     if not zipfile.is_zipfile(path):
         raise InputError(f"{where}{MODEL}: expected a model of Keras, received something else")
     with zipfile.ZipFile(path) as archive:
