@@ -1,13 +1,13 @@
-"""Knowledge from one model in another: weights are moved, parts are frozen.
+"""Transfer learning: move weights from one model into another, and freeze parts.
 
-Three kinds of transfer are told apart by what the two models have in common:
+Three kinds of transfer, by what the two models have in common:
 
 - task-level: the same inputs, another target: move the towers (`transfer_weights(..., towers=[...])`);
 - data-level: the same inputs and targets, other rows: move all (`transfer_weights(..., body=True, schemas=...)`), train
   on;
-- model-level: a tower that has learned alone, or in other company or at another modality, becomes one of several
-  (`transfer_weights(..., towers={"image": "left"})`, `mk.towers.from_model`); or the outputs move instead of the
-  weights (`mk.distiller`).
+- model-level: a tower that was trained alone, with other towers or on another modality becomes one of several
+  (`transfer_weights(..., towers={"image": "left"})`, `mk.towers.from_model`); or the student learns the outputs instead
+  of taking the weights (`mk.distiller`).
 
     pretrained = mk.build(single.schema, towers={"image": "conv"})  # a task of its own: which digit is it?
     ...                                                             # compile, fit
@@ -35,7 +35,7 @@ from mmkeras.transfer.words import word_places
 
 __all__ = ["transfer_weights", "weight_history"]
 
-HISTORY: WeakKeyDictionary[keras.Model, list[dict]] = WeakKeyDictionary()  # model -> what was moved into it
+HISTORY: WeakKeyDictionary[keras.Model, list[dict]] = WeakKeyDictionary()  # model -> its transfers
 
 
 def transfer_weights(
@@ -49,28 +49,28 @@ def transfer_weights(
 ) -> pd.DataFrame:
     """Move the weights of towers from one model into another, by their names and shapes.
 
-    A weight moves if the same tower of the source has one of the same name and shape; the others stay as they are, and
+    A weight moves if the same tower of the source has one of the same name and shape; the others stay unchanged, and
     the table says why. The missing token of an optional input moves with its tower. The rows of a table of word vectors
-    belong to the words of a vocabulary: each goes to the same word of the target's, and words that the source does not
-    know keep their own. Heads whose classes are others, or in another order, stay. Without `schemas` the columns of two
-    inputs without words are taken to be the same.
+    belong to the words of a vocabulary: each moves to the same word of the target, and words that the source does not
+    know keep their vectors. Heads with other classes, or in another order, stay. Without `schemas` the columns of two
+    inputs without words are assumed to be the same.
 
-    Means and standard deviations (of `Series`, `Tabular` and `Number`) are no weights: they stay those of the target's
-    schema. Where they differ, the same row is another number of standard deviations and gets another output; to go on
-    exactly where the source was, build the target from the source's schema.
+    Means and standard deviations (of `Series`, `Tabular` and `Number`) are no weights: the target keeps those of its
+    own schema. Where they differ, the same row is standardised differently and gets another output; to continue exactly
+    where the source was, build the target from the source's schema.
 
     Args:
         source, target: `keras.Model`s of `mk.build`. The target's weights change, unless there is an error.
         towers: names of inputs that both models have; or a dict of the source's input -> the target's; None: all inputs
             that both have.
-        body: whether shared space, fusion and heads move, too; those that only one of the models has stay as they are.
+        body: whether shared space, fusion and heads move, too; those that only one of the models has stay unchanged.
         schemas: the source's and the target's fitted `Schema`, needed if the body moves, or a tower that reads words.
-        origin: what the source is and what it was trained on, in words: `mk.weight_history(target)` and the card of an
-            export repeat it.
+        origin: a description of the source and its training data, for `mk.weight_history(target)` and the model card of
+            an export.
 
     Returns:
         DataFrame with a row for each weight of the target's parts: "part", "weight" (its name), "shape", "moved" (bool)
-        and "reason" (why it was not, or how much of a table of words was; else "").
+        and "reason" (why it was not moved, or how much of a table of words was moved; else "").
 
     Raises:
         InputError: an unknown input, a model without such parts, words or a body without `schemas`, a pre-trained model
@@ -118,23 +118,23 @@ def _whole_moves(source: keras.Model, target: keras.Model, schemas: Sequence[Sch
 
 
 def _remember(source: keras.Model, target: keras.Model, table: pd.DataFrame, origin: str) -> None:
-    """Keep what was moved, and what had been moved into the source before."""
+    """Keep the history: this transfer, and the transfers into the source before."""
     parts = {part: f"{rows['moved'].sum()} of {len(rows)}" for part, rows in table.groupby("part", sort=False)}
     entry = {"from": str(origin) or source.name, "weights": parts, "before": weight_history(source)}
     HISTORY[target] = [*weight_history(target), entry]
 
 
 def weight_history(model: keras.Model) -> list[dict[str, Any]]:
-    """Where the weights of a model came from before it was trained.
+    """The sources of a model's transferred weights.
 
-    It is known in the process of the transfer, and kept by `mk.export`; a `.keras` file has weights alone.
+    The history is known in the process of the transfer, and kept by `mk.export`; a `.keras` file has only the weights.
 
     Args:
         model: `keras.Model`.
 
     Returns:
         list of dicts, one for each `mk.transfer_weights` into it: "from" (its `origin`), "weights" (dict of part -> how
-        many of its weights were moved) and "before" (the history of the source). The card of `mk.export` has them.
+        many of its weights were moved) and "before" (the history of the source). The card of `mk.export` shows them.
     """
     return list(HISTORY.get(model, []))
 
@@ -161,7 +161,7 @@ def _pairs(
 
 
 def _check_schemas(schemas: Any, pairs: Mapping[str, str], body: bool) -> None:
-    """Raise an `InputError` unless these are two schemas that have what is to be moved."""
+    """Raise an `InputError` unless these are two schemas with the parts to be moved."""
     if schemas is None and not body:
         return
     right = isinstance(schemas, (tuple, list)) and len(schemas) == 2
@@ -184,7 +184,7 @@ def _check_schemas(schemas: Any, pairs: Mapping[str, str], body: bool) -> None:
 
 
 def _fused(schema: Schema) -> list[str]:
-    """What the fusion takes: the inputs, and the outputs of targets that read one tower."""
+    """The inputs of the fusion: the model's inputs, and the outputs of targets that read one tower."""
     feeding = {name: target.reads for name, target in schema.targets.items() if isinstance(target.reads, str)}
     return [*schema.inputs, *(f"{name} (of {read})" for name, read in feeding.items())]
 

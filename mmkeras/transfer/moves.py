@@ -1,4 +1,4 @@
-"""What to do with each weight of a part: which of them have a place to go, and why the others stay."""
+"""Plans for the weights of a part: which of them move, and why the others stay."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -29,7 +29,7 @@ def moves(
     places: Mapping[str, Places] | None = None,
     stay: Collection[str] = (),
 ) -> list[Move]:
-    """What to do with each weight of a part.
+    """Plan the move of each weight of a part.
 
     Args:
         part: of the target.
@@ -75,9 +75,9 @@ def _words(
 
 
 def weights_of(part: keras.layers.Layer, name: str = "") -> dict[str, keras.Variable]:
-    """Dict of a weight's name without that of the input -> weight; what has the same name is counted.
+    """Dict of a weight's name without the input's name -> weight; equal names are numbered.
 
-    In a tower, whose own layers bear the name of the input, others are of a model that is part of it.
+    A tower's own layers have the name of the input in theirs; others belong to a model that is part of the tower.
     """
     layers = getattr(part, "layers", ())
     own = [layer for layer in layers if layer.name.endswith("_fusion")]  # of single targets, alike inside
@@ -95,11 +95,11 @@ def weights_of(part: keras.layers.Layer, name: str = "") -> dict[str, keras.Vari
 
 
 def of_other_classes(schemas: Sequence[Schema]) -> set[str]:
-    """First part of the path of each weight that belongs to classes which are others in the target."""
+    """First part of the path of each weight that belongs to classes that differ in the target."""
     found = set()
     for name, target in schemas[1].targets.items():
         before, classes = schemas[0].targets.get(name), target.classes
         if classes is not None and (type(before) is not type(target) or before.classes != classes):
-            vectors = [*schemas[1].inputs, *schemas[1].targets]  # of which a late fusion decides on each by itself
+            vectors = [*schemas[1].inputs, *schemas[1].targets]  # a late fusion predicts from each by itself
             found |= {name, f"{name}_token", *(f"{name}_decision_of_{vector}" for vector in vectors)}
     return found

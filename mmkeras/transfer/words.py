@@ -8,13 +8,13 @@ from mmkeras.errors import InputError
 from mmkeras.inputs import Input
 from mmkeras.schema import Schema
 
-Places = tuple[list[tuple[int, int]], int, int]  # (new row, old row) of what both have; rows of the old, of the new
+Places = tuple[list[tuple[int, int]], int, int]  # (new row, old row) of common words; rows of the old, of the new
 
 
 def word_places(
     schemas: Sequence[Schema] | None, given: str, taken: str, tower: keras.Model, weights: Iterable[str]
 ) -> dict[str, Places]:
-    """Dict of the name of a table of words -> where its rows go.
+    """Dict of the name of a table of words -> the new places of its rows.
 
     Args:
         schemas: of source and target; None: not known.
@@ -62,10 +62,10 @@ def _columns(feature: Input, name: str) -> list[list[str]]:
 
 
 def _rows(feature: Input) -> dict[str, list[Hashable]]:
-    """Dict of the name of a table of word vectors -> what each of its rows stands for; empty for inputs without words.
+    """Dict of the name of a table of word vectors -> the word of each row; empty for inputs without words.
 
-    Towers name them so: "embedding" that of a sentence, "embedding0", "embedding1" ... those of columns of words, and
-    "words" one table of all columns. The first row is padding or a hole, the second a word outside the vocabulary.
+    The names in towers: "embedding" for a sentence, "embedding0", "embedding1" ... for columns of words, and "words"
+    for one table of all columns. The first row is padding or a hole, the second a word outside the vocabulary.
     """
     words = feature.words.items()
     rows: list[list[Hashable]] = [[(column, word) for word in ("", None, *known)] for column, known in words]
@@ -76,6 +76,6 @@ def _rows(feature: Input) -> dict[str, list[Hashable]]:
 
 
 def _common(old: list[Hashable], new: list[Hashable]) -> Places:
-    """Where the rows go that both have."""
+    """The places of common rows."""
     places = {key: row for row, key in enumerate(old)}
     return [(row, places[key]) for row, key in enumerate(new) if key in places], len(old), len(new)
