@@ -550,7 +550,7 @@ def test_agreement_of_features_with_whole_models(cached):
     assert list(result.checked["trial"]) == [result.completed["trial"].iloc[place] for place in (0, -1)]
     assert result.checked["full"].notna().all()
     assert result.agreement in (-1.0, 1.0) or result.checked["full"].nunique() == 1
-    assert "cached features beside whole models, 2 trials: " in repr(result)
+    assert "cached features against whole models, 2 trials: " in repr(result)
 
 
 def test_controls(cached, pair):

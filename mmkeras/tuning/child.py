@@ -1,4 +1,4 @@
-"""Trials in processes of their own: their memory is given back, and a crash is theirs alone."""
+"""Trials in processes of their own: their memory is released, and a crash ends only the trial."""
 
 import json
 import os
@@ -24,11 +24,11 @@ JOB, REQUEST = "job.pkl", "request.json"
 
 
 def write_job(data: Mapping[str, Records | Shards], folder: Path) -> None:
-    """Write what the processes of a search need: records with their decoded values, parts that were registered.
+    """Write the data for the processes of a search: records with their decoded values, registered parts.
 
     Args:
         data: mapping of split -> `Records` or `Shards`.
-        folder: is emptied first.
+        folder: it is emptied first.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -84,7 +84,7 @@ def run_in_child(
             stdout=log,
             stderr=subprocess.STDOUT,
             env=_environment(threads),
-            start_new_session=True,  # Ctrl-C is for this process alone
+            start_new_session=True,  # Ctrl-C goes to this process only
         )
         try:
             reason = _wait(child, began, seconds, beat)
@@ -115,7 +115,7 @@ def _wait(child, began, seconds, beat):
 
 def _environment(threads):
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-    # on a GPU the processes share its memory: each takes what it needs, where TensorFlow would take all
+    # the processes share the GPU's memory: each takes what it needs; by default TensorFlow takes all
     found = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", **os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
     if threads:
         found |= {"TF_NUM_INTRAOP_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
@@ -132,12 +132,12 @@ def _death(code, log):
 
 
 def _die_with_parent():
-    os.read(0, 1)  # not sys.stdin, whose lock would be in the way when the process ends by itself
+    os.read(0, 1)  # not sys.stdin: its lock would block the normal end of the process
     os._exit(1)
 
 
 def main(job: str, folder: str) -> None:
-    """What the process does."""
+    """The main function of the process."""
     threading.Thread(target=_die_with_parent, daemon=True).start()
     request = Request.from_json(json.loads((Path(folder) / REQUEST).read_text(encoding="utf-8")))
     run(partial(_train, Path(job)), request, folder)

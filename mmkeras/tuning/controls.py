@@ -1,4 +1,4 @@
-"""Is fusion worth it? The best spec beside each modality alone and beside itself with a modality shuffled."""
+"""Is fusion worth it? The best spec against each modality alone, and against itself with a modality shuffled."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +15,7 @@ COLUMNS = ["role", "input", "seed", "status", "val", "test", "parameters", "seco
 
 
 def requests(best: Request, schema: Schema, seeds: int, test: bool) -> Iterator[tuple[str, str, Request]]:
-    """What is to be trained, at an equal number of epochs.
+    """The controls to train, with an equal number of epochs.
 
     Args:
         best: `Request` of the best trial.
@@ -87,7 +87,7 @@ def scores(controls: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 
 
 def worth(controls: pd.DataFrame, objective: tuple[str, str]) -> str:
-    """What the controls say, in a paragraph; empty where there are none of single modalities.
+    """The result of the controls in a paragraph; empty without controls of single modalities.
 
     Args:
         controls: DataFrame of `table`.

@@ -1,4 +1,4 @@
-"""Search on cached tower features: the towers run once, and each trial trains what follows them."""
+"""Search on cached tower features: the towers run once, and each trial trains the layers after them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -22,13 +22,13 @@ from mmkeras.tuning.trial import WEIGHTS, Outcome, Request, Watch
 if TYPE_CHECKING:
     from mmkeras.tuning.result import TuningResult
 
-Runner = Callable[[Request, Path], Outcome]  # trains what is requested
+Runner = Callable[[Request, Path], Outcome]  # trains the request's model
 TOWERS, FULL, TUNED = "towers", "full", "tuned"  # folders in that of the search
 
 
 @dataclass(frozen=True)
 class Features:
-    """What the towers made of the rows, and how to go on from there.
+    """The towers' features of the rows, and the model they are from.
 
     Attributes:
         schema: `Schema`.
@@ -79,11 +79,11 @@ def features_of(
 
 
 def on_features(features: Features, request: Request, watch: Watch) -> None:
-    """Train what follows the towers of the request's spec; `trial.run` calls it."""
+    """Train the layers after the towers of the request's spec; `trial.run` calls it."""
     model = watch.keep(_with_weights(features, request))
     tensors, truth, weights = features.rows["train"]
     rest, rows = features_model(model, features.schema, list(features.schema.inputs)), len(next(iter(tensors.values())))
-    # its steps are short: several in one call spare a quarter of the time of a concat fusion
+    # its steps are short: several in one call save a quarter of the time with a concat fusion
     compile_for(rest, features.schema, request.spec, request.training, rows, steps_per_execution=16)
     rest.fit(
         tensors,
@@ -110,7 +110,7 @@ def _with_weights(features, request):
 
 
 def check(result: "TuningResult", runner: Runner, count: int) -> None:
-    """Train a few of a search's trials whole, from the best to the worst, for `checks` to compare.
+    """Train a few of a search's trials as whole models, from the best to the worst, for `checks` to compare.
 
     Args:
         result: `TuningResult` of the search on features.
@@ -124,7 +124,7 @@ def check(result: "TuningResult", runner: Runner, count: int) -> None:
 
 
 def checks(result: "TuningResult") -> pd.DataFrame:
-    """DataFrame of the trials that `check` trained: "trial", "features" and "full", their scores; the best first."""
+    """DataFrame of the trials that `check` trained: "trial", and the scores "features" and "full"; the best first."""
     rows = []
     for trial, score in result.completed[["trial", "score"]].itertuples(index=False):
         outcome = Outcome.load(result.directory / FULL / trial)
@@ -134,7 +134,7 @@ def checks(result: "TuningResult") -> pd.DataFrame:
 
 
 def tuned(result: "TuningResult", runner: Runner) -> Outcome:
-    """Train the best trial of a cached search on as a whole, at a third of its rate; its `Outcome`."""
+    """Train the best trial of a cached search further as a whole, at a third of its rate; returns its `Outcome`."""
     best = result.completed["trial"].iloc[0]
     request = result.request(best)
     gently = replace(request.training, learning_rate=request.training.learning_rate / 3)
@@ -143,6 +143,6 @@ def tuned(result: "TuningResult", runner: Runner) -> Outcome:
 
 
 def once(runner: Runner, request: Request, folder: Path) -> Outcome:
-    """The outcome in the folder, if it is of this request; else that of running it."""
+    """The outcome in the folder, if it belongs to this request; otherwise run the request."""
     found = Outcome.load(folder)
     return found if found and found.answers(request) else runner(request, folder)

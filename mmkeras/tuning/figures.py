@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mmkeras.tuning.result import TuningResult
 
 BEST = "#D55E00"
-# The colours of Okabe and Ito (2008) but for that of the best trial: told apart by colour-blind readers too.
+# The colours of Okabe and Ito (2008), except that of the best trial: colour-blind readers can tell them apart too.
 COLORS = ["#0072B2", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#3d4148", "#6a51a3"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 BESIDE = {"textcoords": "offset points", "va": "center", "annotation_clip": False, "fontsize": 9.5}
@@ -30,7 +30,7 @@ def overview(result: "TuningResult") -> "Figure":
         result: `TuningResult`.
 
     Returns:
-        matplotlib Figure. Its axes are labelled "against" (score against "width" or, where the search had but one, the
+        matplotlib Figure. Its axes are labelled "against" (score against "width" or, if the search had only one, the
         number with the highest rank correlation; left out if there is none), "progress", "curves" and "parallel".
 
     Raises:
@@ -66,7 +66,7 @@ def _headline(result, done, failed):
 
 
 def _against(done, names):
-    """The hyperparameter that the score is drawn against, and why if it is not "width"; None if there is none."""
+    """The hyperparameter on the x-axis of the score, and why if it is not "width"; None if there is none."""
     numeric = [name for name in names if is_number(done[name])]
     varied = [name for name in numeric if done[name].nunique() > 1]
     if "width" in varied or ("width" in numeric and not varied):
@@ -95,7 +95,7 @@ def _draw_against(axes, done, name, why, objective):
         kinds = kinds.where(kinds.isin(shown[: len(COLORS) - 1]), "others")
         shown = list(dict.fromkeys([*shown[: len(COLORS) - 1], "others"]))
     step = 0.7 / len(ticks) / len(shown) * even
-    for level in range(0, len(ticks) * (even and len(shown) > 1), 2):  # what lies in a band has the same value
+    for level in range(0, len(ticks) * (even and len(shown) > 1), 2):  # points in a band have the same value
         axes.axvspan(level / len(ticks), (level + 1) / len(ticks), color="#f4f5f7", linewidth=0, zorder=0)
     labels = []
     for number, kind in enumerate(shown):
@@ -119,7 +119,7 @@ def _draw_against(axes, done, name, why, objective):
 
 
 def _labels_beside(axes, labels):
-    """Names of the series at the right, each near its height, none upon another."""
+    """Names of the series at the right, each near its height, without overlap."""
     frame = axes.transData + axes.transAxes.inverted()
     heights = np.array([frame.transform((0.5, y))[1] for y, _, _ in labels])
     order, gap = np.argsort(heights), 0.062
@@ -231,7 +231,7 @@ def _title(axes, text):
 
 
 def controls(table: pd.DataFrame, objective: tuple[str, str]) -> "Figure":
-    """Is fusion worth it? The fused model beside each modality alone, and with each modality shuffled among the rows.
+    """Is fusion worth it? The fused model, each modality alone, and the model with each modality shuffled.
 
     Args:
         table: DataFrame with "role" ("fused", "alone" or "shuffled"), "input" (name of the input, "" for the fused

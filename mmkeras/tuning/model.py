@@ -14,7 +14,7 @@ from mmkeras.records import Records
 from mmkeras.training import Training, fit, prepare
 from mmkeras.tuning.space import space_of
 
-# what is chosen from: names and their choices, or a function of KerasTuner's hyperparameters
+# the search space: names and their choices, or a function of KerasTuner's hyperparameters
 Space = Mapping[str, Any] | Callable[[Any], ModelSpec] | None
 
 
@@ -50,7 +50,7 @@ def require_splits(data: Mapping[str, Any], purpose: str) -> None:
 
 
 class SpecModel(keras_tuner.HyperModel):
-    """What `hypermodel` returns."""
+    """The HyperModel of `hypermodel`."""
 
     def __init__(self, data: Mapping[str, Records | Shards], space: Callable[[Any], ModelSpec], training: Training):
         super().__init__()

@@ -1,4 +1,4 @@
-"""What is to be best in a search: a metric of the tasks that the space has."""
+"""The objective of a search: a metric of the tasks in the space."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,14 +14,14 @@ from mmkeras.tasks import choose_task, direction
 
 
 def objective_of(schema: Schema, given: Any = None, space: Any = None) -> tuple[str, str]:
-    """What is to be best: `(name, "max" or "min")`.
+    """The objective: `(name, "max" or "min")`.
 
     Args:
         schema: `Schema`.
         given: name of a metric with "val_" before it, as `fit` reports it, or a pair of that and "max" or "min"; None:
             the first metric of the first target on the validation rows.
-        space: of `tune`: its tasks say which metrics there are. Where there are several tasks for a target, those that
-            all of them have; of a function, those of the tasks in its first `ModelSpec`.
+        space: of `tune`. Its tasks define the metrics: with several tasks for a target, the metrics that all of them
+            have; with a function, those of the tasks in its first `ModelSpec`.
 
     Raises:
         InputError: a metric that the models do not have, or that does not say which way it is better.
@@ -40,7 +40,7 @@ def objective_of(schema: Schema, given: Any = None, space: Any = None) -> tuple[
 
 
 def _known(schema: Schema, space: Any) -> Iterator[tuple[str, keras.metrics.Metric | None]]:
-    """What `fit` reports of the validation rows: name and metric, or None of a loss."""
+    """The values that `fit` reports for the validation rows: name and metric, or None for a loss."""
     several, choices = len(schema.targets) > 1, _choices(schema, space)
     yield "val_loss", None
     for name, target in schema.targets.items():

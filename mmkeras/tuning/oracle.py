@@ -1,4 +1,4 @@
-"""KerasTuner's oracles, made to last: whatever is killed at whatever moment, nothing finished is lost or done twice."""
+"""KerasTuner's oracles, safe against kills: if a process is killed, no finished trial is lost or done twice."""
 
 import shutil
 import time
@@ -16,7 +16,7 @@ from mmkeras.files import write_json
 
 
 class _Durable:
-    """What is added to an oracle: files written whole, a repaired state after a kill, trials of lost workers."""
+    """Additions to an oracle: files written whole, a repaired state after a kill, trials of lost workers."""
 
     lost_after: float | None = None  # seconds; None: no worker is ever lost
 
@@ -28,7 +28,7 @@ class _Durable:
         write_json(Path(self._get_trial_dir(trial.trial_id)) / "trial.json", trial.get_state())
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Take up the state; workers elsewhere may still be at their trials, or give no more signs of life."""
+        """Load the state; workers elsewhere may still be running their trials, or may be lost."""
         super().set_state(state)
         self._at_work = dict(self.ongoing_trials) if self.lost_after else {}
 
@@ -40,18 +40,18 @@ class _Durable:
             self._retry_queue.remove(trial.trial_id)
             self.tuner_ids.add(tuner_id)
             self._signs[tuner_id] = time.monotonic()
-        for trial_id in set(self.trials) - set(self.start_order):  # drawn, but the oracle's state is that before
+        for trial_id in set(self.trials) - set(self.start_order):  # sampled, but the oracle's state is older
             del self.trials[trial_id]
             shutil.rmtree(self._get_trial_dir(trial_id))
         self.trials = dict(sorted(self.trials.items()))
-        for trial_id in list(self._retry_queue):  # ended, but the oracle's state is that before
+        for trial_id in list(self._retry_queue):  # ended, but the oracle's state is older
             if self.trials[trial_id].status in ("COMPLETED", "FAILED"):
                 self._retry_queue.remove(trial_id)
                 self.end_order.append(trial_id)
 
     @keras_tuner.synchronized
     def create_trial(self, tuner_id: str) -> Trial:
-        """A trial for this worker; "IDLE" while another's could still come back."""
+        """A trial for this worker; "IDLE" while the trial of another worker could still come back."""
         self._signs[tuner_id] = time.monotonic()
         self.take_back()
         none_left = self.max_trials and len(self.trials) >= self.max_trials and not self._retry_queue
@@ -60,7 +60,7 @@ class _Durable:
         return super().create_trial(tuner_id)
 
     def get_trial(self, trial_id: str) -> Trial:
-        """The trial; that a worker asks for it is its sign of life."""
+        """The trial; a worker that asks for it gives a sign of life."""
         for tuner_id, trial in list(self.ongoing_trials.items()):
             if trial.trial_id == trial_id:
                 self._signs[tuner_id] = time.monotonic()
@@ -68,13 +68,13 @@ class _Durable:
 
     @keras_tuner.synchronized
     def end_trial(self, trial: Trial) -> None:
-        """Enter the end of a trial; of one that was taken back and ended elsewhere, only the first."""
+        """Record the end of a trial; if it was given to another worker and ends twice, only the first end counts."""
         if trial.trial_id not in self.end_order:
             super().end_trial(trial)
 
     @keras_tuner.synchronized
     def take_back(self) -> None:
-        """Put the trials of workers that gave no sign of life back into the pool."""
+        """Put the trials of lost workers back into the pool."""
         if not self.lost_after:
             return
         late = time.monotonic() - self.lost_after
@@ -104,7 +104,7 @@ class Bayesian(_Durable, oracles.BayesianOptimizationOracle):
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore", ConvergenceWarning
-            )  # a kernel's bound that few trials reach; of no use here
+            )  # scikit-learn's warning about a kernel's bound, of no use here
             return super().populate_space(trial_id)
 
 

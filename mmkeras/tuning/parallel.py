@@ -8,7 +8,7 @@ import pandas as pd
 from mmkeras.plotting import GREY, INK, shortened_inside
 from mmkeras.tuning.places import is_number, places, score_limits, written
 
-AXES, NOT_USED = 16, -0.13  # most axes; the height of trials in which a hyperparameter had no part
+AXES, NOT_USED = 16, -0.13  # most axes; the height of trials without the hyperparameter
 BAD_TO_GOOD = ["#c6cfd9", "#8fb4d6", "#2f74b0", "#0b2f57"]
 
 
@@ -67,7 +67,7 @@ def _draw_axis(axes, x, values, wide):
     heights, ticks, even = places(values)
     better = (
         np.linspace(0.5, -0.5, len(values)) if len(values) > 1 else np.zeros(1)
-    )  # lines at a value lie side by side
+    )  # lines at a value are side by side
     missing = np.isnan(heights)
     heights = np.where(missing, NOT_USED, heights) + better * np.where(
         missing, 0.05, min(0.5 / len(ticks), 0.16, 0.008 * len(values)) * even
@@ -102,7 +102,7 @@ def _smooth(heights):
 
 
 def _most_telling(done, names):
-    """The names, or those by which the scores' ranks differ most, in their order."""
+    """The names, or those that separate the scores' ranks most, in their order."""
     if len(names) <= AXES:
         return names
     ranks = done["score"].rank()
@@ -119,7 +119,7 @@ def _most_telling(done, names):
 
 
 def _broken(name, most):
-    """A name on lines of about `most` characters, broken behind underscores."""
+    """A name on lines of about `most` characters, broken after underscores."""
     lines = [""]
     for word in name.replace("_", "_\n").split("\n"):
         if lines[-1] and len(lines[-1] + word) > most:

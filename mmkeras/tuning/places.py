@@ -1,4 +1,4 @@
-"""Where the values of a hyperparameter and of the score lie on an axis."""
+"""Places of the values of a hyperparameter and of the score on an axis."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-LEVELS = 8  # most different numbers that are drawn at even distances
+LEVELS = 8  # most different numbers that are placed at even distances
 
 
 def is_number(values: pd.Series) -> bool:
@@ -17,10 +17,10 @@ def is_number(values: pd.Series) -> bool:
 def places(values: pd.Series) -> tuple[np.ndarray, dict[float, str], bool]:
     """Places of a hyperparameter's values on an axis from 0 to 1.
 
-    Few numbers, and words, lie at even distances; many numbers to scale, which is logarithmic where they span much.
+    Few numbers, and words, are placed at even distances; many numbers to scale, logarithmic over a wide range.
 
     Args:
-        values: Series, called as the hyperparameter, with NaN where it had no part in the trial.
+        values: Series with the hyperparameter's name, NaN for trials without it.
 
     Returns:
         Places (array, with NaN for NaN), dict of place of a tick -> label, and whether the distances are even.
@@ -47,7 +47,7 @@ def places(values: pd.Series) -> tuple[np.ndarray, dict[float, str], bool]:
 
 
 def _few(known):
-    """Whether these are a few numbers that somebody chose, not drawn from a range."""
+    """Whether these are a few chosen numbers, not sampled from a range."""
     different = known.unique()
     chosen = all(value == int(value) or float(f"{value:.3g}") == value for value in different)
     return len(different) == 1 or (len(different) <= LEVELS and chosen)
@@ -75,9 +75,9 @@ def written(value: Any) -> str:
 
 
 def score_limits(values: Any, direction: str) -> tuple[float, float, bool]:
-    """Least and most of the scores that are worth drawing, and whether on a logarithmic axis.
+    """Least and most of the scores to draw, and whether the axis is logarithmic.
 
-    Single scores that are far worse than most are cut off; losses that still span much lie on a logarithmic axis.
+    Single scores that are far worse than most are cut off; losses over a wide range get a logarithmic axis.
     """
     values = np.asarray(values, float)
     values = values[np.isfinite(values)]

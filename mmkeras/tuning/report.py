@@ -1,4 +1,4 @@
-"""A search on paper: a folder with its table, the best spec, the reasons of failures and a picture."""
+"""The report of a search: a folder with its table, the best spec, the reasons of failures and a picture."""
 
 import json
 import os
@@ -20,7 +20,7 @@ REPORT, PICTURE = "report.md", "overview.png"
 
 
 def best_rows(done: pd.DataFrame) -> pd.DataFrame:
-    """The ten best of the completed trials, with the columns that say something."""
+    """The ten best of the completed trials, without empty columns."""
     return done.drop(columns=["status", "reason", "history", "cpu"]).head(10).dropna(axis=1, how="all")
 
 

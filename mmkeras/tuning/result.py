@@ -1,4 +1,4 @@
-"""What a search has found."""
+"""The result of a search."""
 
 import json
 import os
@@ -26,7 +26,7 @@ OWN = ["trial", "status", "score", "epoch", "seconds", "cpu", "parameters", "rea
 
 @dataclass(frozen=True)
 class TuningResult:
-    """What `tune` has found; `TuningResult.load(directory)` reads it again.
+    """The result of `tune`; `TuningResult.load(directory)` reads it again.
 
     Attributes:
         directory: `Path` of the search, a project of KerasTuner's.
@@ -35,7 +35,7 @@ class TuningResult:
         trials: DataFrame, one row a trial: "trial", "status" ("COMPLETED", "FAILED", or "RUNNING" if the search was
             stopped), "score" (of the best epoch), "epoch" (its number, from 0), "seconds", "cpu" (seconds of the
             processor), "parameters", "reason" (of a failure), "history" (dict of metric -> list of a value an epoch),
-            and a column for each hyperparameter (empty where it had no part in the trial).
+            and a column for each hyperparameter (empty for trials without it).
     """
 
     directory: Path
@@ -77,7 +77,7 @@ class TuningResult:
 
     @property
     def hyperparameters(self) -> list[str]:
-        """Names of the columns of `trials` that are hyperparameters, without those of Hyperband's own books."""
+        """Names of the columns of `trials` that are hyperparameters, without Hyperband's own."""
         return [name for name in self.trials if name not in OWN and not name.startswith("tuner/")]
 
     def request(self, trial: str) -> Request:
@@ -97,7 +97,7 @@ class TuningResult:
     @cached_property
     def controls(self) -> pd.DataFrame:
         """DataFrame of the best spec's controls: "role" ("fused", "alone", "shuffled"), "input", "seed", "status",
-        "val" and "test" (scores), "parameters", "seconds", "reason"; without rows where none were asked for.
+        "val" and "test" (scores), "parameters", "seconds", "reason"; empty without controls.
         """
         return controls.table(self.directory, self.completed["trial"].iloc[0])
 
@@ -108,8 +108,8 @@ class TuningResult:
 
     @cached_property
     def checked(self) -> pd.DataFrame:
-        """Of a search on cached features: DataFrame of some trials, "trial", "features" and "full" (their scores there
-        and trained as whole models); without rows where none were asked for.
+        """For a search on cached features: DataFrame of some trials, "trial", "features" and "full" (their scores on
+        features and as whole models); otherwise empty.
         """
         return features.checks(self)
 
@@ -121,13 +121,13 @@ class TuningResult:
 
     @cached_property
     def tuned(self) -> Outcome | None:
-        """Of a search on cached features: the `Outcome` of training the best trial on as a whole; else None."""
+        """For a search on cached features: the `Outcome` of training the best trial further as a whole; else None."""
         return Outcome.load(self.directory / features.TUNED)
 
     def model(self) -> keras.Model:
         """The best trial's `keras.Model`, compiled, with the weights of its best epoch.
 
-        Of a search on cached features, trained on as a whole.
+        For a search on cached features it is the model that was trained further as a whole.
         """
         done = self.tuned is not None and self.tuned.status == "COMPLETED"
         folder = features.TUNED if done else f"trial_{self.completed['trial'].iloc[0]}"
@@ -148,7 +148,7 @@ class TuningResult:
         return figures.overview(self)
 
     def controls_figure(self) -> "Figure":
-        """A matplotlib Figure: the fused model beside each modality alone and with each modality shuffled.
+        """A matplotlib Figure: the fused model, each modality alone, and the model with each modality shuffled.
 
         Raises:
             InputError: no controls, or matplotlib is not installed.
@@ -188,7 +188,7 @@ class TuningResult:
         if len(done):
             told = "no rank correlation" if pd.isna(self.agreement) else f"rank correlation {self.agreement:.2f}"
             gain = (done["full"] - done["features"]).mean()
-            lines += [f"cached features beside whole models, {len(done)} trials: {told}, whole models {gain:+.3f}"]
+            lines += [f"cached features against whole models, {len(done)} trials: {told}, whole models {gain:+.3f}"]
         if self.tuned is not None:
             told = f"{name} {self.tuned.score:.4g}" if self.tuned.status == "COMPLETED" else self.tuned.reason
             lines += [f"the best, trained on as a whole: {told}"]
@@ -196,7 +196,7 @@ class TuningResult:
 
 
 def _row(path):
-    """One row of the table, from KerasTuner's file of a trial and the outcome beside it."""
+    """One row of the table, from KerasTuner's file of a trial and the outcome next to it."""
     trial = json.loads(path.read_text(encoding="utf-8"))
     outcome = Outcome.load(path.parent)
     values = {name: value for name, value in trial["hyperparameters"]["values"].items() if name != "tuner/trial_id"}

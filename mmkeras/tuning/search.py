@@ -59,43 +59,42 @@ def tune(
 ) -> TuningResult:
     """Search for the best `ModelSpec`, and for the learning rate and batch size that suit it.
 
-    It is KerasTuner underneath, and `directory` is a project of KerasTuner's. Each trial is trained in a process of its
-    own, so that its memory is given back and a crash is its own failure; a trial that fails, by an invalid combination,
-    a NaN loss, a lack of memory or the time limit, is entered with the reason, and the search goes on.
-    Stopped or killed at any moment, the same call goes on where it was.
+    The search uses KerasTuner, and `directory` is a project of KerasTuner's. Each trial is trained in a process of its
+    own, so that its memory is released and a crash ends only this trial. A trial can fail by an invalid combination, a
+    NaN loss, a lack of memory or the time limit; it is listed with the reason, and the search goes on.
+    If the search is stopped or killed, the same call continues it.
 
     Over several machines with a common folder: see `mmkeras tune --help`, or set KerasTuner's own variables
     KERASTUNER_TUNER_ID ("chief", or a name of the worker), KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT, and make
-    the same call in every process. The trial of a worker that gives no sign of life for `lost_after` seconds goes to
-    another.
+    the same call in every process. If a worker gives no sign of life for `lost_after` seconds, another gets its trial.
 
     Args:
         data: mapping of "train" and "val" to `Records` or `Shards` with one fitted schema, as from `records.split`.
-        space: what is chosen from. None: kinds of fusion and towers, widths, depth, dropout, learning rate and batch
-            size, see `mmkeras.tuning.space.domains`; a dict of some of these names to other choices, as
+        space: the choices. None: kinds of fusion and towers, widths, depth, dropout, learning rate and batch size, see
+            `mmkeras.tuning.space.domains`; a dict of some of these names to other choices, as
             `{"fusion": ["concat", "gated"], "width": [32, 64], "image": {"kind": "conv", "filters": 16}}`; or a
-            function `hp -> ModelSpec` of KerasTuner's hyperparameters, of which "learning_rate" and "batch_size" are
-            taken for the training.
+            function `hp -> ModelSpec` of KerasTuner's hyperparameters; its "learning_rate" and "batch_size" are used
+            for the training.
         tuner: "bayesian" (a third of the trials at random, then by a Gaussian process), "random" or "hyperband".
-        trials: how many, the failed ones too.
+        trials: number of trials, including failed ones.
         directory: folder of the search.
         objective: metric on the validation rows, as "val_accuracy", or a pair of that and "max" or "min"; None: the
             first metric of the first target's task. A trial's score is that of its best epoch.
         isolation: "process", or "none": trials run in this process, which starts faster, but a crash ends the search.
         workers: number of trials at a time, with isolation="process"; each gets its share of the processor's cores.
         time_limit: minutes for a trial.
-        features: "cached": the towers are trained once and run over all rows, and each trial trains what follows them,
-            in this process and without augmentation. Then `check` trials, from the best to the worst, are trained
-            whole, to see how far the cheap ranking agrees with the full one (`.agreement`), and the best is trained on
-            as a whole (`.tuned`, `.model()`).
+        features: "cached": the towers are trained once and run over all rows, and each trial trains the layers after
+            them, in this process and without augmentation. Then `check` trials, from the best to the worst, are trained
+            as whole models, to compare the cheap ranking with the full one (`.agreement`), and the best model is
+            trained further as a whole (`.tuned`, `.model()`).
         towers: with features="cached", a `ModelSpec` of towers to train first; or a pair of that and a trained
-            `keras.Model` that `build` made of it. None: of each input the first tower that the space names.
+            `keras.Model` that `build` made of it. None: for each input the first tower that the space names.
         check: number of trials to train whole, with features="cached".
-        controls: number of seeds for which the best spec is trained again, beside each of its modalities alone and
-            beside itself with one modality shuffled among the rows, for as many epochs: whether fusion is worth it
-            (`.controls`, `.worth`). They are scored on "test" too, if there is such a split.
-        lost_after: seconds, of several machines, see above.
-        overwrite: begin anew, and delete what is in the directory.
+        controls: number of seeds. For each, the best spec is trained again, then with each modality alone and with each
+            modality shuffled among the rows, for as many epochs: this shows whether fusion is worth it (`.controls`,
+            `.worth`). They are scored on "test" too, if there is such a split.
+        lost_after: seconds, for several machines, see above.
+        overwrite: begin anew, and delete the content of the directory.
         seed: of the search and of every trial.
         training: options of `mmkeras.training.Training`: epochs, augment, class_weight, group_by, weight_decay, ...
 
@@ -103,8 +102,7 @@ def tune(
         `TuningResult`.
 
     Raises:
-        InputError: an unknown option; a directory that holds another search; not one trial that was completed, with
-            their reasons.
+        InputError: an unknown option; a directory that holds another search; no completed trial, with the reasons.
     """
     _check(tuner, trials, isolation, workers, time_limit, features)
     require_splits(data, "tune")
@@ -163,7 +161,7 @@ def _of_tower(name, schema):
 
 
 def _afterwards(result, runner, check, controls, test):
-    """What is trained when the search is over: checks of a search on features, its winner, the controls."""
+    """The training after the search: checks of a search on features, its best model, the controls."""
     if check:
         compare(result, runner, check)
         tuned(result, runner)
@@ -192,7 +190,7 @@ def _check(tuner, trials, isolation, workers, time_limit, features):
 
 
 def _same_search(folder, schema, settings):
-    """Enter what is searched for, or raise an `InputError` if the folder holds another search."""
+    """Write down the arguments of the search; raises `InputError` if the folder holds another search."""
     found = json.loads(json.dumps({**settings, "schema": json.loads(schema.to_json())}, default=str))
     path = folder / SETTINGS
     if not path.exists():

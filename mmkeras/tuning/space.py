@@ -1,4 +1,4 @@
-"""What a search may choose: hyperparameters -> ModelSpec."""
+"""The choices of a search: hyperparameters -> ModelSpec."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from mmkeras.schema import Audio, Image, Schema, Series, Tabular, Text, Video
 from mmkeras.tasks import TASKS, Task, choose_task, options_of
 from mmkeras.towers import DEFAULTS, TOWERS
 
-# What the tower of each kind of input is chosen from; others by name in `space`.
+# The default choices of towers for each kind of input; others by name in `space`.
 CHOICES = Kinds("list of towers to choose from", list, __name__, 'register({kind})(["mine"])')
 register = CHOICES.register
 register(Image)(["conv", "residual"])
@@ -28,7 +28,7 @@ DROPOUTS = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
 
 
 def domains(schema: Schema, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The default space: dict of hyperparameter -> what it is chosen from.
+    """The default space: dict of hyperparameter -> its choices.
 
     A list holds the choices, a tuple the lowest and the highest value.
         fusion: kind of the fusion; with one input alone "concat".
@@ -38,14 +38,14 @@ def domains(schema: Schema, given: Mapping[str, Any] | None = None) -> dict[str,
         <input>_filters, <input>_dropout: its options, where it has them.
         <target>: its task; not in the default space, nor are its options.
         modality_dropout: of the spec, where an input is optional.
-        learning_rate, batch_size: of the training; the rate is drawn on a logarithmic scale.
+        learning_rate, batch_size: of the training; the rate is sampled on a logarithmic scale.
 
     Args:
         schema: `Schema`.
-        given: names that are chosen from something else: of the kind of such an input no choice need be known.
+        given: names with choices of their own: the kind of such an input needs no default choices.
 
     Raises:
-        InputError: an input of a kind of which it is not known what its tower is chosen from.
+        InputError: an input of a kind without default choices of towers.
     """
     found = {
         "fusion": FUSION_KINDS if len(schema.inputs) > 1 else ["concat"],
@@ -62,7 +62,7 @@ def domains(schema: Schema, given: Mapping[str, Any] | None = None) -> dict[str,
 
 
 def towers_of(schema: Schema, given: Any = None) -> ModelSpec:
-    """The `ModelSpec` whose towers a search on cached features runs: of each input the first that the space names."""
+    """The `ModelSpec` of the towers for a search on cached features: for each input the first that the space names."""
     chosen = {} if given is None or callable(given) else given
     towers = {name: chosen[name] if name in chosen else DEFAULTS.of(feature) for name, feature in schema.inputs.items()}
     return ModelSpec(towers={name: kind[0] if isinstance(kind, list) else kind for name, kind in towers.items()})
@@ -73,14 +73,13 @@ def space_of(schema: Schema, given: Any = None) -> Callable[[Any], ModelSpec]:
 
     Args:
         schema: fitted `Schema`.
-        given: such a function; or a dict of hyperparameter -> what it is chosen from instead: a list of choices, a
-            tuple of the lowest and the highest value, or one value. The names are those of `domains`, and
-            `<option>` of the fusion, `<input>_<option>` of a tower and `<target>_<option>` of a task for each option
-            that such a part has. A fusion, a tower or a task may be a dict of "kind" and options, which then stands.
-            None: the default space.
+        given: such a function; or a dict of hyperparameter -> its choices: a list, a tuple of the lowest and the
+            highest value, or one value. The names are those of `domains`, and `<option>` of the fusion,
+            `<input>_<option>` of a tower and `<target>_<option>` of a task for each option that such a part has. A
+            fusion, a tower or a task may be a dict of "kind" and options, which is then fixed. None: the default space.
 
     Raises:
-        InputError: a name that is no hyperparameter, a domain that cannot be one.
+        InputError: a name that is no hyperparameter, an invalid domain.
     """
     if callable(given):
         return given
@@ -107,7 +106,7 @@ def space_of(schema: Schema, given: Any = None) -> Callable[[Any], ModelSpec]:
 
 
 def _option(name: str, roles: Mapping[str, Any]) -> tuple[str, str] | None:
-    """The role and the option that a hyperparameter's name is made of; None if it is not."""
+    """The role and the option in a hyperparameter's name; None if it has no such form."""
     for role in sorted(roles, key=len, reverse=True):
         if name.startswith(f"{role}_"):
             return role, name.removeprefix(f"{role}_")
@@ -169,7 +168,7 @@ def _ask(hp: Any, name: str, domain: Any) -> Any:
 
 
 def _check(name: str, domain: Any, schema: Schema) -> None:
-    """Raise an `InputError` unless the domain can be one."""
+    """Raise an `InputError` unless the domain is valid."""
     if isinstance(domain, Mapping) and (name == "fusion" or name in schema.parts):
         return
     where = f"space: {name!r}: "

@@ -1,4 +1,4 @@
-"""One trial: a spec, trained and scored; what came of it is a small JSON file beside its weights."""
+"""One trial: a spec, trained and scored; its outcome is a small JSON file next to its weights."""
 
 import json
 import os
@@ -26,7 +26,7 @@ WEIGHTS = "checkpoint.weights.h5"  # as KerasTuner calls it
 
 @dataclass(frozen=True)
 class Request:
-    """What a trial is to do.
+    """The request for a trial.
 
     Args:
         spec: `ModelSpec`.
@@ -63,7 +63,7 @@ class Request:
 
 @dataclass
 class Outcome:
-    """What came of a trial.
+    """The outcome of a trial.
 
     Attributes:
         status: "RUNNING", "COMPLETED" or "FAILED".
@@ -74,7 +74,7 @@ class Outcome:
         test: the score on the rows of "test", if it was asked for.
         parameters: number of weights.
         seconds, cpu: that it took, by the clock and of the processor.
-        request: what it was asked to do.
+        request: the `Request`, as plain values.
     """
 
     request: dict[str, Any]
@@ -113,7 +113,7 @@ class TrialFailed(Exception):
 
 
 class Watch(keras.callbacks.Callback):
-    """Keeps the best epoch's weights and the outcome so far; ends what is hopeless or takes too long.
+    """Keeps the best epoch's weights and the outcome so far; ends trials that are hopeless or take too long.
 
     Args:
         outcome: `Outcome`, to be filled.
@@ -129,12 +129,12 @@ class Watch(keras.callbacks.Callback):
         self.deadline = time.monotonic() + seconds if seconds else float("inf")
 
     def keep(self, model: keras.Model) -> keras.Model:
-        """Say whose weights are to be kept; the model, again."""
+        """Set the model whose weights are kept; returns the model."""
         self.whole, self.outcome.parameters = model, model.count_params()
         return model
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Raise where the time is over or the loss is no number."""
+        """Raise if the time is over, or the loss is NaN or infinite."""
         if time.monotonic() > self.deadline:
             raise TrialFailed("time limit")
         if logs and not np.isfinite(logs["loss"]):
@@ -170,7 +170,7 @@ def run(
         seconds: time limit; None: none.
 
     Returns:
-        `Outcome`, also of what failed: no exception but those that end the process.
+        `Outcome`, also of a failure: only exceptions that end the process are raised.
     """
     folder, began, cpu = Path(folder), time.monotonic(), time.process_time()
     folder.mkdir(parents=True, exist_ok=True)
@@ -207,7 +207,7 @@ def whole(data: Mapping[str, Records | Shards], verbose: int, request: Request, 
 
 
 def reason_of(error: BaseException) -> str:
-    """One line about what went wrong."""
+    """One line about the error."""
     text = next((line for line in str(error).splitlines() if line.strip()), "").strip()
     kind = type(error).__name__
     if kind == "ResourceExhaustedError" or isinstance(error, MemoryError) or "OOM when allocating" in str(error):

@@ -1,4 +1,4 @@
-"""KerasTuner's Tuner, whose trials are run elsewhere: one after the other, by several threads, or by other machines."""
+"""KerasTuner's Tuner with trials that run elsewhere: one after the other, in several threads, or on other machines."""
 
 import os
 import threading
@@ -15,7 +15,7 @@ from mmkeras.tuning.trial import WEIGHTS, Outcome, Request
 
 
 def role() -> str:
-    """What this process is by KerasTuner's environment variables: "chief", "worker", or "alone"."""
+    """The role of this process by KerasTuner's environment variables: "chief", "worker", or "alone"."""
     if not os.environ.get("KERASTUNER_ORACLE_IP"):
         return "alone"
     return "chief" if "chief" in os.environ["KERASTUNER_TUNER_ID"] else "worker"
@@ -93,7 +93,7 @@ class Search(keras_tuner.Tuner):
             raise errors[0]
 
     def _sign(self, trial_id):
-        """What a trial calls every few seconds: a sign of life to the chief, and the end where all is to end."""
+        """Called by a trial every few seconds: a sign of life to the chief; raises when the whole search ends."""
         if self.stopped.is_set():
             raise KeyboardInterrupt
         self.oracle.get_trial(trial_id)
@@ -118,7 +118,7 @@ class Search(keras_tuner.Tuner):
             self.oracle.end_trial(trial)
 
     def _outcome(self, trial):
-        """What came of the trial: it is trained and scored, unless that was done already."""
+        """The outcome of the trial: it is trained and scored, unless that was done already."""
         folder, request = Path(self.get_trial_dir(trial.trial_id)), self._request(trial.hyperparameters)
         outcome = Outcome.load(folder)
         if outcome is None or not outcome.answers(request):
