@@ -1,4 +1,4 @@
-"""Asking a model that TensorFlow Serving serves, and the files with which it is served.
+"""A client for models on TensorFlow Serving, and the files to serve them.
 
     client = Client("http://localhost:8501", model="keypad", schema="saved_models/keypad/1")
     client.predict({"image": ["7.png"], "question": ["what is the digit?"], "audio": ["five.flac"]})["label"]

@@ -1,4 +1,4 @@
-"""Columns, batch by batch, as arrays of what a signature takes."""
+"""Columns as arrays for a signature, batch by batch."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ def as_arrays(
     arrays = {}
     for name, (dtype, shape) in inputs.items():
         if name not in columns and is_length(name, inputs):
-            continue  # made with its values
+            continue  # made together with its values
         feature, length = schema.get(name), f"{name}_length"
         values = [columns[name][row] for row in rows] if name in columns else [None] * len(rows)
         if dtype == "string" and shape is not None and len(shape) > 1:
@@ -112,7 +112,7 @@ def _padded(
     traces = list(_each(name, values, rows, lambda value: _trace(value, single, longest, dtype)))
     single = [size or max((trace.shape[axis] for trace in traces), default=1) for axis, size in enumerate(single, 1)]
     lengths = np.array([len(trace) for trace in traces], np.int32)
-    # one step at least: of no steps JSON cannot tell how many channels there are
+    # at least one step: without steps, JSON cannot show the number of channels
     padded = np.zeros((len(traces), steps or max(lengths.max(initial=0), 1), *single), dtype)
     for place, trace in zip(padded, traces, strict=True):
         if len(trace):

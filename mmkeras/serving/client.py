@@ -1,4 +1,4 @@
-"""`Client`: questions to a served model, over REST or gRPC."""
+"""`Client`: requests to a served model, over REST or gRPC."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ from mmkeras.serving.values import as_columns, load_schema
 
 LONGEST = 86_400  # seconds of a request
 PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds before the second attempt, doubled before each further one
-WORKERS = 16  # questions of `submit` at a time
+WORKERS = 16  # requests of `submit` at a time
 STATES = {
     "START": "about to be loaded",
     "LOADING": "being loaded",
@@ -33,16 +33,16 @@ STATES = {
 
 
 class Client:
-    """Asks a model that TensorFlow Serving serves.
+    """Sends requests to a model on TensorFlow Serving.
 
-    Threads may share one client; its connections are kept open. What fails in a way that may pass (nothing answers, the
-    connection broke, HTTP's 429, 502, 503 and 504, gRPC's UNAVAILABLE and RESOURCE_EXHAUSTED) is asked again, after
-    pauses of 0.1, 0.2, 0.4 ... seconds, less up to half of them by chance; that is safe, since a prediction changes
-    nothing. `timeout` holds for one request with all its attempts, so one that got no answer in time is not repeated.
+    Threads may share one client; its connections are kept open. A request that fails for a reason that may pass (no
+    response, a broken connection, HTTP's 429, 502, 503 and 504, gRPC's UNAVAILABLE and RESOURCE_EXHAUSTED) is sent
+    again, after pauses of 0.1, 0.2, 0.4 ... seconds, randomly shortened by up to half; that is safe, since a prediction
+    changes nothing. `timeout` holds for one request with all its attempts: after it, nothing is sent again.
 
-    Values, by what the input is:
+    Values, by the kind of input:
 
-    - any: None, NaN or "" is a missing one; `bytes` are sent as they are; of a `pathlib.Path` the file is sent.
+    - any: None, NaN or "" is a missing one; `bytes` are sent unchanged; for a `pathlib.Path` the file is sent.
     - picture: also a PIL image or a uint8 array `(height, width)` or `(height, width, 1 | 3 | 4)`, both sent as PNG;
       a PIL image is turned as its EXIF orientation says.
     - recording: also `(rate, samples)`, an array `(samples,)` or `(samples, channels)` of float in [-1, 1] or int16;
@@ -50,16 +50,16 @@ class Client:
     - text: str.
     - a row of cells: list of str, numbers or None, in the schema's order.
     - series, or another kind of numbers of any length: array `(steps, channels)`, `(steps,)` for one channel, or the
-      path of a .npy file, str or Path. Those of a request are filled up to the longest; `<name>_length` is made. It may
-      be given instead, beside an array.
+      path of a .npy file, str or Path. Within a request they are padded to the longest, and `<name>_length` is made;
+      you may also give it yourself, with an array.
     - numbers of any other kind: array of the signature's shape.
 
-    A str is a text. With `schema`, for every kind that has files it is a path; cells may be a dict of column -> cell or
-    stand in the table's columns; and an optional input may be left out.
+    A str is a text. With `schema`, it is a path for every kind that has files; cells may be a dict of column -> cell,
+    or be in columns of the table; and an optional input may be left out.
 
     Args:
         target: "http://host:8501" or "https://..." for REST; "grpc://host:8500", "host:8500" or "grpcs://..." for gRPC.
-        model: the model's name, as models.config has it.
+        model: the model's name in models.config.
         version: number, or a label such as "stable"; None: the newest that is loaded.
         signature: name.
         schema: the bundle's folder, its schema.json or the dict in it, or a `Schema`.
@@ -90,7 +90,7 @@ class Client:
         rotate: bool = False,
     ):
         if not isinstance(model, str) or not model:
-            raise InputError(f"Client: expected model to be a name, as models.config has it, received {shown(model)}")
+            raise InputError(f"Client: expected model to be a name, as in models.config, received {shown(model)}")
         if not (version is None or (isinstance(version, str) and version) or is_whole(version, 0)):
             raise InputError(f"Client: expected version to be number or label, received {shown(version)}")
         if not is_number(timeout, 0, above=True, most=LONGEST):
@@ -104,14 +104,14 @@ class Client:
         self._server = _connect(target, model, version, signature)
         self._lock, self._metadata = threading.Lock(), None
         self._workers: ThreadPoolExecutor | None = None
-        self._closing = self._closed = False  # what was submitted before `close` is still asked
+        self._closing = self._closed = False  # requests submitted before `close` are still sent
 
     def predict(self, values: Any) -> dict[str, np.ndarray]:
         """Outputs for rows, in their order.
 
         Args:
             values: a dict of input -> list (or array) with one value a row; a list of rows, each a dict of input ->
-                value; or a DataFrame, whose other columns are left out. One row is a list of one dict.
+                value; or a DataFrame, whose other columns are ignored. One row is a list of one dict.
 
         Returns:
             dict of output name -> array with one entry a row; strings are str, or bytes where the output's name ends in
@@ -119,7 +119,7 @@ class Client:
 
         Raises:
             InputError: a name that the signature does not have, or a value that cannot be sent.
-            ServingError: no answer, or a failure on the server.
+            ServingError: no response, or a failure on the server.
         """
         signature = self._asked()
         inputs, outputs = signature["inputs"], signature["outputs"]
@@ -154,11 +154,11 @@ class Client:
         return await asyncio.wrap_future(self.submit(values))
 
     def metadata(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """What the signature takes and gives, asked from the server once.
+        """The inputs and outputs of the signature; the server is asked once.
 
         Returns:
             dict of "inputs" and "outputs" -> dict of name -> dict of "dtype" (NumPy's name, or "string") and "shape"
-            (tuple in which None is any size; None where any shape will do).
+            (tuple in which None is any size; None for any shape).
         """
         return {
             role: {name: {"dtype": dtype, "shape": shape} for name, (dtype, shape) in described.items()}
@@ -166,7 +166,7 @@ class Client:
         }
 
     def _asked(self) -> dict[str, dict]:
-        if self._metadata is None:  # no lock: threads that ask at once must not wait for each other's attempts
+        if self._metadata is None:  # no lock: simultaneous threads must not wait for each other's attempts
             found = self._ask(self._server.signatures)
             if self.signature not in found:
                 raise unknown("signature", self.signature, found, where=f"{self.model!r}: ")
@@ -174,12 +174,12 @@ class Client:
         return self._metadata
 
     def status(self) -> dict[int, str]:
-        """How the versions of the model are doing: dict of version -> str, of which "ready" is the good one."""
+        """The state of each version of the model: dict of version -> str; "ready" is the good one."""
         found = self._ask(self._server.status)
         return {version: STATES.get(state, state) + (f": {said}" if said else "") for version, state, said in found}
 
     def ready(self, wait: float = 0.0) -> bool:
-        """Whether the model can be asked now, or within `wait` seconds. Raises nothing where nobody answers."""
+        """Whether the model is ready now, or within `wait` seconds. Without a response it is False."""
         self._check_open()
         end = time.monotonic() + wait
         while True:
@@ -191,7 +191,7 @@ class Client:
             time.sleep(PAUSE)
 
     def _what_is_there(self) -> str:
-        """In words, the versions of the model that the server has."""
+        """The model's versions on the server, in words."""
         found = []
         server = _connect(self.target, self.model, None, self.signature)
         with contextlib.suppress(ServingError), contextlib.closing(server):
@@ -201,16 +201,16 @@ class Client:
         return f"versions of {self.model!r}: {', '.join(found)}"
 
     def _ask(self, question: Callable[[float], Any]) -> Any:
-        """The answer to `question(seconds left)`, asked again where that may help."""
+        """The result of `question(seconds left)`, called again where that may help."""
         self._check_open()
         deadline = time.monotonic() + self.timeout
         for attempt in range(1, self.retries + 2):
             try:
-                return question(max(deadline - time.monotonic(), 1e-3))  # a pause may have taken longer than it said
+                return question(max(deadline - time.monotonic(), 1e-3))  # a pause may have taken longer than planned
             except ServingError as error:
                 error.attempts = attempt
                 if error.code == "INVALID_ARGUMENT":
-                    self._metadata = None  # perhaps of a version that is served no more: ask for it again
+                    self._metadata = None  # perhaps from a version that is no longer served: ask for it again
                 pause = min(PAUSE * 2 ** (attempt - 1), LONGEST_PAUSE) * random.uniform(0.5, 1)
                 if not error.transient or attempt > self.retries or time.monotonic() + pause >= deadline:
                     if error.code == "NOT_FOUND" or "version label" in str(error):
@@ -223,7 +223,7 @@ class Client:
             raise InputError("Client: it is closed")
 
     def close(self) -> None:
-        """Wait for what `submit` has begun, and close the connections."""
+        """Wait for the requests of `submit`, and close the connections."""
         with self._lock:
             workers, self._workers, self._closing = self._workers, None, True
         if workers:
@@ -261,7 +261,7 @@ def _empty(dtype: str, shape: tuple[int | None, ...] | None) -> np.ndarray:
 
 
 def _as_str(name: str, answer: np.ndarray) -> np.ndarray:
-    """Strings as str: gRPC has bytes. Bytes that are no text stay bytes."""
+    """Strings as str, as gRPC gives bytes. Bytes that are no text stay bytes."""
     if answer.dtype != object or name.endswith("_bytes"):
         return answer
     texts = np.empty(answer.size, object)

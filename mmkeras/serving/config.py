@@ -11,8 +11,8 @@ from mmkeras.checks import is_whole
 from mmkeras.errors import InputError, shown
 from mmkeras.files import write_whole
 
-# The newest tag that public Dockerfiles name in 2026, none of 2.21 among them. A server somewhat older than the
-# TensorFlow that exported reads its SavedModels as long as they use no op that it lacks; its log says so if they do.
+# The newest tag in public Dockerfiles in 2026; none has 2.21. A server somewhat older than the TensorFlow of the export
+# reads its SavedModels unless they use an op that it lacks; its log then says so.
 IMAGE = "tensorflow/serving:2.20.0"
 ROWS = 2  # of the golden batch in a request
 
@@ -26,17 +26,15 @@ def serve_config(
     versions: int = 2,
     max_batch_size: int = 128,
 ) -> list[Path]:
-    """Write what is needed to serve models: `docker compose -f out/compose.yaml up`.
+    """Write the files to serve models: `docker compose -f out/compose.yaml up`.
 
-    - models.config: each model by the name of its folder; the newest `versions` are loaded, and a new version is taken
-      up when the server next looks into the folder. Label `stable`: the version that is the newest now; `previous`: the
-      one before it, if it is loaded. Labels stay where they are when a version is added: write the files again after an
-      export, and the server, which reads models.config every 60 seconds, moves them. It gives labels only to versions
-      that are loaded; `--allow_version_labels_for_unavailable_models` in compose.yaml lets it give new ones at its
-      start, when none is. With `versions=1` the labelled version goes as soon as a newer one is there: ask without a
-      label then.
-    - batching_parameters.txt: requests that come at the same time are answered in one batch; series of different
-      lengths are filled up.
+    - models.config: each model by the name of its folder; the newest `versions` are loaded, and a new version is loaded
+      when the server next looks into the folder. Label `stable`: the version that is the newest now; `previous`: the
+      one before it, if it is loaded. A new version does not move the labels: write the files again after an export, and
+      the server, which reads models.config every 60 seconds, moves them. It gives labels only to loaded versions;
+      `--allow_version_labels_for_unavailable_models` in compose.yaml allows labels at its start, when no version is
+      loaded. With `versions=1` the labelled version is unloaded as soon as a newer one is there: then use no label.
+    - batching_parameters.txt: simultaneous requests are served in one batch; series of different lengths are padded.
     - monitoring.config: figures for Prometheus at /monitoring/prometheus/metrics of the REST port.
     - compose.yaml: the image, ports, folders (read only) and flags, and a health check.
     - requests/<model>.json, of real rows with base64 payloads from the bundle's golden batch; <model>.curl.sh and
@@ -44,11 +42,11 @@ def serve_config(
 
     Args:
         directories: folders of models, each with its versions.
-        out: folder to write in; what is there of the same names is replaced.
+        out: folder to write in; files of the same names are replaced.
         image: of Docker; "tensorflow/serving:2.20.0-gpu" for NVIDIA's GPUs.
         port, rest_port: of gRPC and REST on this machine.
         versions: how many of a model are loaded.
-        max_batch_size: most rows that are answered at once; a client's `batch_size` may not be above it.
+        max_batch_size: most rows in one batch; a client's `batch_size` may not be above it.
 
     Returns:
         list of the paths written.
@@ -125,16 +123,16 @@ def _models_config(models: dict[str, list[Path]], versions: int) -> str:
 
 
 _LABELS = [
-    "# Labels are given to versions that are loaded; at the server's start none is, which the flag",
-    "# --allow_version_labels_for_unavailable_models makes good. After an export write this file again.",
+    "# Labels are given to loaded versions; at the server's start none is loaded, hence the flag",
+    "# --allow_version_labels_for_unavailable_models. After an export write this file again.",
 ]
 
 
 def _batching(max_batch_size: int) -> str:
-    return f"""# A batch is answered when it is full, or when its first request has waited for 2 ms.
+    return f"""# A batch is run when it is full, or when its first request has waited for 2 ms.
 max_batch_size {{ value: {max_batch_size} }}
 batch_timeout_micros {{ value: 2000 }}
-# Requests beyond this many batches are refused with UNAVAILABLE (503); clients ask again.
+# Requests beyond this many batches are refused with UNAVAILABLE (503); clients send them again.
 max_enqueued_batches {{ value: 100 }}
 # About the processor's cores; for a GPU more do not help.
 num_batch_threads {{ value: 4 }}
@@ -218,13 +216,13 @@ def _taken(columns: dict[str, list], rows: Sequence[int]) -> dict[str, list[Any]
 
 
 _CURL = """#!/bin/sh
-# Asks over REST; another address is the first argument.
+# Sends a request over REST; another address is the first argument.
 cd "$(dirname "$0")" || exit
 curl --silent --show-error --fail-with-body --header "Content-Type: application/json" \\
   --data-binary @{name}.json "${{1:-{url}}}/v1/models/{name}:predict"
 """
 
-_GRPC = '''"""Asks over gRPC: python {name}.grpc.py [HOST:PORT]. Needs tensorflow-serving-api."""
+_GRPC = '''"""Sends a request over gRPC: python {name}.grpc.py [HOST:PORT]. Needs tensorflow-serving-api."""
 
 import base64
 import json
@@ -237,7 +235,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 
 def raw(value):
-    """The values of the JSON, of which bytes are base64."""
+    """The values of the JSON, with bytes from base64."""
     if isinstance(value, list):
         return [raw(one) for one in value]
     if isinstance(value, dict):

@@ -1,11 +1,11 @@
-"""What can go wrong between a client and its server, in plain words."""
+"""Failures between a client and its server, in plain words."""
 
 import importlib
 from types import ModuleType
 
 from mmkeras.errors import InputError
 
-# TensorFlow Serving's REST front says its codes in HTTP's numbers; several become 400, 409 and 500.
+# TensorFlow Serving's REST API maps its codes to HTTP's; several become 400, 409 and 500.
 CODES = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
@@ -24,11 +24,11 @@ WORDS = {
     "NOT_FOUND": "no such model or version is loaded",
     "INVALID_ARGUMENT": "the server refuses the request",
     "FAILED_PRECONDITION": "the server refuses the request",
-    "UNAUTHENTICATED": "the server wants to know who asks",
-    "PERMISSION_DENIED": "the server does not let this client ask",
-    "RESOURCE_EXHAUSTED": "the server has too much to do",
+    "UNAUTHENTICATED": "the server asks for authentication",
+    "PERMISSION_DENIED": "the server refuses this client",
+    "RESOURCE_EXHAUSTED": "the server has too many requests",
     "UNAVAILABLE": "the server cannot answer now",
-    "DEADLINE_EXCEEDED": "the server gave up before it had an answer",
+    "DEADLINE_EXCEEDED": "the server reached its own time limit",
     "UNIMPLEMENTED": "the server does not know this kind of request",
 }
 
@@ -37,11 +37,11 @@ class ServingError(RuntimeError):
     """The server cannot be reached, does not know the model, or could not answer.
 
     Attributes:
-        code: str, gRPC's name of the kind of failure, for REST too: "UNAVAILABLE" (nothing answers, or not now),
-            "DEADLINE_EXCEEDED" (no answer in time), "NOT_FOUND" (no such model or version), "INVALID_ARGUMENT" (the
+        code: str, gRPC's name of the kind of failure, for REST too: "UNAVAILABLE" (no response, or not now),
+            "DEADLINE_EXCEEDED" (no response in time), "NOT_FOUND" (no such model or version), "INVALID_ARGUMENT" (the
             server refuses the request), "RESOURCE_EXHAUSTED" (too many requests), "INTERNAL" (all else) and others.
-        attempts: int, how often it was asked.
-        transient: bool, whether the same request may be answered later.
+        attempts: int, how often the request was sent.
+        transient: bool, whether the same request may succeed later.
     """
 
     def __init__(self, message: str, code: str, transient: bool = False):
@@ -53,13 +53,13 @@ class ServingError(RuntimeError):
 
 
 def answered(where: str, code: str, said: object, transient: bool) -> ServingError:
-    """The error for a server that has answered with a failure: `said` in its own words."""
+    """The error for a failure that the server reports: `said` is the server's message."""
     words = WORDS.get(code, f"the server failed with {code}")
     return ServingError(f"{where}: {words}: {' '.join(str(said).split())[:500]}", code, transient)
 
 
 def too_late(where: str, seconds: float) -> ServingError:
-    """The error for an answer that did not come in time."""
+    """The error for a response that did not come in time."""
     return ServingError(f"{where}: no answer within {seconds:.3g} s (timeout)", "DEADLINE_EXCEEDED")
 
 

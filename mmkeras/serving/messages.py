@@ -1,8 +1,8 @@
 """The few messages of TensorFlow Serving's gRPC API that a client needs, as protobuf classes.
 
 The official stubs (tensorflow-serving-api) import all of TensorFlow and with it Keras: 10 seconds and 500 MB before the
-first question. What goes over the wire depends on the numbers and types of the fields alone; a test compares them with
-the official ones.
+first request. The bytes on the wire depend only on the numbers and types of the fields; a test compares them with the
+official ones.
 """
 
 import functools
@@ -17,7 +17,7 @@ SERVICES = {
     "GetModelStatus": "/tensorflow.serving.ModelService/GetModelStatus",
 }
 # message -> field -> number and type: a scalar of protobuf or a message; "*" before it: repeated; "map": from string.
-# Enumerations are int32, which they are on the wire.
+# Enumerations are int32, as on the wire.
 MESSAGES = {
     "Dim": {"size": (1, "int64")},
     "TensorShapeProto": {"dim": (2, "*Dim"), "unknown_rank": (3, "bool")},
@@ -63,7 +63,7 @@ MESSAGES = {
 
 @functools.cache
 def messages() -> SimpleNamespace:
-    """The classes of `MESSAGES` by name, in a pool of their own: they live beside the official ones."""
+    """The classes of `MESSAGES` by name, in a pool of their own, apart from the official ones."""
     descriptor_pb2 = package("google.protobuf.descriptor_pb2", "protobuf", "gRPC")
     descriptor_pool = package("google.protobuf.descriptor_pool", "protobuf", "gRPC")
     message_factory = package("google.protobuf.message_factory", "protobuf", "gRPC")

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's gRPC API, of which predict, metadata and status."""
+"""TensorFlow Serving's gRPC API: predict, metadata and status."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ from mmkeras.errors import InputError
 from mmkeras.serving.failures import ServingError, answered, package, too_late
 from mmkeras.serving.messages import SERVICES, messages
 
-# TensorFlow's numbers of its types, NumPy's names, and the field that holds values that are not sent as bytes
+# TensorFlow's numbers of its types, NumPy's names, and the field for values that are not sent as bytes
 TYPES = {
     1: ("float32", "float_val"),
     2: ("float64", "double_val"),
@@ -32,7 +32,7 @@ OPTIONS = {
     # the default refuses answers above 4 MB
     "grpc.max_receive_message_length": -1,
     "grpc.max_send_message_length": -1,
-    # the default looks for a server that was away again only after a second; the client's own pauses are shorter
+    # by default gRPC reconnects only after a second; the client's own pauses are shorter
     "grpc.initial_reconnect_backoff_ms": 100,
     "grpc.min_reconnect_backoff_ms": 100,
     "grpc.max_reconnect_backoff_ms": 2000,
@@ -40,7 +40,7 @@ OPTIONS = {
 
 
 class Grpc:
-    """One channel to a server. Its methods raise `ServingError`, and ask once.
+    """One channel to a server. Its methods send one request, and raise `ServingError`.
 
     Args:
         host: "host:port".
@@ -163,7 +163,7 @@ def fill(tensor: Any, values: np.ndarray) -> None:
 
 
 def array(tensor: Any) -> np.ndarray:
-    """The array in a `TensorProto`: its bytes, or its values, of which the last one stands for all that are missing."""
+    """The array in a `TensorProto`: its bytes, or its values, where the last one is repeated for missing ones."""
     dtype, field = TYPES.get(tensor.dtype, (None, None))
     if dtype is None:
         raise ServingError(f"the server answers with values of the unknown type {tensor.dtype}", "INTERNAL")

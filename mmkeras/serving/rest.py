@@ -1,4 +1,4 @@
-"""TensorFlow Serving's REST API, of which predict, metadata and status."""
+"""TensorFlow Serving's REST API: predict, metadata and status."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ CONNECTIONS = 64  # kept open
 
 
 class Rest:
-    """One pool of connections to a server. Its methods raise `ServingError`, and ask once.
+    """One pool of connections to a server. Its methods send one request, and raise `ServingError`.
 
     Args:
         where: "http://host:port" or "https://host:port".
@@ -33,7 +33,7 @@ class Rest:
         self.session.mount(where, adapter)
 
     def _ask(self, path: str, timeout: float, body: bytes | None, *keys: str) -> Any:
-        """What stands under these keys in the answer's JSON."""
+        """The value under these keys in the response's JSON."""
         errors = self.requests.exceptions
         try:
             answer = self.session.request(
@@ -67,7 +67,7 @@ class Rest:
                 "UNAVAILABLE",
                 transient=True,
             )
-        return ServingError(f"{self.where}: cannot ask: {said}", "INTERNAL")
+        return ServingError(f"{self.where}: cannot send a request: {said}", "INTERNAL")
 
     def _content(self, answer: Any, keys: tuple[str, ...]) -> Any:
         text = answer.content.decode("utf-8", "replace")
@@ -101,7 +101,7 @@ class Rest:
         """
         body = {"signature_name": self.signature, "inputs": {name: _plain(v) for name, v in inputs.items()}}
         found = self._ask(":predict", timeout, json.dumps(body).encode(), "outputs")
-        if len(outputs) == 1:  # then the server leaves the name away
+        if len(outputs) == 1:  # then the server leaves the name out
             found = {next(iter(outputs)): found}
         return {name: _array(values, *outputs[name]) for name, values in found.items() if name in outputs}
 
@@ -136,7 +136,7 @@ def _described(info: dict[str, Any]) -> tuple[str, tuple[int | None, ...] | None
 
 
 def _plain(values: np.ndarray) -> list:
-    """An array as JSON takes it."""
+    """An array as JSON values."""
     if values.dtype != object:
         return values.tolist()
     plain = np.empty(values.size, object)
@@ -145,7 +145,7 @@ def _plain(values: np.ndarray) -> list:
 
 
 def _array(values: Any, dtype: str, shape: tuple[int | None, ...] | None) -> np.ndarray:
-    """The array of what JSON holds."""
+    """The array of JSON values."""
     if dtype != "string":
         return np.array(values, dtype)
     found = np.array(_bytes(values), object)

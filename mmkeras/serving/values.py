@@ -1,4 +1,4 @@
-"""What a caller gives, as columns: one list of values for each input of a signature."""
+"""A caller's values as columns: one list for each input of a signature."""
 
 import json
 import os
@@ -20,7 +20,7 @@ def load_schema(schema: Any) -> dict[str, Input]:
     """A schema's inputs by name; none for None. Targets may be of kinds that this process does not know.
 
     Args:
-        schema: path of schema.json, of the bundle in which it lies or of the model's folder; its dict; or a `Schema`.
+        schema: path of schema.json, of its bundle or of the model's folder; its dict; or a `Schema`.
 
     Raises:
         InputError: something else, a file that cannot be read, an unknown kind of input.
@@ -55,11 +55,11 @@ def as_columns(values: Any, inputs: Described, schema: Mapping[str, Input]) -> d
 
     Args:
         values: see `Client.predict`.
-        inputs: dict of name -> (dtype, shape), what the signature takes.
+        inputs: dict of name -> (dtype, shape), the inputs of the signature.
         schema: of `load_schema`.
 
     Returns:
-        dict of name -> list, all of one length. Of inputs that may be left out and are, there is none.
+        dict of name -> list, all of one length; without optional inputs that are left out.
 
     Raises:
         InputError: a name that is not known, an input that is missing, columns of different lengths.
@@ -87,18 +87,18 @@ def as_columns(values: Any, inputs: Described, schema: Mapping[str, Input]) -> d
 def _check_missing(
     table: Iterable[str], strict: bool, columns: Mapping[str, list], inputs: Described, schema: Mapping[str, Input]
 ) -> None:
-    """Raise an `InputError` where inputs are missing that may not be."""
+    """Raise an `InputError` if required inputs are missing."""
     may_miss = {name for name in inputs if is_length(name, inputs) or (name in schema and schema[name].optional)}
     absent = sorted(set(inputs) - set(columns) - may_miss)
     if absent and (table or strict):
         raise InputError(
             f"missing {', '.join(map(repr, absent))}; expected {', '.join(sorted(inputs))}; received "
-            f"{', '.join(map(str, table)) or 'nothing'} (None stands for a missing value)"
+            f"{', '.join(map(str, table)) or 'nothing'} (None means a missing value)"
         )
 
 
 def is_padded(name: str, inputs: Described) -> bool:
-    """Whether an input holds numbers of any length along their first axis, whose lengths are another input."""
+    """Whether an input holds numbers of any length along their first axis, with their lengths in another input."""
     dtype, shape = inputs.get(name, ("string", None))
     return dtype != "string" and shape is not None and len(shape) > 1 and f"{name}_length" in inputs
 

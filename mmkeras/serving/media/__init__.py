@@ -1,7 +1,7 @@
-"""Pictures, recordings, texts and files of any kind, to what is sent to a served model.
+"""Pictures, recordings, texts and files of any kind, in the form that is sent to a served model.
 
-Bytes, and the files of a path, are sent as they are. Kinds of input of which more can be sent, as arrays of pixels,
-have a `Media` object each, in `MEDIA`; a kind of one's own joins by `register`.
+Bytes, and the files of a path, are sent unchanged. Kinds of input that accept more, as arrays of pixels, have a `Media`
+object each, in `MEDIA`; your own kind joins by `register`.
 """
 
 import os
@@ -32,27 +32,27 @@ class TextMedia(Media):
 
 
 class AnyMedia(Media):
-    """What is sent where no schema tells the kind of the input."""
+    """The values that can be sent if no schema tells the kind of the input."""
 
     expected = (
         "a text, bytes, a pathlib.Path, a PIL image, a uint8 array of a picture or (rate, samples) of a recording"
     )
 
     def from_file(self, raw: bytes, path: Path) -> bytes:
-        """Files as they are, but those whose name says that only the client can read them."""
+        """Files unchanged, except formats that only the client can read, by their names."""
         for media in MEDIA.values():
             if path.suffix.lower() in media.suffixes:
                 return media.from_file(raw, path)
         return raw
 
     def from_value(self, value: Any) -> bytes | None:
-        """By the first kind that knows such values."""
+        """The value by the first kind that accepts it."""
         made = (media.from_value(value) for media in MEDIA.values())
         return next((raw for raw in made if raw is not None), None)
 
 
 def as_sent(value: Any, feature: Input | None = None, rotate: bool = False) -> str | bytes:
-    """One picture, recording, video, text or file as it is sent.
+    """One picture, recording, video, text or file in the form that is sent.
 
     Args:
         value: see `Client`.

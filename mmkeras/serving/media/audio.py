@@ -12,8 +12,8 @@ from mmkeras.errors import InputError
 from mmkeras.serving.failures import package
 from mmkeras.serving.media.base import Media, described
 
-CHANNELS, FASTEST = 32, 10_000_000  # more channels are (channels, samples), the wrong way round
-LOUDEST = 8.0  # a little above 1 is clipping, far above it another unit
+CHANNELS, FASTEST = 32, 10_000_000  # more channels: probably (channels, samples), the wrong order
+LOUDEST = 8.0  # slightly above 1 is clipping, far above it another unit
 
 
 class AudioMedia(Media):

@@ -1,4 +1,4 @@
-"""What is sent of a value that goes over the wire as the bytes of a file, or as a text."""
+"""The base class for values that are sent as the bytes of a file, or as a text."""
 
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,27 +9,27 @@ from mmkeras.errors import InputError
 
 
 class Media:
-    """Base of all media; one for each kind of input of which more can be sent than bytes and files as they are.
+    """Base of all media; one for each kind of input that accepts more than bytes and unchanged files.
 
     Attributes:
-        expected: what a value can be, for messages.
-        suffixes: ends of the names of files that are converted also where the kind of the input is not known.
+        expected: the values that are accepted, for messages.
+        suffixes: ends of the names of files that are converted even if the kind of the input is not known.
     """
 
     expected: ClassVar[str] = "bytes or a path"
     suffixes: ClassVar[tuple[str, ...]] = ()
 
     def from_file(self, raw: bytes, path: Path) -> bytes:
-        """What is sent of a file. Raises `InputError` for one that the served model cannot read."""
+        """The bytes to send for a file. Raises `InputError` for one that the served model cannot read."""
         return raw
 
     def from_value(self, value: Any) -> bytes | None:
-        """What is sent of a value of another type, as an array; None: it cannot be such a value."""
+        """The bytes to send for a value of another type, as an array; None: it cannot be such a value."""
         return None
 
 
 def missing(value: Any) -> bool:
-    """Whether a value stands for nothing: None, NaN, pandas' NA or NaT."""
+    """Whether a value means a missing one: None, NaN, pandas' NA or NaT."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(value, float | np.floating) and bool(value != value)

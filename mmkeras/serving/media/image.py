@@ -49,7 +49,7 @@ def _pillow() -> ModuleType:
 def png(image: Any) -> bytes:
     """A PIL image as PNG, turned as its EXIF orientation says."""
     turned = package("PIL.ImageOps", "pillow", "a picture").exif_transpose
-    if image.mode in ("F", "I"):  # Pillow would cut their values off at 255
+    if image.mode in ("F", "I"):  # Pillow would clip their values at 255
         raise InputError(f"expected a picture of 8 bits, or of 16 in the mode 'I;16', received the mode {image.mode!r}")
     file = io.BytesIO()
     try:
@@ -61,7 +61,7 @@ def png(image: Any) -> bytes:
 
 
 def upright(raw: bytes) -> bytes:
-    """A JPEG that lies on its side as an upright PNG, without another loss; all else as it is."""
+    """A rotated JPEG as an upright PNG, without a further loss; everything else unchanged."""
     if not raw.startswith(b"\xff\xd8"):
         return raw
     pillow = _pillow()
@@ -69,4 +69,4 @@ def upright(raw: bytes) -> bytes:
         image = pillow.open(io.BytesIO(raw))
         return raw if image.getexif().get(_ORIENTATION, 1) == 1 else png(image)
     except (OSError, SyntaxError, ValueError, pillow.DecompressionBombError):
-        return raw  # the server says what is wrong with this row
+        return raw  # the server reports the error of this row

@@ -14,7 +14,5 @@ class VideoMedia(Media):
     def from_file(self, raw: bytes, path: Path) -> bytes:
         """GIF and WebP files as they are."""
         if raw[:4] not in (b"GIF8", b"RIFF"):
-            raise InputError(
-                f"expected a GIF or WebP file, which is what the served model reads, received {str(path)!r}"
-            )
+            raise InputError(f"expected a GIF or WebP file, as the served model reads no other, received {str(path)!r}")
         return raw
