@@ -1,9 +1,9 @@
-"""What is asked of a model: one class of several, several classes at once, or a number.
+"""The targets of a model: one class of several, several classes at once, or a number.
 
-One kind a file; `TARGETS` is the catalogue, and a kind of one's own joins it by `register`. Every kind has the same
-things: `fit` learns from the cells of the training rows, `encode` turns cells into the truths that Keras receives,
-whose shapes `truth` says, and `expected` says what a cell has to hold. An empty cell is a missing target: `fit` skips
-it, `optional=True` allows it. What a model answers is the affair of the kind's task: see `mmkeras.tasks`.
+One kind a file; `TARGETS` is the catalogue, and your own kind joins it by `register`. Every kind has the same methods:
+`fit` learns from the cells of the training rows, `encode` turns cells into the truths that Keras receives, `truth`
+gives their shapes, and `expected` describes a valid cell. An empty cell is a missing target: `fit` skips it,
+`optional=True` allows it. The kind's task makes the predictions: see `mmkeras.tasks`.
 """
 
 from mmkeras.registry import Catalogue

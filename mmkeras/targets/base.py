@@ -1,4 +1,4 @@
-"""What every kind of target says of itself. A kind is a frozen dataclass in a file of its own."""
+"""The base class of all kinds of target. A kind is a frozen dataclass in a file of its own."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ class Target:
         class_weights: whether a truth is the number of one of `classes`, each of which can have a weight.
         files: whether the table's cells are paths of files, which a codec decodes (`mk.decode.register`).
         holes: whether single cells of a row may be empty although the target itself is there.
-        several, views: as of inputs; a truth stands in one cell.
+        several, views: as for inputs; a truth is in one cell.
         checked_early: whether `encode` can tell a bad cell before fitting; the table is then refused when it is read.
         column, optional, reads, classes: see the kinds.
     """
@@ -40,9 +40,9 @@ class Target:
 
     @property
     def truth(self) -> dict[str, tuple[tuple[int, ...], str]]:
-        """What the pipeline makes of the cells: dict of suffix -> (shape without the batch, dtype).
+        """The arrays that the pipeline makes of the cells: dict of suffix -> (shape without the batch, dtype).
 
-        The suffix "" is what Keras receives as y. Others, as "_length", are there for a task's own inputs.
+        The suffix "" is Keras' y. Others, as "_length", are for a task's own inputs.
         """
         return {"": ((), self.dtype)}
 
@@ -58,17 +58,17 @@ class Target:
 
     @property
     def scale(self) -> float:
-        """By how much usual outputs differ, of which tolerances are a share."""
+        """The usual spread of outputs; tolerances are a share of it."""
         return 1.0
 
     @property
     def fitted(self) -> bool:
-        """Whether all that has to be learned from the training rows is known."""
+        """Whether everything that is learned from the training rows is known."""
         return True
 
     @property
     def expected(self) -> str:
-        """What a cell has to hold, for messages."""
+        """The description of a valid cell, for messages."""
         return f"a {type(self).__name__}"
 
     def fit(self, cells: Iterable[Any]) -> "Target":
@@ -83,7 +83,7 @@ class Target:
         raise NotImplementedError(f"{type(self).__name__} has to encode its cells")
 
     def values_of(self, cell: str) -> set[str]:
-        """The values that a cell holds: itself; of several labels each; none in an empty one."""
+        """The values in a cell: itself, or each of several labels; none in an empty one."""
         return {cell} - {""}
 
     def table_columns(self, name: str) -> tuple[str, ...]:

@@ -15,16 +15,16 @@ from mmkeras.targets.base import Target, listed, natural
 class Category(Target):
     """A target that is one of several classes.
 
-    `fit` receives `(batch,)`, int32 class numbers; the model answers `(batch, classes)`, float32 probabilities.
+    `fit` receives `(batch,)`, int32 class numbers; the model predicts `(batch, classes)`, float32 probabilities.
 
     Args:
         classes: the labels in the order of the model's outputs; None: taken from the training rows, numbers by value,
             then words by spelling.
         column: the table's column; None: the target's own name.
-        optional: whether cells may be empty; such rows count for other targets alone (their sample weight is 0).
+        optional: whether cells may be empty; such rows count only for other targets (their sample weight is 0).
         reads: name of the one input that the target's head reads, instead of the fused vector (an auxiliary head); its
-            answers then join the fusion as one more token. Or the names of several: the head reads a fusion of these
-            inputs alone, of the model's kind but with weights of its own, and its answers join nothing.
+            outputs then join the fusion as one more token. Or the names of several: the head reads a fusion of these
+            inputs alone, of the model's kind but with weights of its own; its outputs do not join the fusion.
     """
 
     classes: Sequence[str] | None = None
@@ -48,7 +48,7 @@ class Category(Target):
 
     @property
     def expected(self) -> str:
-        """What a cell has to hold."""
+        """The description of a valid cell."""
         return f"one of {listed(self.classes)}"
 
     def fit(self, labels: Iterable[str]) -> "Category":

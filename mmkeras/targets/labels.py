@@ -18,7 +18,7 @@ class Labels(Target):
     A cell holds the labels joined by the separator: "red|round". Their order, spaces around them and repetitions do not
     matter. An empty cell is a missing target, not "no label": to say "none of them" a cell holds the separator alone.
 
-    `fit` receives `(batch, classes)`, float32, 1 for each of the row's labels and 0 for the others; the model answers
+    `fit` receives `(batch, classes)`, float32, 1 for each of the row's labels and 0 for the others; the model predicts
     `(batch, classes)`, float32, the probability of every class by itself (they do not add up to 1).
 
     Args:
@@ -26,10 +26,10 @@ class Labels(Target):
             then words by spelling.
         separator: between the labels of one cell.
         column: the table's column; None: the target's own name.
-        optional: whether cells may be empty; such rows count for other targets alone (their sample weight is 0).
+        optional: whether cells may be empty; such rows count only for other targets (their sample weight is 0).
         reads: name of the one input that the target's head reads, instead of the fused vector (an auxiliary head); its
-            answers then join the fusion as one more token. Or the names of several: the head reads a fusion of these
-            inputs alone, of the model's kind but with weights of its own, and its answers join nothing.
+            outputs then join the fusion as one more token. Or the names of several: the head reads a fusion of these
+            inputs alone, of the model's kind but with weights of its own; its outputs do not join the fusion.
     """
 
     classes: Sequence[str] | None = None
@@ -67,7 +67,7 @@ class Labels(Target):
 
     @property
     def expected(self) -> str:
-        """What a cell has to hold."""
+        """The description of a valid cell."""
         return f"some of {listed(self.classes)}, joined by {self.separator!r}, or {self.separator!r} alone for none"
 
     def values_of(self, cell: str) -> set[str]:

@@ -18,19 +18,19 @@ MAX, TINY = float(np.finfo(np.float32).max), float(np.finfo(np.float32).tiny)
 class Number(Target):
     """A target that is a number in the user's own unit (regression).
 
-    `fit` receives `(batch,)`, float32, in the unit; the model answers `(batch,)`, float32, in the unit. Mean and
-    standard deviation are used inside the head, whose loss is measured in standard deviations: a target in grams then
-    weighs as much as one in tonnes.
+    `fit` receives `(batch,)`, float32, in the unit; the model predicts `(batch,)`, float32, in the unit. Mean and
+    standard deviation are used inside the head. Its loss is measured in standard deviations: a target in grams then has
+    the same weight as one in tonnes.
 
     Args:
         mean, std: of the training rows, in the unit; the standard deviation is that of the population (divided by the
-            number of rows). None: taken from the training rows.
+            number of rows). None: computed from the training rows.
         unit: for people to read, as "kg"; it appears in messages and in the schema's file.
         column: the table's column; None: the target's own name.
-        optional: whether cells may be empty; such rows count for other targets alone (their sample weight is 0).
+        optional: whether cells may be empty; such rows count only for other targets (their sample weight is 0).
         reads: name of the one input that the target's head reads, instead of the fused vector (an auxiliary head); its
-            answers then join the fusion as one more token. Or the names of several: the head reads a fusion of these
-            inputs alone, of the model's kind but with weights of its own, and its answers join nothing.
+            outputs then join the fusion as one more token. Or the names of several: the head reads a fusion of these
+            inputs alone, of the model's kind but with weights of its own; its outputs do not join the fusion.
 
     >>> Number().fit(["1", "3", ""])
     Number(mean=2.0, std=1.0, unit='', column=None, optional=False, reads=None)
@@ -74,7 +74,7 @@ class Number(Target):
 
     @property
     def expected(self) -> str:
-        """What a cell has to hold."""
+        """The description of a valid cell."""
         return "a finite number" + (f" ({self.unit})" if self.unit else "")
 
     def fit(self, cells: Iterable[object]) -> "Number":
@@ -112,7 +112,7 @@ class Number(Target):
 
 
 def _number(cell):
-    """The cell as a float, or None if it is no number that float32 can hold; 1_000 is Python's way, not a table's."""
+    """The cell as a float, or None if float32 cannot hold it; 1_000 is not a number, though Python reads it."""
     try:
         number = float(cell)
     except ValueError:
