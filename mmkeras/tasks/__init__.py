@@ -1,14 +1,14 @@
-"""Tasks: what is asked of a model for one target. What the fusion made goes in, one named output comes out.
+"""Tasks: one task for each target of a model. It turns the output of the fusion into one named output.
 
-A task says how its targets are predicted, learned, judged, decoded, served, drawn and described: see `Task`. One task a
-file; `TASKS` is the catalogue, and a task of one's own joins it by `register`:
+A task defines output, loss, metrics, decoding, serving, drawing and description of its targets: see `Task`. One task a
+file; `TASKS` is the catalogue, and your own task joins it by `register`:
 
     @mk.tasks.register("top2")
     class TopTwo(mk.tasks.Softmax):
         def metrics(self, target):
             return [keras.metrics.SparseTopKCategoricalAccuracy(2, name="top2")]
 
-Every metric gives the rows the weights that they have in the loss, so a missing target counts in neither.
+Every metric uses the same sample weights as the loss, so a missing target counts in neither.
 """
 
 from mmkeras.tasks.base import Served, Task, Words, in_words, shape_of

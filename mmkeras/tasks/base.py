@@ -1,4 +1,4 @@
-"""What every task says: how a target is predicted, learned, judged, decoded, served, drawn and described."""
+"""The base class of tasks: output, loss, metrics, decoding, serving, drawing and description of a target."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
@@ -13,11 +13,11 @@ from mmkeras.targets import Target
 
 
 class Words(NamedTuple):
-    """What the numbers of a part of an answer mean.
+    """The meaning of the numbers in a part of a decoded output.
 
     Attributes:
-        words: a whole number is a place among them; True or False of each says whether it is meant.
-        separator: joins the words that are meant, where the answer is one string.
+        words: a whole number is a place among them; True or False for each word says whether it is predicted.
+        separator: joins the predicted words, where the output is one string.
     """
 
     words: Sequence[str]
@@ -25,11 +25,11 @@ class Words(NamedTuple):
 
 
 class Served(NamedTuple):
-    """How TensorFlow Serving's Classify or Regress API gives an answer.
+    """The form of an output in TensorFlow Serving's Classify or Regress API.
 
     Attributes:
         api: "classify" or "regress".
-        outputs: dict of the name of an output there -> part of the answer: "classes" (words) and "scores"
+        outputs: dict of the name of an output there -> part of the decoded output: "classes" (words) and "scores"
             `(rows, k)`, or "outputs" `(rows,)`.
     """
 
@@ -40,13 +40,13 @@ class Served(NamedTuple):
 class Task:
     """Base of all tasks.
 
-    A task of one's own derives from it, or from one of ours, and has to have `serves`, `output`, `loss` and `metrics`;
-    all else has a default. It is registered by `@mk.tasks.register("grade")`. The options of `output` and `loss` are
-    their keyword arguments behind `*`; `ModelSpec.tasks` gives them beside the task's name.
+    Your own task derives from it, or from one of ours, and defines `serves`, `output`, `loss` and `metrics`; the rest
+    has defaults. Register it by `@mk.tasks.register("grade")`. The options of `output` and `loss` are their keyword
+    arguments after `*`; `ModelSpec.tasks` gives them with the task's name.
 
     Attributes:
         serves: the kinds of target.
-        reads: what of the fusion it reads: "vector", "tokens" or "grid".
+        reads: the part of the fusion that it reads: "vector", "tokens" or "grid".
         squared: whether the loss is a squared error, of which a learned loss weight takes half, as the paper does.
     """
 
@@ -58,17 +58,17 @@ class Task:
         return f"{type(self).__name__}()"
 
     def output(self, fused: Fused, target: Target, *, name: str) -> Any:
-        """The output `(batch, *output_shape)`. Its last layer bears the name and is float32.
+        """The output `(batch, *output_shape)`. Its last layer has the name `name` and is float32.
 
         Args:
-            fused: `Fused`; of a task that reads "vector" its `vector` `(batch, width)`.
+            fused: `Fused`; a task that reads "vector" uses its `vector` `(batch, width)`.
             target: fitted.
             name: of the target.
         """
         raise NotImplementedError(f"{type(self).__name__} has to give an output")
 
     def output_shape(self, target: Target) -> tuple[int, ...]:
-        """Of the output, without the batch; where not said otherwise that of the truth."""
+        """Shape of the output, without the batch; by default that of the truth."""
         return target.shape
 
     def loss(self, target: Target) -> keras.losses.Loss:
@@ -76,11 +76,11 @@ class Task:
         raise NotImplementedError(f"{type(self).__name__} has to give a loss")
 
     def metrics(self, target: Target) -> list[keras.metrics.Metric]:
-        """New metrics of truth and output, the one to judge by first; see `mmkeras.tasks.direction`."""
+        """New metrics of truth and output, the most important first; see `mmkeras.tasks.direction`."""
         raise NotImplementedError(f"{type(self).__name__} has to give metrics")
 
     def answer(self, outputs: Any, target: Target) -> dict[str, Any]:
-        """What the outputs mean: the one decoding, of `predict`, `evaluate` and every exported format.
+        """The decoded outputs, the same for `predict`, `evaluate` and every exported format.
 
         Args:
             outputs: `(batch, *output_shape)`.
@@ -88,12 +88,12 @@ class Task:
 
         Returns:
             dict of part -> tensor `(batch, ...)`, by operations of `keras.ops` that look at each row by itself; the
-            part that says it in one value comes first. Words are numbers here: see `words`.
+            part with the prediction as one value comes first. Words are numbers here: see `words`.
         """
         return {"value": outputs}
 
     def decoded(self, outputs: Any, target: Target) -> dict[str, np.ndarray]:
-        """The answer in numpy, words in place of their numbers: dict of part -> `(rows, ...)`; see `in_words`.
+        """The decoded outputs in numpy, words in place of their numbers: dict of part -> `(rows, ...)`; see `in_words`.
 
         Args:
             outputs: `(rows, *output_shape)`.
@@ -115,15 +115,15 @@ class Task:
         return in_words({part: ops.convert_to_numpy(value) for part, value in answer.items()}, self.words(target))
 
     def words(self, target: Target) -> dict[str, Words]:
-        """Of each part of the answer that stands for words: which ones."""
+        """The words of each part of the decoded output that is made of words."""
         return {}
 
     def unit(self, target: Target) -> str | None:
-        """The unit of the answer; None if it has none."""
+        """The unit of the prediction; None if it has none."""
         return None
 
     def columns(self, answers: Mapping[str, np.ndarray], target: Target) -> dict[str, np.ndarray]:
-        """The columns of `predict`: dict of what is put behind the target's name -> `(rows,)`.
+        """The columns of `predict`: dict of the suffix after the target's name -> `(rows,)`.
 
         Args:
             answers: dict of part -> array `(rows, ...)`, words in place of their numbers.
@@ -133,7 +133,7 @@ class Task:
         return {"" if part == first else part: _column(values) for part, values in answers.items()}
 
     def scores(self, truth: np.ndarray, answers: Mapping[str, np.ndarray], target: Target) -> dict[str, float]:
-        """Scores of decoded answers, beside the metrics of outputs: dict of name -> value.
+        """Scores of the decoded outputs, in addition to the metrics: dict of name -> value.
 
         Args:
             truth: `(rows, ...)`, of the rows that have the target.
@@ -149,37 +149,37 @@ class Task:
             outputs: `(batch, *output_shape)`.
             target: fitted.
             width: of the tokens.
-            name: of the target, with which the names of the layers begin.
+            name: of the target; the names of the layers begin with it.
         """
         if len(outputs.shape) != 2:
             return None
         return one_token(keras.layers.Dense(width, name=f"{name}_token")(outputs))
 
     def distance(self, target: Target, teacher: Any, student: Any, temperature: float) -> Any:
-        """How far a student's outputs are from a teacher's; a scalar: the mean of the squared differences by
-        the target's `scale`.
+        """The distance of a student's outputs from a teacher's; a scalar: the mean of the squared differences,
+        divided by the target's `scale`.
 
         Args:
             target: fitted.
             teacher, student: outputs `(batch, *output_shape)`.
-            temperature: above 0, to soften probabilities by.
+            temperature: above 0, softens probabilities.
         """
         return ops.mean(ops.square((teacher - student) / target.scale))
 
     def served(self, target: Target) -> Served | None:
-        """How TensorFlow Serving's Classify or Regress API gives the answer; None: by neither."""
+        """The form in TensorFlow Serving's Classify or Regress API; None: in neither."""
         return None
 
     def card(self, target: Target) -> dict[str, str]:
-        """What the model card says of the answer: dict of part -> what it is, "" for nothing more than its name."""
+        """The text for the model card: dict of part of the output -> its description, "" for its name only."""
         return dict.fromkeys(self.parts(target), "")
 
     def limits(self, target: Target) -> list[str]:
-        """Sentences of the model card about what the model cannot do, which begin in lower case."""
+        """Sentences for the model card about limits of the model; they begin in lower case."""
         return []
 
     def draw(self, axes: Any, truth: Any, answers: Mapping[str, Any]) -> None:
-        """Write truth and answer of one row over a matplotlib axes; green if they are equal, else red.
+        """Write truth and prediction of one row over a matplotlib axes; green if they are equal, else red.
 
         Args:
             axes: of matplotlib.
@@ -192,7 +192,7 @@ class Task:
         axes.set_title(told, color="black" if truth is None else "tab:green" if right else "tab:red")
 
     def parts(self, target: Target) -> dict[str, keras.KerasTensor]:
-        """Names, shapes and dtypes of the parts of the answer."""
+        """Names, shapes and dtypes of the parts of the decoded output."""
         outputs = keras.KerasTensor((None, *self.output_shape(target)), dtype="float32")
         return self.answer(outputs, target)
 
@@ -203,20 +203,20 @@ def shape_of(shape: tuple[int, ...]) -> str:
 
 
 def dropped(x: Any, dropout: float, name: str) -> Any:
-    """What a task reads, with a share of the values dropped in training; the layer is named after the target."""
+    """The input of a task, with a share of the values dropped in training; the layer is named after the target."""
     return keras.layers.Dropout(dropout, name=f"{name}_dropout")(x) if dropout else x
 
 
 def in_words(answers: Mapping[str, np.ndarray], words: Mapping[str, Words]) -> dict[str, np.ndarray]:
-    """The parts of an answer with words in place of their numbers.
+    """The parts of a decoded output with words in place of their numbers.
 
     Args:
         answers: dict of part -> array `(rows, ...)`.
         words: `Task.words`.
 
     Returns:
-        dict of part -> array; of words an array of str; of what is meant of each, `(rows, words)` bool, an array
-        `(rows,)` of tuples of str.
+        dict of part -> array: for numbers of words an array of str; for `(rows, words)` bool an array `(rows,)` of
+        tuples of str.
 
     >>> in_words({"label": np.array([1, 0])}, {"label": Words(("no", "yes"))})["label"].tolist()
     ['yes', 'no']
@@ -234,7 +234,7 @@ def _in_words(values, words):
 
 
 def _column(values):
-    """An array `(rows, ...)` as one column: of several axes an array of each row."""
+    """An array `(rows, ...)` as one column: with several axes, each row is an array."""
     if values.ndim == 1:
         return values
     column = np.empty(len(values), dtype=object)

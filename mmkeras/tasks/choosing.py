@@ -26,7 +26,7 @@ TASKS = Catalogue(
     Task,
 )
 register = TASKS.register
-READS = {"vector": "vector", "tokens": "tokens", "grid": "grids"}  # what a task reads: the field of Fused
+READS = {"vector": "vector", "tokens": "tokens", "grid": "grids"}  # `Task.reads`: the field of Fused
 
 
 def default_of(target: Target) -> str:
@@ -52,7 +52,7 @@ class Choice:
         part: the `Task`.
         output: options of its output.
         loss: options of its loss.
-        weight: of its loss beside those of other targets: a number above 0, or "learned".
+        weight: of its loss, relative to other targets: a number above 0, or "learned".
     """
 
     name: str
@@ -99,14 +99,14 @@ def output(fused: Fused, target: Target, choice: Any, *, name: str) -> Any:
     """The output of one target, named after it.
 
     Args:
-        fused: what the fusion made of the modalities. Of a fusion of decisions a task that reads vectors gives an
-            output for each modality, and these are averaged with learned weights.
+        fused: the output of the fusion. With a fusion of decisions, a task that reads vectors gives an output for each
+            modality, and these are averaged with learned weights.
         target: the schema's entry, fitted.
         choice: of the task: a name, a dict of "kind" and options, or None for the default.
         name: of the target.
 
     Returns:
-        `(batch, ...)` float32, of the shape that the task says.
+        `(batch, ...)` float32, with the task's output shape.
     """
     chosen = choose_task(target, choice, name)
     if chosen.part.reads == "vector" and fused.decisions is not None:
@@ -123,7 +123,7 @@ def output(fused: Fused, target: Target, choice: Any, *, name: str) -> Any:
 
 
 def _checked(chosen, fused, target, name):
-    """The task's output, if the fusion gives what it reads and the output has the shape that it says."""
+    """The task's output, if the fusion has what it reads and the output has the right shape."""
     if getattr(fused, READS[chosen.part.reads]) is None:
         raise InputError(
             f"{name!r}: task {chosen.name!r} reads {chosen.part.reads} of the fusion, which gives none: choose another "
@@ -142,17 +142,17 @@ def token(outputs: Any, target: Target, choice: Any, *, width: int, name: str) -
 
 
 def loss_weight_name(target: str) -> str:
-    """Name of the layer in "body" that learns how much the target's loss weighs."""
+    """Name of the layer in "body" that learns the weight of the target's loss."""
     return f"{target}_loss_weight"
 
 
 def task_name(target: str) -> str:
-    """Name of the layer in "body" that says which task the target has, if that is not its default."""
+    """Name of the layer in "body" that holds the name of the target's task, if that is not its default."""
     return f"{target}_task_name"
 
 
 def tasks_of(model: keras.Model, schema: Schema) -> dict[str, Task]:
-    """The task of every target of a model: those of which `build` made it, else the default ones.
+    """The task of every target of a model: the tasks that `build` used, else the default ones.
 
     Raises:
         InputError: a model that was saved with a task that is not registered in this process.

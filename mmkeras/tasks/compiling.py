@@ -20,14 +20,14 @@ def compile_args(
 
     - `Category`: crossentropy; "accuracy".
     - `Labels`: binary crossentropy, the mean over the classes; "f1", the mean over the classes of the F1 score at the
-      threshold 0.5, in which a rare label counts as much as a frequent one and "none" everywhere earns nothing; "auc",
-      the mean over the classes of the area under the ROC curve, which needs no threshold. A class that no row has
-      counts as 0 in both.
-    - `Number`: squared error in standard deviations; "mae", the mean absolute error in the unit; "r2", the share of the
-      variance that is explained.
+      threshold 0.5: a rare label counts as much as a frequent one, and predicting no label for all rows scores 0;
+      "auc", the mean over the classes of the area under the ROC curve, which needs no threshold. A class that no row
+      has counts as 0 in both.
+    - `Number`: squared error in standard deviations; "mae", the mean absolute error in the unit; "r2", the explained
+      share of the variance.
 
-    A target's first metric is the one to judge by. A task's option "weight" is the weight of its loss beside those of
-    other targets; "learned": by the uncertainty of each task (Kendall et al., 2018), see `mmkeras.layers.LossWeight`.
+    A target's first metric is its main one. A task's option "weight" is the weight of its loss, relative to other
+    targets; "learned": by the uncertainty of each task (Kendall et al., 2018), see `mmkeras.layers.LossWeight`.
 
     Args:
         schema: fitted `Schema`.
@@ -36,12 +36,12 @@ def compile_args(
             `tasks` leaves out has the model's task.
 
     Returns:
-        dict of "loss" and "weighted_metrics" (metrics that honour sample weights), and of "loss_weights" where a weight
-        is not 1; for several targets each is a dict by target.
+        dict of "loss" and "weighted_metrics" (metrics that use sample weights), and of "loss_weights" where a weight is
+        not 1; for several targets each is a dict by target.
 
     Raises:
-        InputError: targets that are not fitted; an unknown task or option; a weight to be learned without a model that
-            learns it.
+        InputError: targets that are not fitted; an unknown task or option; a learned weight without a model that learns
+            it.
 
     >>> from mmkeras.schema import Number, Schema, Text
     >>> schema = Schema({"review": Text(8, vocabulary=["good"])}, {"price": Number(mean=20, std=5, unit="EUR")})
@@ -71,7 +71,7 @@ def compile_args(
 
 
 def learn_loss_weights(model: keras.Model) -> None:
-    """Have a model that was compiled from its config learn its loss weights again: there they are numbers."""
+    """Let a model that was compiled from its config learn its loss weights again; in the config they are numbers."""
     losses = model.loss if isinstance(model.loss, dict) else dict.fromkeys(model.output_names, model.loss)
     for name, loss in losses.items():
         if isinstance(loss, WeightedLoss):
@@ -79,7 +79,7 @@ def learn_loss_weights(model: keras.Model) -> None:
 
 
 def _log_variance(model, name):
-    """What the model's layer `LossWeight` of a target learns."""
+    """The learned weight in the model's layer `LossWeight` of a target."""
     layers = {} if model is None else {layer.name: layer for layer in model.get_layer("body").layers}
     layer = layers.get(loss_weight_name(name))
     if layer is None:

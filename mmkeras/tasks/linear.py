@@ -14,8 +14,8 @@ from mmkeras.tasks.metrics import R2, AbsoluteError
 class Linear(Task):
     """A number in the target's unit, learned by the squared error in standard deviations.
 
-    Judged by "mae", the mean absolute error in the unit, and by "r2", the share of the variance that is explained.
-    The answer: `value` `(rows,)`, in the unit.
+    Metrics: "mae", the mean absolute error in the unit, and "r2", the explained share of the variance.
+    Decoded output: `value` `(rows,)`, in the unit.
     """
 
     serves = (Number,)
@@ -24,8 +24,8 @@ class Linear(Task):
     def output(self, fused: Fused, target: Number, *, name: str, dropout: float = 0.0) -> Any:
         """A number in the target's unit: `(batch,)`, float32.
 
-        A dense layer gives standard deviations from the mean, the last layer turns that into the unit; so an untrained
-        model predicts about the mean, whatever the unit.
+        A dense layer gives standard deviations from the mean, and the last layer converts them to the unit; so an
+        untrained model predicts about the mean in any unit.
 
         Args:
             fused: its `vector` `(batch, width)` is read.
@@ -47,7 +47,7 @@ class Linear(Task):
         return [AbsoluteError(), R2(target.mean, target.std)]
 
     def unit(self, target: Number) -> str:
-        """The target's."""
+        """The target's unit."""
         return target.unit
 
     def token(self, outputs: Any, target: Number, width: int, *, name: str) -> Tokens:

@@ -14,7 +14,7 @@ saved = keras.saving.register_keras_serializable(package="mmkeras")
 
 
 def pair(y_true: Any, y_pred: Any, dtype: str) -> list[Any]:
-    """Truth and output as `(batch,)` each: (batch, 1) less (batch,) would be every truth less every output."""
+    """Truth and output as `(batch,)` each: (batch, 1) minus (batch,) would be every truth minus every output."""
     return [ops.reshape(ops.convert_to_tensor(y, dtype=dtype), (-1,)) for y in (y_true, y_pred)]
 
 
@@ -22,7 +22,7 @@ def pair(y_true: Any, y_pred: Any, dtype: str) -> list[Any]:
 class StandardizedSquaredError(keras.losses.Loss):
     """Squared error of a number in standard deviations: `((truth - output) / std)^2`, of `(batch,)` each.
 
-    About 1 for a model that predicts the mean of all rows, whatever the unit, so that tasks weigh alike.
+    It is about 1 for a model that predicts the mean of all rows, in any unit, so that tasks have similar weights.
 
     Args:
         std: of the training rows, in the unit.
@@ -58,7 +58,7 @@ class Crossentropy(keras.losses.Loss):
 
     Args:
         label_smoothing: 0 to below 1.
-        focal: exponent, 0 or more: how much less a row counts that is predicted well already.
+        focal: exponent, 0 or more: the higher, the less a row counts that is already predicted well.
         reduction, name, dtype: as in `keras.losses.Loss`.
     """
 
@@ -74,14 +74,14 @@ class Crossentropy(keras.losses.Loss):
         self.label_smoothing, self.focal = label_smoothing, focal
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """`(batch,)` and `(batch, classes)` -> `(batch,)`; NaN where the truth is the number of no class."""
+        """`(batch,)` and `(batch, classes)` -> `(batch,)`; NaN where the truth is not the number of a class."""
         classes = y_pred.shape[-1]
         if len(y_true.shape) > 1 and y_true.shape[-1] != 1:
             raise InputError(f"Crossentropy: expected class numbers (batch,), received {tuple(y_true.shape)}")
         truth = ops.reshape(y_true, (-1,))
         known = ops.cast(ops.logical_and(truth >= 0, truth < classes), y_pred.dtype)
         one_hot = ops.one_hot(ops.cast(truth, "int32"), classes, dtype=y_pred.dtype)
-        one_hot = one_hot / known[:, None]  # 0 / 0: a row of an unknown class must not pass for one of none
+        one_hot = one_hot / known[:, None]  # 0 / 0: a row of an unknown class must give NaN, not 0
         options = {"alpha": 1.0, "gamma": self.focal, "label_smoothing": self.label_smoothing}
         return keras.losses.categorical_focal_crossentropy(one_hot, y_pred, **options)
 
@@ -92,12 +92,12 @@ class Crossentropy(keras.losses.Loss):
 
 @saved
 class WeightedLoss(keras.losses.Loss):
-    """A loss by the weight that a `mmkeras.layers.LossWeight` learns: `exp(-s) L + s / 2`.
+    """A loss with the weight that a `mmkeras.layers.LossWeight` learns: `exp(-s) L + s / 2`.
 
     Args:
         loss: `keras.losses.Loss`.
         log_variance: the layer's weight s, or a number.
-        half: whether to halve the loss: of squared errors, as the paper does.
+        half: whether to halve the loss: for squared errors, as the paper does.
         reduction, name, dtype: as in `keras.losses.Loss`.
     """
 

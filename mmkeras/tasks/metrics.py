@@ -1,4 +1,4 @@
-"""The metrics of tasks that Keras does not have in this form, and which way a metric is better."""
+"""The metrics of tasks that Keras does not have in this form, and the better direction of a metric."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from keras import ops
 from mmkeras.errors import InputError, shown
 from mmkeras.tasks.losses import pair, saved
 
-KERAS = {"up": "max", "down": "min"}  # what Keras' own metrics say
+KERAS = {"up": "max", "down": "min"}  # the directions of Keras' own metrics
 
 
 def direction(metric: keras.metrics.Metric) -> str:
-    """Which way a metric is better, "max" or "min": its attribute `direction`, or what a metric of Keras says.
+    """The better direction of a metric, "max" or "min": its attribute `direction`, or that of a Keras metric.
 
     Raises:
         InputError: a metric that does not say so; set `metric.direction`.
@@ -49,10 +49,10 @@ class AbsoluteError(keras.metrics.Mean):
 
 @saved
 class R2(keras.metrics.R2Score):
-    """Coefficient of determination of `(batch,)` each: 1 all is explained, 0 no better than the mean of these rows.
+    """Coefficient of determination of `(batch,)` each: 1 is perfect, 0 no better than the mean of these rows.
 
-    Reckoned in standard deviations from the mean, where float32 loses nothing to large numbers (years, prices), and 0
-    where there is nothing to explain: no row, or equal ones.
+    It is computed in standard deviations from the mean, so that float32 stays exact for large numbers (years, prices).
+    It is 0 if there is no variance: no row, or equal ones.
 
     Args:
         mean, std: of the training rows, in the unit.

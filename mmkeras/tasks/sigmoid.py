@@ -12,18 +12,18 @@ from mmkeras.targets import Labels
 from mmkeras.tasks.base import Served, Task, Words, dropped
 from mmkeras.tasks.softmax import TOP, divergence, listed, of_each_class
 
-THRESHOLD = 0.5  # a label is meant whose probability is above it
+THRESHOLD = 0.5  # a label with a higher probability is predicted
 
 
 class Sigmoid(Task):
     """The probability of each of the classes of `Labels` by itself, learned by binary crossentropy.
 
-    Judged by "f1", the mean over the classes of the F1 score at the threshold 0.5, in which a rare label counts as much
-    as a frequent one and "none" everywhere earns nothing; and by "auc", the mean over the classes of the area under the
+    Metrics: "f1", the mean over the classes of the F1 score at the threshold 0.5: a rare label counts as much as a
+    frequent one, and predicting no label for all rows scores 0; "auc", the mean over the classes of the area under the
     ROC curve, which needs no threshold. A class that no row has counts as 0 in both.
 
-    The answer: `label` `(rows, classes)` bool, the labels above 0.5 (joined by the target's separator where it is one
-    string, the separator alone for none), `probabilities` `(rows, classes)`, and the most probable five (or all, if
+    Decoded output: `label` `(rows, classes)` bool, the labels above 0.5 (joined by the target's separator where it is
+    one string, the separator alone for none), `probabilities` `(rows, classes)`, and the most probable five (or all, if
     fewer): `top_labels`, `top_scores` `(rows, k)`.
     """
 
@@ -49,7 +49,7 @@ class Sigmoid(Task):
 
         Args:
             target: fitted.
-            label_smoothing: 0 to below 1: truths become half of it and 1 less half of it.
+            label_smoothing: 0 to below 1: truths become half of it, and 1 minus half of it.
             focal: exponent of the focal loss, 0 (none) or more (Lin et al., 2017): classes predicted well count less.
         """
         if not focal:
@@ -64,7 +64,7 @@ class Sigmoid(Task):
         ]
 
     def answer(self, outputs: Any, target: Labels) -> dict[str, Any]:
-        """Which labels are meant (bool), numbers of classes (int32) and probabilities, see the class."""
+        """The predicted labels (bool), numbers of classes (int32) and probabilities, see the class."""
         scores, best = ops.top_k(outputs, min(TOP, len(target.classes)))
         return {"label": outputs > THRESHOLD, "probabilities": outputs, "top_labels": best, "top_scores": scores}
 

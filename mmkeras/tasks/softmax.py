@@ -12,14 +12,14 @@ from mmkeras.targets import Category
 from mmkeras.tasks.base import Served, Task, Words, dropped
 from mmkeras.tasks.losses import Crossentropy
 
-TOP, LISTED, TINY = 5, 20, 1e-7  # most labels of an answer; most in a card; beside a probability, as Keras has it
+TOP, LISTED, TINY = 5, 20, 1e-7  # most labels of an output; most in a card; added to a probability, as in Keras
 
 
 class Softmax(Task):
-    """Probabilities of a `Category`'s classes, learned by crossentropy, judged by "accuracy".
+    """Probabilities of a `Category`'s classes, learned by crossentropy, with the metric "accuracy".
 
-    The answer: `label` `(rows,)`, `score` `(rows,)` its probability, `probabilities` `(rows, classes)`, and the most
-    probable five (or all, if fewer): `top_labels`, `top_scores` `(rows, k)`.
+    Decoded output: `label` `(rows,)`, `score` `(rows,)` its probability, `probabilities` `(rows, classes)`, and the
+    most probable five (or all, if fewer): `top_labels`, `top_scores` `(rows, k)`.
     """
 
     serves = (Category,)
@@ -86,7 +86,7 @@ class Softmax(Task):
 
     def limits(self, target: Category) -> list[str]:
         """There is no "none of them"."""
-        return ["the model always answers with one of the classes listed, whatever it is shown."]
+        return ["the model always predicts one of the classes listed, whatever it is shown."]
 
 
 def of_each_class(probabilities: np.ndarray, classes: Sequence[str]) -> dict[str, np.ndarray]:

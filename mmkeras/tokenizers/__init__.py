@@ -1,6 +1,6 @@
 """Texts as numbers of tokens, and back: one tokenizer a file.
 
-`TOKENIZERS` is the catalogue; `mk.Text(length, tokenizer="words")` names one, and one of one's own joins by `register`:
+`TOKENIZERS` is the catalogue; `mk.Text(length, tokenizer="words")` names one, and your own joins by `register`:
 
     @mk.tokenizers.register("characters")
     class Characters(mk.tokenizers.Tokenizer):

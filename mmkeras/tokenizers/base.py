@@ -1,4 +1,4 @@
-"""What a tokenizer is: texts as numbers of tokens, and back."""
+"""The base class of tokenizers: texts as numbers of tokens, and back."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
@@ -7,11 +7,11 @@ PADDING, UNKNOWN = 0, 1  # ids; from 2 on the vocabulary
 
 
 class Tokenizer:
-    """Base of all tokenizers; a new one has to say how texts are split. `@mk.tokenizers.register("characters")`.
+    """Base of all tokenizers; a new one defines `split`. `@mk.tokenizers.register("characters")`.
 
     Attributes:
-        unit: what a token is called for people, in the plural.
-        joint: what stands between two tokens of a text.
+        unit: the name of a token for people, in the plural.
+        joint: the text between two tokens of a text.
     """
 
     unit: ClassVar[str] = "tokens"
@@ -30,6 +30,6 @@ class Tokenizer:
         raise NotImplementedError(f"{type(self).__name__} has to split texts")
 
     def text(self, ids: Iterable[Iterable[int]], vocabulary: Sequence[str]) -> list[str]:
-        """The texts of ids `(n, length)`: padding is left out, "[UNK]" stands for what is outside the vocabulary."""
+        """The texts of ids `(n, length)`: padding is left out, "[UNK]" is a token outside the vocabulary."""
         words = ["", "[UNK]", *vocabulary]
         return [self.joint.join(words[number] for number in row if number != PADDING) for row in ids]
