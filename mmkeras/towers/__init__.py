@@ -1,10 +1,10 @@
 """Towers: one modality in, tokens out.
 
 A tower is a function `(x, *, mask=None, feature, width, name) -> Tokens` of `(batch, ...)` in raw units. `feature` is
-the schema's entry of its input (the rate of a recording, the vocabulary of a text), and its annotation says what the
-tower reads: `feature: Text | Series`, or `feature: mk.towers.fronts.Sequence` for whatever has a front. A tower on
-words or on a padded input (`Series`, `Video`) asks for `mask`, `(batch, steps)` bool, True where there is something;
-one that needs neither leaves them out. It may have options of its own.
+the schema's entry of its input (the rate of a recording, the vocabulary of a text), and its annotation lists the kinds
+that the tower reads: `feature: Text | Series`, or `feature: mk.towers.fronts.Sequence` for every kind with a front. A
+tower for words or for a padded input (`Series`, `Video`) has the argument `mask`, `(batch, steps)` bool, False at
+padding; a tower that needs neither leaves them out. It may have options of its own.
 
     Image      (batch, height, width, channels) uint8                conv residual mobile vit
     Text       (batch, length) int32                                 bag lstm gru conv1d transformer
@@ -15,7 +15,7 @@ one that needs neither leaves them out. It may have options of its own.
     Tabular    (batch, 2 * numeric + categorical) float32            mlp feature_tokens
     Video      (batch, frames, height, width, channels) uint8        frames
 
-`from_model` makes a tower of any keras.Model. A tower of one's own, and a kind of input with it:
+`from_model` makes a tower of any keras.Model. Your own tower, for your own kind of input:
 
     @mk.towers.register("points", default_for=(PointCloud,))
     def points(x, *, mask, feature: PointCloud, width, name): ...
@@ -74,9 +74,9 @@ PARTS += [spectrogram, spectrogram_lstm, spectrogram_transformer, waveform, mlp,
 TOWERS = Catalogue("tower", {part.__name__: part for part in PARTS}, __name__)
 
 # By benchmarks/RESULTS.md: "conv" is within a point of "residual" on digits, two points below it on photographs, at
-# two fifths of its cost; "conv1d" is the best on long texts, where "lstm" is far behind, and level with the best on
+# two fifths of its cost; "conv1d" is the best on long texts, where "lstm" is far worse, and level with the best on
 # traces; "spectrogram" is level with the best. As the question's tower (validation rows of keypad and qa.csv, one seed)
-# "conv1d" comes to the same as "lstm", .982 and .985 against .983 and .983, at about four fifths of the model's cost.
+# "conv1d" scores the same as "lstm", .982 and .985 against .983 and .983, at about four fifths of the model's cost.
 DEFAULTS = Kinds("default tower", str, __name__, 'register("mine", default_for=({kind},))')
 DEFAULTS.register(Image)("conv")
 DEFAULTS.register(Text, Series)("conv1d")
@@ -89,8 +89,8 @@ def register(name: str, default_for: tuple[type[Input], ...] = ()) -> Callable[[
     """Decorator that adds a tower: `@mk.towers.register("mine")`.
 
     Args:
-        name: by which it is chosen.
-        default_for: the kinds of input that get it where none is chosen.
+        name: of the tower, to choose it by.
+        default_for: the kinds of input that get it by default.
 
     Raises:
         InputError: a name that is taken, a kind that has a default tower already.
@@ -106,7 +106,7 @@ def register(name: str, default_for: tuple[type[Input], ...] = ()) -> Callable[[
 
 
 def reads(part: Callable) -> tuple[type[Input], ...] | None:
-    """The kinds of input that a tower reads, by the annotation of its `feature`; None: it does not say.
+    """The kinds of input that a tower reads, by the annotation of its `feature`; None without an annotation.
 
     >>> [kind.__name__ for kind in reads(TOWERS["lstm"])]
     ['Text', 'Series', 'Audio']
@@ -114,7 +114,7 @@ def reads(part: Callable) -> tuple[type[Input], ...] | None:
     parameter = inspect.signature(part, eval_str=True).parameters.get("feature")
     if parameter is None or parameter.annotation is parameter.empty:
         return None
-    if get_origin(parameter.annotation) is Annotated:  # of the kinds in a table, those of one's own too
+    if get_origin(parameter.annotation) is Annotated:  # of the kinds in a table, including a user's own
         return tuple(parameter.annotation.__metadata__[0])
     return get_args(parameter.annotation) or (parameter.annotation,)
 
@@ -141,11 +141,11 @@ def tower(
 
     Returns:
         `keras.Model`: `(batch, *feature.shape)`, for a padded input a list of that and `<name>_length` `(batch,)` int32
-        (of several files each with an axis of files behind the batch, and `<name>_there` `(batch, files)` bool: the
-        tower is applied to each file, and their tokens stand side by side, those of files that are not there masked)
+        (with several files, each has an axis of files after the batch, and `<name>_there` `(batch, files)` bool:
+        the tower is applied to each file, and their tokens are concatenated; those of missing files are masked)
         -> values `(batch, tokens, width)`, or `[values, mask]` with mask `(batch, tokens)` bool; with grids after them
         in one list, each `(batch, rows, columns, channels)`, the finest first: `Tokens.of` reads it. Values are zeros
-        behind the mask.
+        where the mask is False.
 
     Raises:
         InputError: an unknown tower or option, an input that the tower cannot read, a kind without a default tower.
@@ -175,12 +175,12 @@ def tower(
 
 
 def _read(feature: Input) -> list[tuple[str, tuple[tuple[int, ...], str]]]:
-    """What a tower reads of its input: suffix, (shape, dtype)."""
+    """The tensors of an input that a tower reads: suffix, (shape, dtype)."""
     return [(suffix, kind) for suffix, kind in feature.received.items() if suffix != "_present"]
 
 
 def _each_file(feature: Input, inputs: dict[str, KerasTensor]) -> tuple[KerasTensor, KerasTensor | None]:
-    """The values `(batch, ...)`, of several files `(batch * files, ...)`; and their mask `(..., steps)`, or None."""
+    """The values `(batch, ...)`, for several files `(batch * files, ...)`; and their mask `(..., steps)`, or None."""
     x, length = inputs[""], inputs.get("_length")
     if feature.views is not None:
         x = ops.reshape(x, (-1, *feature.shape))

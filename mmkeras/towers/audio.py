@@ -60,7 +60,7 @@ def log_mel(
         sequence_stride=_samples(hop, feature, "hop", name),
         sampling_rate=feature.sampling_rate,
         num_mel_bins=mels,
-        top_db=1000.0,  # Keras cuts this far below the loudest of the whole batch: rows would hear each other
+        top_db=1000.0,  # Keras clips relative to the loudest of the batch: with less, rows would affect each other
         dtype="float32",
         name=f"{name}_mel",
     )(x)
@@ -142,7 +142,7 @@ def spectrogram_lstm(
 ) -> Tokens:
     """Convolutions over the log-mel spectrogram, then LSTMs over time (Choi et al., Convolutional recurrent, 2017).
 
-    The convolutions halve mels and frames by their stride; what they find in all mels of a frame is one step of the
+    The convolutions halve mels and frames by their stride; their outputs for all mels of a frame are one step of the
     LSTMs (the paper has max-pooling, batch normalisation and GRUs).
 
     Args:
@@ -153,7 +153,7 @@ def spectrogram_lstm(
         mels, window, hop, spec_augment: of the spectrogram, see `log_mel`.
         filters: of the first convolution; each further one doubles them.
         depth: number of Conv2D layers of stride 2.
-        layers: number of LSTMs, one upon the other.
+        layers: number of stacked LSTMs.
         bidirectional: half of each LSTM's width reads from the end to the beginning.
         dropout: share of the values dropped in training before each LSTM.
         tokens: "one" (the state at the end) or "all" (the state at every step of `hop * 2**depth` seconds).
@@ -166,7 +166,7 @@ def spectrogram_lstm(
     """
     check_counts(name, filters=filters, depth=depth)
     mel = log_mel(x, feature, name, mels=mels, window=window, hop=hop, spec_augment=spec_augment)
-    # frames first: so the mels of a frame and their channels lie side by side at the end
+    # frames first: so the mels of a frame and their channels are side by side at the end
     x = _picture(keras.layers.Permute((2, 1), dtype="float32", name=f"{name}_frames")(mel), name)
     for block in range(depth):
         options = {"strides": 2, "padding": "same", "activation": "relu", "name": f"{name}_conv{block}"}
@@ -194,8 +194,8 @@ def spectrogram_transformer(
 ) -> Tokens:
     """A transformer over square patches of the log-mel spectrogram (AST: Gong et al., 2021).
 
-    The patches do not overlap, and sines tell their band and time (the paper's overlap by 6 of 16 and learn their
-    places). What a patch lacks at the edges is the loudness of -40 dB.
+    The patches do not overlap, and sines encode their band and time (the paper's overlap by 6 of 16 and have learned
+    positions). Patches at the edges are padded with -40 dB.
 
     Args:
         x: `(batch, samples)`, float32 in [-1, 1].
@@ -242,7 +242,7 @@ def waveform(
     """Convolutions on the samples themselves (Dai et al., Very deep networks for raw waveforms, 2017).
 
     A first convolution as long as `window`, then convolutions of 9 steps, each quartering the steps and doubling the
-    filters, all with layer normalisation (the paper has batch normalisation, and max-pooling in the place of strides).
+    filters, all with layer normalisation (the paper has batch normalisation, and max-pooling instead of strides).
     One token is made of the mean and the maximum of each filter over time.
 
     Args:

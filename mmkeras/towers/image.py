@@ -69,8 +69,8 @@ def residual(
 
     A convolution, then blocks of `x' = S a(x) + C2 a(C1 a(x))`, with `a(x) = relu(norm(x))` and S a convolution of one
     pixel; C1 and S halve the picture. The norm is group normalisation (Wu and He, 2018) in 8 groups, fewer where
-    filters is no multiple of 8: unlike batch normalisation it knows one row only. It costs about a quarter of the
-    tower; all of it costs about twice what 'conv' costs.
+    filters is no multiple of 8: unlike batch normalisation it uses one row only. It takes about a quarter of the
+    tower's cost; the whole tower costs about twice as much as 'conv'.
 
     Args:
         x: `(batch, height, width_px, channels)`, uint8, 0 to 255.
@@ -130,10 +130,10 @@ def mobile(
 ) -> Tokens:
     """MobileNetV3 (Howard et al., 2019) of keras.applications without its last layers, then dense.
 
-    The network halves a picture five times, so of one of 32 x 32 a single place is left: `min_side` keeps more. It has
-    batch normalisation: at inference rows do not see each other, but in training they do, and for an input with
-    optional=True the placeholders of missing pictures are among them; 'conv', 'residual' and 'vit' have none, and with
-    trainable=False it rests.
+    The network halves a picture five times, so a picture of 32 x 32 ends as a single place: `min_side` keeps more. It
+    has batch normalisation: in training, but not at inference, rows affect each other, and so do the placeholders of
+    missing pictures for an input with optional=True. 'conv', 'residual' and 'vit' have none, and trainable=False turns
+    it off.
 
     Args:
         x: `(batch, height, width_px, channels)`, uint8, 0 to 255; a grey picture is repeated to three channels.
@@ -154,7 +154,7 @@ def mobile(
         `Tokens` of `(batch, 1 or places, width)`, no mask.
 
     Raises:
-        InputError: an unknown size, weights that cannot be had or do not fit, min_side below 32, alpha not above 0.
+        InputError: an unknown size, weights that cannot be loaded or do not fit, min_side below 32, alpha not above 0.
     """
     check_tokens(tokens, name)
     where = f"{name!r}: "
@@ -172,8 +172,8 @@ def mobile(
 def _mobile_network(size: str, weights: str | None, alpha: float, shape: tuple[int, ...], name: str) -> keras.Model:
     """MobileNetV3 without top and without its rescaling, which ours does in float32 whatever the policy.
 
-    Its batch normalisation gets the momentum 0.9. With the 0.999 of keras.applications, what a model has learned in a
-    thousand steps shows at inference by chance alone: written digits were told apart by .98 in training, by .10 after.
+    Its batch normalisation gets the momentum 0.9. With the 0.999 of keras.applications, inference is near chance after
+    a thousand steps: the accuracy on written digits was .98 in training and .10 after it.
     """
     network = {"small": keras.applications.MobileNetV3Small, "large": keras.applications.MobileNetV3Large}[size]
     options = {"input_shape": shape, "alpha": alpha, "include_top": False, "include_preprocessing": False}
@@ -183,8 +183,8 @@ def _mobile_network(size: str, weights: str | None, alpha: float, shape: tuple[i
             model = network(weights="imagenet", **options)
         except Exception as error:  # Keras raises a plain Exception where it cannot download
             raise InputError(
-                f"{name!r}: weights='imagenet' could not be had ({error}). Without a network give weights= the path of "
-                f"a file: on a machine with one, save keras.applications.MobileNetV3{size.capitalize()}"
+                f"{name!r}: weights='imagenet' could not be loaded ({error}). Without a network set weights= to a file"
+                f": on a machine with one, save keras.applications.MobileNetV3{size.capitalize()}"
                 "(weights='imagenet', include_top=False) with model.save_weights('x.weights.h5')"
             ) from error
     else:
@@ -222,7 +222,7 @@ def vit(
 
     Each patch is projected (a convolution whose stride is the patch) and normalised, its place is added as sines, and
     a transformer encoder follows (`mmkeras.layers.sequences.encode`). A picture that is no multiple of the patch gets
-    black edges, half of what is missing on either side. It costs about twice what 'conv' costs.
+    black edges, half of what is missing on either side. It costs about twice as much as 'conv'.
 
     Args:
         x: `(batch, height, width_px, channels)`, uint8, 0 to 255.
@@ -250,7 +250,7 @@ def vit(
     x = project(_rescaled(x, name))
     grid = x.shape[1:3]
     x = keras.layers.Reshape((-1, width), name=f"{name}_sequence")(x)
-    # normalised so that what a patch is and where it is weigh alike
+    # normalised so that value and position of a patch have the same weight
     x = keras.layers.LayerNormalization(name=f"{name}_patch_norm")(x)
     x = SinePositions(grid, name=f"{name}_positions")(x)
     return encode(x, None, depth=depth, heads=heads, dropout=dropout, tokens=tokens, name=name)

@@ -1,4 +1,4 @@
-"""Any functional keras.Model as a tower: backbones of keras.applications and KerasHub, and models of one's own."""
+"""Any functional keras.Model as a tower: backbones of keras.applications and KerasHub, and your own models."""
 
 import pickle
 from collections.abc import Callable, Iterator
@@ -20,9 +20,9 @@ from mmkeras.layers import (
     one_token,
 )
 
-SENTENCE = ("token_ids", "padding_mask", "segment_ids")  # KerasHub's names of what a text model takes
+SENTENCE = ("token_ids", "padding_mask", "segment_ids")  # KerasHub's names of a text model's inputs
 SEQUENCE = "sequence_output"  # KerasHub's name of one vector a token, where a model has several outputs
-PICTURE = 4  # axes of what a model of pictures takes
+PICTURE = 4  # axes of the input of a model for pictures
 
 
 def from_model(
@@ -35,48 +35,48 @@ def from_model(
 ) -> Callable[..., Tokens]:
     """A tower that is a copy of a model, followed by a dense layer to the width of the tokens.
 
-    Every model that is built gets a copy of its own with the weights that `model` has at that time, so `model` itself
-    never changes. The tower has the options `tokens` and `dropout`, as
+    Every built model gets a copy of its own with the weights that `model` has at that time, so `model` itself never
+    changes. The tower has the options `tokens` and `dropout`, as
     `mk.build(schema, towers={"photo": {"kind": mk.towers.from_model(model), "tokens": "all"}})`. To keep a `ModelSpec`
     as JSON, register it by a name: `mk.towers.register("resnet")(mk.towers.from_model(model))`. The trials of a search,
     which have processes of their own, get it with the classes of its layers.
 
-    What the model takes says which input it reads, one of a kind of one's own too: of as many axes, and of whole
-    numbers if the model takes those.
+    The model's input decides which inputs the tower reads, including your own kinds: those with as many axes, and of
+    whole numbers if the model takes those.
 
     - `(batch, height, width, channels)`: an Image. It comes as float32 from 0 to 255; a grey one is repeated to three
       channels, one of another size is resized (bilinear, without regard to its proportions).
     - `(batch, length)`: a Text as its ids, or the samples of an Audio, or the numbers of a Tabular. A KerasHub text
       backbone gets its inputs by their names `token_ids`, `padding_mask` and `segment_ids` (zeros). The ids are those
-      of the schema (0 padding, 1 unknown, then the vocabulary): a text backbone that was trained on ids of another
-      kind has to be trained on.
+      of the schema (0 padding, 1 unknown, then the vocabulary): a text backbone that was trained with other ids has to
+      be trained further.
     - `(batch, steps, channels)`: a Series in the sensors' units, with zeros after its end. `(batch, frames, height,
       width, channels)`: a Video; for a model of pictures see the tower 'frames'. Whether a longer padding changes
-      anything is the model's affair.
+      the output depends on the model.
 
-    What comes out becomes tokens: `(batch, rows, columns, channels)` one by flatten and dense, or one a place;
+    The output becomes tokens: `(batch, rows, columns, channels)` one by flatten and dense, or one a place;
     `(batch, steps, channels)` one by the mean of the steps that are there, or one a step, with the input's mask;
     `(batch, channels)` one token.
 
     Batch normalisation in a model with trainable=True sees the placeholders of an input with optional=True, and keeps
-    its momentum: with the 0.999 of keras.applications' MobileNets, inference lags a thousand steps behind training.
+    its momentum: with the 0.999 of keras.applications' MobileNets, its statistics lag a thousand steps.
 
     Args:
-        model: built `keras.Model`, functional or Sequential; with several outputs one is chosen by `layer`, or is named
+        model: built `keras.Model`, functional or Sequential; with several outputs, `layer` chooses one, or one is named
             "sequence_output". Before a model built with it is loaded, `import mmkeras.layers` and the module that
             defines its layers (`import keras_hub`).
         layer: name of an inner layer, or of one of several outputs, whose (first) output is taken; None: the model's.
         trainable: False: the copy's weights are frozen and its layers always behave as at inference. True: all of it
             is trained.
         preprocess: function of `keras.ops`, or layer, from values as above to those that the model was trained on, as
-            `keras.applications.resnet.preprocess_input`; None: the model does it itself, or nothing is needed.
+            `keras.applications.resnet.preprocess_input`; None: the model does it itself, or needs none.
         resize: `(height, width)` for a model that takes pictures of any size; None: the picture's own.
 
     Returns:
         The tower, a function.
 
     Raises:
-        InputError: a model, layer or size that cannot serve; in `build` an input that does not fit the model.
+        InputError: a model, layer or size that cannot be used; in `build` an input that does not fit the model.
     """
     inner = _cut(model, layer)
     _check_inputs(inner)
@@ -118,12 +118,12 @@ def from_model(
         return read_with(backbone, x, mask, width=width, name=name, trainable=trainable, dropout=dropout, tokens=tokens)
 
     part.__name__ = f"from_model({model.name})"
-    del part.__annotations__["feature"]  # what it reads is asked from each input: see `can_read`
+    del part.__annotations__["feature"]  # whether it can read an input is checked for each: see `can_read`
     return part
 
 
 class _Kept:
-    """A model that is pickled with the classes of its layers, which another process need not know."""
+    """A model that is pickled with the classes of its layers, so that another process need not know them."""
 
     def __init__(self, model: keras.Model):
         self.model = model
@@ -149,7 +149,7 @@ def _restored(pickled: bytes, classes: dict[str, type]) -> _Kept:
 
 
 def can_read(model: keras.Model, feature: Input) -> bool:
-    """Whether a functional model takes values of as many axes, and no fractions where it takes whole numbers."""
+    """Whether a functional model takes values with as many axes, and whole numbers if it needs them."""
     if len(model.inputs) > 1:
         return feature.zero_is_padding and len(feature.shape) == 1
     given = model.inputs[0]
@@ -188,7 +188,7 @@ def read_with(
     dropout: float,
     tokens: str,
 ) -> Tokens:
-    """Tokens of what a model, which becomes part of the tower, makes of the values.
+    """Tokens from the outputs of a model, which becomes part of the tower.
 
     Args:
         model: functional `keras.Model` of one output; it is frozen unless trainable.
@@ -219,7 +219,7 @@ def read_with(
     if len(out.shape) == 3 and mask is not None and out.shape[1] != mask.shape[1]:
         raise InputError(
             f"{name!r}: expected its model to give a vector for each of the {mask.shape[1]} steps, or "
-            f"one for all, received {tuple(out.shape)}: which of them are padding cannot be known"
+            f"one for all, received {tuple(out.shape)}: it cannot be known which are padding"
         )
     if len(out.shape) == 3 and tokens == "one":
         out = masked_mean(Tokens(out, mask))
@@ -240,13 +240,13 @@ def _fed(model: keras.Model, x: KerasTensor, mask: KerasTensor | None) -> KerasT
 def _copied(model: keras.Model, layer: str | None, name: str) -> keras.Model:
     """A copy of a model with its weights, up to one layer.
 
-    Made of the whole model's configuration, as not every layer of KerasHub can be made of its own.
+    It is made from the config of the whole model, as not every layer of KerasHub can be made from its own config.
     """
     try:
         copy = type(model).from_config({**model.get_config(), "name": name})
     except (TypeError, ValueError, NotImplementedError) as error:
         raise InputError(
-            f"from_model: expected a model that can be made again of its configuration, received {model.name!r}; "
+            f"from_model: expected a model that can be made again from its config, received {model.name!r}; "
             f"register its layers by keras.saving.register_keras_serializable ({error})"
         ) from error
     copy.set_weights(model.get_weights())

@@ -1,4 +1,4 @@
-"""Towers for whatever comes step by step: the words of a sentence, the steps of a trace, the frames of a recording.
+"""Towers for sequences: the words of a sentence, the steps of a trace, the frames of a recording.
 
 Each reads every kind of input that has a front (`mmkeras.towers.fronts`), which makes its steps. Options of one kind of
 input are refused for another.
@@ -46,10 +46,10 @@ def lstm(
     Args:
         x: `(batch, *feature.shape)`, in the units of the schema.
         mask: `(batch, length)`, bool, True where there is a word or a step.
-        feature: fitted `Text` or `Series`, `Audio`, or a kind of one's own that has a front.
+        feature: fitted `Text` or `Series`, `Audio`, or your own kind that has a front.
         width: width of the tokens and of each layer, both directions together.
         name: of the input, prefix of the layers' names.
-        layers: number of LSTMs, one upon the other.
+        layers: number of stacked LSTMs.
         bidirectional: half of each layer's width reads from the last step to the first (Schuster and Paliwal, 1997).
         dropout: share of the values dropped in training before each LSTM.
         tokens: "one" (the state after the last step; of the half that reads backwards, after the first) or "all" (the
@@ -86,15 +86,15 @@ def gru(
     window: float | None = None,
     hop: float | None = None,
 ) -> Tokens:
-    """GRUs (Cho et al., 2014) in the place of the LSTMs of `lstm`: three quarters of the weights.
+    """GRUs (Cho et al., 2014) instead of the LSTMs of `lstm`: three quarters of the weights.
 
     Args:
         x: `(batch, *feature.shape)`, in the units of the schema.
         mask: `(batch, length)`, bool, True where there is a word or a step.
-        feature: fitted `Text` or `Series`, `Audio`, or a kind of one's own that has a front.
+        feature: fitted `Text` or `Series`, `Audio`, or your own kind that has a front.
         width: width of the tokens and of each layer, both directions together.
         name: of the input, prefix of the layers' names.
-        layers: number of GRUs, one upon the other.
+        layers: number of stacked GRUs.
         bidirectional, dropout, tokens: as in `lstm`.
         embedding, vectors, train_vectors, mels, window, hop: of the front, see `mmkeras.towers.fronts`.
 
@@ -135,15 +135,15 @@ def conv1d(
     By default words get one layer of three kernel sizes side by side (Kim, 2014); a trace and a recording get several
     layers, each halving the steps and doubling the filters.
 
-    Zeros stand after the end of the steps before every convolution, so a longer padding changes nothing. One token is
-    made of the mean and the maximum of each filter over the steps that are there (the mean tells how much, the maximum,
-    which is Kim's, whether at all), and not of the flattened steps: inputs differ in length, so a place in the padded
-    input means nothing.
+    Before every convolution, the padding is set to zeros, so a longer padding changes nothing. One token is made of the
+    mean and the maximum of each filter over the steps that are there (the mean shows how much, the maximum, which is
+    Kim's, whether at all). It is not made of the flattened steps: inputs differ in length, so a place in the padded
+    input has no meaning.
 
     Args:
         x: `(batch, *feature.shape)`, in the units of the schema.
         mask: `(batch, length)`, bool, True up to the last word or step.
-        feature: fitted `Text` or `Series`, `Audio`, or a kind of one's own that has a front.
+        feature: fitted `Text` or `Series`, `Audio`, or your own kind that has a front.
         width: width of the tokens.
         name: of the input, prefix of the layers' names.
         filters: of the first layer, for each kernel size; each further one doubles them. None: 64 for words, else 32.
@@ -175,7 +175,7 @@ def conv1d(
     for block in range(depth):
         parts = []
         for size in kernels:
-            # padded by hand: where padding="same" begins depends on the number of steps
+            # padded by hand: the beginning of padding="same" depends on the number of steps
             label = f"{name}_conv{block}" if len(kernels) == 1 else f"{name}_conv{block}_{size}"
             padded = keras.layers.ZeroPadding1D(((size - 1) // 2, size // 2), name=f"{label}_pad")(x)
             convolve = keras.layers.Conv1D(filters * 2**block, size, strides=stride, activation="relu", name=label)
@@ -186,7 +186,7 @@ def conv1d(
     drop = keras.layers.Dropout(dropout, name=f"{name}_dropout") if dropout else lambda value: value
     if tokens == "all":
         return Tokens(dense(drop(x)), mask)
-    # after relu nothing is below the zeros behind the mask: the maximum needs no mask of its own
+    # after relu no value is below the zeros of the padding: the maximum needs no mask
     pooled = [masked_mean(Tokens(x, mask)), ops.max(x, axis=1)]
     return one_token(dense(drop(keras.layers.Concatenate(name=f"{name}_pooled")(pooled))))
 
@@ -213,12 +213,12 @@ def transformer(
     """A transformer encoder (Vaswani et al., 2017) over words, or over patches of a trace or of log-mel frames.
 
     A patch is several steps side by side, through a dense layer (as Nie et al., PatchTST, 2023, without overlap and
-    over all channels): the cost of attention grows with the square of the tokens.
+    over all channels), because the cost of attention grows with the square of the tokens.
 
     Args:
         x: `(batch, *feature.shape)`, in the units of the schema.
         mask: `(batch, length)`, bool, True up to the last word or step.
-        feature: fitted `Text` or `Series`, `Audio`, or a kind of one's own that has a front.
+        feature: fitted `Text` or `Series`, `Audio`, or your own kind that has a front.
         width: width of the tokens.
         name: of the input, prefix of the layers' names.
         depth: number of transformer layers.

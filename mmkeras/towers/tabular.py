@@ -18,7 +18,7 @@ def mlp(
     depth: int = 2,
     dropout: float = 0.0,
 ) -> Tokens:
-    """Dense layers over standardised numbers, which of them there are, and a vector for each word.
+    """Dense layers over standardised numbers, flags of which are there, and a vector for each word.
 
     A hole among the numbers becomes 0, which is the mean; a hole among the words has a vector of its own.
 
@@ -60,8 +60,8 @@ def feature_tokens(
 ) -> Tokens:
     """A transformer over one token for each column: FT-Transformer (Gorishniy et al., 2021).
 
-    A number becomes `x * w + b`, standardised and with weights of its column's own, a word its vector, and a hole has a
-    vector of its column's own. One token is the mean of the columns' (the paper's is one more token that attends).
+    A standardised number becomes `x * w + b` with the weights of its column, a word becomes its vector, and each column
+    has a vector for holes. One token is the mean of the columns' (the paper uses one more token that attends to them).
 
     Args:
         x: `(batch, 2 * numeric + categorical)`, float32: numbers, 1 where there is one, numbers of words.

@@ -1,4 +1,4 @@
-"""Word vectors, and towers that read them in no order."""
+"""Word vectors, and towers that ignore the order of words."""
 
 import warnings
 from functools import lru_cache
@@ -13,7 +13,7 @@ from mmkeras.inputs import Text
 from mmkeras.layers import Frozen, Tokens, check_counts, hide_padding, masked_mean, one_token
 from mmkeras.word_vectors import WordVectors, read_word_vectors
 
-FEW = 0.5  # a smaller share of the vocabulary in the file is warned of
+FEW = 0.5  # it warns if a smaller share of the vocabulary is in the file
 
 
 def word_vectors(
@@ -26,7 +26,7 @@ def word_vectors(
     vectors: str | None = None,
     train_vectors: bool = True,
 ) -> KerasTensor:
-    """A vector for each word, and zeros behind the mask.
+    """A vector for each word, and zeros where the mask is False.
 
     Args:
         x: `(batch, length)`, int32 token ids.
@@ -35,7 +35,7 @@ def word_vectors(
         name: of the input.
         embedding: width of the vectors; None: that of the file, or 64.
         vectors: path of a file of GloVe or word2vec vectors to begin with (see `read_word_vectors`), read when the
-            model is built; a saved model needs it no more. None: they begin at random.
+            model is built; a saved model does not need it. None: they begin at random.
         train_vectors: whether training changes the vectors of the file. With False the model has a layer of mmkeras:
             `import mmkeras` before `keras.models.load_model`.
 
@@ -67,7 +67,7 @@ def word_vectors(
 
 
 def _read(path: str, vocabulary: tuple[str, ...], name: str) -> WordVectors:
-    """The file's vectors of these words; with a warning where they are few."""
+    """The file's vectors of these words, with a warning if there are few."""
     if not isinstance(path, str):  # a ModelSpec is kept as JSON
         raise InputError(f"{name!r}: expected vectors to be a path as a string, received {shown(path)}")
     file = Path(path)
@@ -79,7 +79,7 @@ def _read(path: str, vocabulary: tuple[str, ...], name: str) -> WordVectors:
 
 @lru_cache(maxsize=2)
 def _read_once(path: str, vocabulary: tuple[str, ...], _changed: int | None) -> WordVectors:
-    """A search builds many models of one file, which may have gigabytes: the words' vectors are kept."""
+    """A search builds many models from one file, which may have gigabytes: the words' vectors are kept."""
     return read_word_vectors(path, vocabulary)
 
 
@@ -99,7 +99,7 @@ def bag(
 ) -> Tokens:
     """Mean and maximum of the word vectors, then dense layers: a deep averaging network (Iyyer et al., 2015).
 
-    The order of the words changes nothing. The maximum stands beside the paper's mean, which fades in long texts.
+    The order of the words changes nothing. The paper uses the mean alone, which fades in long texts.
 
     Args:
         x: `(batch, length)`, int32 token ids.

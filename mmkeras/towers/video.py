@@ -30,8 +30,8 @@ def frames(
 ) -> Tokens:
     """A tower for pictures over every frame, then one token for all frames or one for each.
 
-    The frames of all videos go through the pictures' tower as one batch, those after the end of a video too: batch
-    normalisation in that tower (as in 'mobile') sees them in training. Longer padding changes nothing.
+    The frames of all videos go through the pictures' tower as one batch, including the padding after the end of a
+    video: batch normalisation in that tower (as in 'mobile') sees it in training. Longer padding changes nothing else.
 
     Args:
         x: `(batch, frames, height, width_px, channels)`, uint8, 0 to 255.
@@ -66,7 +66,7 @@ def frames(
 
 
 def _each_frame(x: KerasTensor, choice: str | dict[str, Any], feature: Video, width: int, name: str) -> KerasTensor:
-    """What the pictures' tower makes of each frame: `(batch, frames, width)`."""
+    """The pictures' tower applied to each frame: `(batch, frames, width)`."""
     from mmkeras.towers import TOWERS, require_reads  # the catalogue holds this tower too
 
     where = f"{name!r}: "

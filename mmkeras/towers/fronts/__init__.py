@@ -1,6 +1,6 @@
-"""Fronts: what makes a sequence of vectors of one kind of input, for the towers that read step by step.
+"""Fronts: they turn one kind of input into a sequence of vectors, for the towers that read step by step.
 
-`lstm`, `gru`, `conv1d` and `transformer` read every kind that has a front; a kind of one's own gets one by
+`lstm`, `gru`, `conv1d` and `transformer` read every kind that has a front; your own kind gets one by
 `@mk.towers.fronts.register(PointCloud)`. An option of another kind of input is refused:
 
     embedding, vectors, train_vectors    Text     see `mmkeras.towers.text.word_vectors`
@@ -27,7 +27,7 @@ register(Text)(TextFront)
 register(Series)(SeriesFront)
 register(Audio)(AudioFront)
 
-Sequence = Annotated[Input, FRONTS]  # annotation of the `feature` of a tower that reads whatever has a front
+Sequence = Annotated[Input, FRONTS]  # annotation of the `feature` of a tower that reads every kind with a front
 
 
 def read(

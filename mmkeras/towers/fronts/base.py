@@ -1,4 +1,4 @@
-"""What a kind of input gives to the towers that read step by step."""
+"""The base class of fronts, which make steps of a kind of input."""
 
 from typing import Any, ClassVar
 
@@ -12,9 +12,9 @@ class Front:
     """Base of all fronts; one for each kind of input, registered by `@mk.towers.fronts.register(Kind)`.
 
     Attributes:
-        options: names of those options of the towers that `steps` takes.
-        filters, kernel, stride: what `conv1d` takes by default. The numbers of the base are those for measurements,
-            which are close to their neighbours.
+        options: names of the towers' options that `steps` takes.
+        filters, kernel, stride: defaults of `conv1d`. Those of the base class are for measurements, whose neighbouring
+            steps are similar.
     """
 
     options: ClassVar[tuple[str, ...]] = ()
@@ -33,14 +33,14 @@ class Front:
             **options: those given of the `options`.
 
         Returns:
-            `(batch, steps, channels)`, float, zeros behind the mask.
+            `(batch, steps, channels)`, float, zeros where the mask is False.
         """
         raise NotImplementedError(f"{type(self).__name__} has to make the steps of its kind of input")
 
     def depth(self, steps: int) -> int:
-        """The number of layers that `conv1d` takes by default: until at most 8 steps are left, from 1 to 4."""
+        """The default number of layers of `conv1d`: until at most 8 steps are left, from 1 to 4."""
         return min(max(1, ((steps - 1) // FEWEST).bit_length()), 4)
 
     def patch(self, steps: int) -> int:
-        """The steps of one token that `transformer` takes by default: as many as give at most 64 tokens."""
+        """The default number of steps in one token of `transformer`: the fewest that give at most 64 tokens."""
         return -(-steps // MOST)

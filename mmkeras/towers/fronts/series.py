@@ -13,7 +13,7 @@ class SeriesFront(Front):
     """A trace in standard deviations of its channels, float32."""
 
     def steps(self, x: KerasTensor, mask: KerasTensor | None, feature: Series, name: str) -> KerasTensor:
-        """`(batch, length, channels)`; zeros, which are the means, behind the mask."""
+        """`(batch, length, channels)`; zeros, which are the means, where the mask is False."""
         means, variances = list(feature.means), np.square(feature.std).tolist()
         label = f"{name}_standardised"
         normalise = keras.layers.Normalization(mean=means, variance=variances, dtype="float32", name=label)
