@@ -58,18 +58,32 @@ class Catalogue(dict):
         return part() if self.base and isinstance(part, type) and issubclass(part, self.base) else part
 
     def add(self, name: Any, part: Any) -> None:
-        """Enter a part of the user's. Raises `InputError` if it cannot be one, or if there is one of this name."""
+        """Enter a part of the user's.
+
+        The same definition, run again as in a cell of a notebook, replaces the earlier one.
+
+        Raises:
+            InputError: it cannot be a part, or there is another one of this name.
+        """
         label = getattr(name, "__name__", name)
         if not self.accepts(part):
             raise InputError(f"{self.what} {label!r}: expected {self.expected}, received {shown(part)}")
-        if name in self:
-            raise InputError(f"{self.what} {label!r} exists already: {shown(self[name])}")
+        if name in self and (name not in self.own or _definition(self[name]) != _definition(part)):
+            raise InputError(
+                f"{self.what} {label!r} exists already: {shown(self[name])}; expected another name for {shown(part)}"
+            )
         self[name] = part
 
     @property
     def own(self) -> dict:
         """The parts that the user has added."""
         return {name: part for name, part in self.items() if name not in self.builtin}
+
+
+def _definition(part: Any) -> tuple[str, str]:
+    """Where a part is defined: the module and the name of the function or class, or of an object's class."""
+    made_by = part if hasattr(part, "__qualname__") else type(part)
+    return made_by.__module__, made_by.__qualname__
 
 
 class Kinds(Catalogue):
@@ -102,16 +116,19 @@ class Kinds(Catalogue):
         """The objects for kinds of the user's."""
         return {kind: made for kind, made in self.items() if not kind.__module__.startswith("mmkeras.")}
 
-    def of(self, part: Any) -> Any:
-        """The object for an input or target of a schema, or for its kind; that of its nearest base class."""
+    def of(self, part: Any, where: str = "") -> Any:
+        """The object for an input or target of a schema, or for its kind; that of its nearest base class.
+
+        `where`: beginning of the message for an unknown kind.
+        """
         kind = part if isinstance(part, type) else type(part)
         for base in kind.__mro__:
             if base in self:
                 return self[base]
         known = ", ".join(sorted(one.__name__ for one in self))
         raise InputError(
-            f"unknown kind {kind.__name__!r}: no {self.what} is known for it; expected one of {known}, or your own: "
-            f"@{self.home}.{self.how.format(kind=kind.__name__)}"
+            f"{where}unknown kind {kind.__name__!r}: no {self.what} is known for it; expected one of {known}, or your "
+            f"own: @{self.home}.{self.how.format(kind=kind.__name__)}"
         )
 
 

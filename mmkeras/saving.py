@@ -54,6 +54,10 @@ def save(path: str | os.PathLike[str], model: keras.Model, schema: Schema, spec:
             raise InputError(f"save: expected {name} to be a {kind.__name__}, received {shown(value)}")
     if not isinstance(path, str | os.PathLike):
         raise InputError(f"save: expected a path, received {shown(path)}")
+    if str(path).endswith(".keras"):
+        raise InputError(
+            f"save: expected another ending than that of Keras' own files, as 'model.mmkeras', received {shown(path)}"
+        )
     schema.require_fitted("save")
     _check_belongs(model, schema)
     about = {"format": FORMAT, "mmkeras": __version__, "keras": keras.__version__, "backend": keras.backend.backend()}
@@ -68,6 +72,7 @@ def save(path: str | os.PathLike[str], model: keras.Model, schema: Schema, spec:
             part = Path(folder) / MODEL
             model.save(part)
             _check_model_file(part, "save: ")
+            _model(part, "save: ")  # what cannot be loaded again must not take the place of what can
             return write_whole(path, lambda file: _write(file, texts, part))
     except OSError as error:
         raise InputError(f"save: cannot write {str(path)!r}: {error.strerror or error}") from error

@@ -143,10 +143,10 @@ def test_what_is_no_such_trace(name, tmp_path):
     path = tmp_path / "trace.npy"
     write(path)
     assert reason in CODEC.why(FEATURE, str(path))
-    with pytest.raises(ValueError, match=re.escape(reason)):
-        eagerly(path, FEATURE)
-    with pytest.raises(tf.errors.InvalidArgumentError, match=re.escape(reason)):
-        in_data(path, FEATURE)
+    for read in (eagerly, in_data):
+        with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+            read(path, FEATURE)
+        assert reason in str(caught.value).replace("\\", "")
 
 
 def test_a_bad_file_costs_its_own_row_alone(tmp_path):

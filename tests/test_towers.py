@@ -277,8 +277,10 @@ def test_registered_by_a_user():
         return Tokens(keras.layers.Dense(width, name=f"{name}_dense")(x)[:, None])
 
     try:
-        with pytest.raises(InputError, match="tower 'mean' exists already"):
-            mk.towers.register("mean")(mean)
+        mk.towers.register("mean")(mean)  # a cell of a notebook that is run again
+        for name, part in (("conv", mean), ("mean", TOWERS["conv"])):
+            with pytest.raises(InputError, match=f"tower '{name}' exists already"):
+                mk.towers.register(name)(part)
         with pytest.raises(InputError, match=r'tower: expected a name, as @register\("mine"\), received <function'):
             mk.towers.register(mean)
         with pytest.raises(InputError, match="task 'mean': expected a Task, received <function"):

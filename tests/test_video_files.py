@@ -194,7 +194,7 @@ def test_films_need_pyav(tmp_path, monkeypatch):
     path = film(tmp_path / "a.mp4")
     (tmp_path / "a.gif").write_bytes(WHOLE)
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r'pip install "mmkeras\[video\]"'):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"mmkeras\[video\]"):
         from_path(path, FEATURE)
     assert video_reason(str(path), FEATURE).endswith('to read others: pip install "mmkeras[video]"')
     check(from_path(tmp_path / "a.gif", FEATURE), seen(WHOLE))

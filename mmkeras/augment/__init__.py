@@ -111,7 +111,8 @@ def _checked(schema: Schema, options: Mapping[str, Mapping[str, Any]]) -> dict[s
         if not isinstance(own, Mapping):
             raise InputError(f"augment: {name!r}: expected a dict of options, received {shown(own)}")
         if own:
-            AUGMENTATIONS.of(schema.inputs[name]).check_options(own, schema.inputs[name], f"augment: {name!r}: ")
+            feature, where = schema.inputs[name], f"augment: {name!r}: "
+            AUGMENTATIONS.of(feature, where).check_options(own, feature, where)
     return {name: dict(own) for name, own in options.items() if own}
 
 

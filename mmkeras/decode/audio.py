@@ -15,7 +15,7 @@ import soundfile
 import tensorflow as tf
 
 from mmkeras.decode._backends import waveform_ops
-from mmkeras.decode.graph import apart
+from mmkeras.decode.graph import apart, from_numpy
 from mmkeras.inputs import Audio
 
 # the first bytes of a WAV file with one channel of 16 bits and nothing beside its sound
@@ -104,7 +104,7 @@ def any_file(raw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Samples and rate, as `wav` gives them, of a WAV, FLAC, OGG or MP3 file."""
 
     def others():
-        wave, rate = tf.numpy_function(_soundfile, [raw], (tf.float32, tf.int32))
+        wave, rate = from_numpy(_soundfile, [raw], (tf.float32, tf.int32))
         return tf.ensure_shape(wave, (None, None)), tf.ensure_shape(rate, ())
 
     return tf.cond(tf.strings.substr(raw, 0, 4) == b"RIFF", lambda: wav(raw), others)

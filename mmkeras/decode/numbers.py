@@ -10,6 +10,7 @@ import tensorflow as tf
 from mmkeras.decode.base import OK, UNREADABLE, Decoded, Decoder
 from mmkeras.decode.chunks import in_chunks
 from mmkeras.decode.files import as_path, open_file, open_npy
+from mmkeras.decode.graph import from_numpy
 from mmkeras.decode.rows import FileCodec
 
 FIT_MEMORY = 2**26  # bytes of decoded steps that a schema is fitted on, of at most 1,000 files
@@ -66,7 +67,7 @@ class NumbersCodec(FileCodec):
             padded[: len(values)] = values
             return padded, np.int32(len(values))
 
-        values, length = tf.numpy_function(read, [path], (tf.float32, tf.int32))
+        values, length = from_numpy(read, [path], (tf.float32, tf.int32))
         return tf.ensure_shape(values, feature.shape), tf.ensure_shape(length, ())
 
     def from_wire(self, feature: Any) -> Decoder:

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from mmkeras.decode.files import NPY, as_path, open_npy
+from mmkeras.decode.graph import from_numpy
 from mmkeras.decode.image import bring_to_size, decode_image
 from mmkeras.inputs import Image, Video
 
@@ -69,7 +70,7 @@ def video_file(path: tf.Tensor, feature: Video) -> tuple[tf.Tensor, tf.Tensor]:
     def read(path):
         return _read(as_path(path), feature)
 
-    kind, pictures, stack = tf.numpy_function(read, [path], (tf.int32, tf.string, tf.uint8))
+    kind, pictures, stack = from_numpy(read, [path], (tf.int32, tf.string, tf.uint8))
     pictures, stack = tf.ensure_shape(pictures, (None,)), tf.ensure_shape(stack, (None, None, None, None))
 
     def folder():

@@ -40,8 +40,8 @@ def compile_args(
         not 1; for several targets each is a dict by target.
 
     Raises:
-        InputError: targets that are not fitted; an unknown task or option; a learned weight without a model that learns
-            it.
+        InputError: targets that are not fitted; an unknown task or option; another task than the model's; a weight to
+            be learned without a model that learns it.
 
     >>> from mmkeras.schema import Number, Schema, Text
     >>> schema = Schema({"review": Text(8, vocabulary=["good"])}, {"price": Number(mean=20, std=5, unit="EUR")})
@@ -55,10 +55,15 @@ def compile_args(
             raise unknown("target", name, schema.targets, where="compile_args: ")
     if set(schema.unfitted) & set(schema.targets):
         schema.require_fitted("compile_args")
-    choices = {**({} if model is None else tasks_of(model, schema)), **(tasks or {})}
+    own = {} if model is None else tasks_of(model, schema)
     loss, metrics, weights = {}, {}, {}
     for name, target in schema.targets.items():
-        chosen = choose_task(target, choices.get(name), name)
+        chosen = choose_task(target, (tasks or {}).get(name, own.get(name)), name)
+        if own and chosen.part is not own[name]:
+            raise InputError(
+                f"compile_args: {name!r}: expected the task that the model was built with, {own[name]!r}, received "
+                f"{chosen.name!r}"
+            )
         loss[name], metrics[name] = chosen.part.loss(target, **chosen.loss), chosen.part.metrics(target)
         weights[name] = chosen.weight
         if chosen.weight == "learned":

@@ -109,6 +109,7 @@ def tune(
     schema = data["train"].schema
     objective = objective_of(schema, objective, space)
     plan = Training.from_options({**training, "seed": seed}, beside=tune)
+    ask = space_of(schema, space)  # refused before there is a folder
     folder = Path(directory).absolute()
     if overwrite and role() != "worker":
         shutil.rmtree(folder, ignore_errors=True)
@@ -120,7 +121,7 @@ def tune(
     rows = {} if role() == "chief" and not controls else {split: data[split] for split in splits}
     with _runner(rows, folder, isolation, workers, time_limit) as runner:
         try:
-            model, train = SpecModel(data, space_of(schema, space), plan), runner
+            model, train = SpecModel(data, ask, plan), runner
             if features:
                 model, train = _on_features(data, space, towers, plan, objective, folder, runner, time_limit)
             oracle = oracle_of(tuner, keras_tuner.Objective(*objective), trials, plan.epochs, seed + 1)
