@@ -1,4 +1,4 @@
-"""Frozen towers run once over all rows, and what comes after them is trained on their features."""
+"""Frozen towers run once over all rows, and the layers after them are trained on their features."""
 
 from collections.abc import Collection
 from typing import Any
@@ -19,8 +19,8 @@ from mmkeras.schema import Schema
 def features_model(model: keras.Model, schema: Schema, towers: Collection[str]) -> keras.Model:
     """A second view over the same weights: the model without these towers, for `extract_features`.
 
-    Its layers are the model's own: train this view, with towers that have been pre-trained, at a fraction of the cost,
-    then predict with and export the model, or train it on as a whole. Compile it first.
+    Its layers are the model's own: train this view, with pre-trained towers, at a fraction of the cost. Then predict
+    with the model and export it, or train it further as a whole. Compile the view first.
 
     Args:
         model: `keras.Model` of `mk.build`.
@@ -47,9 +47,9 @@ def extract_features(
     *,
     class_weight: ClassWeight = None,
 ) -> tuple[dict[str, np.ndarray], Any, Any]:
-    """The features of all rows, and what else `features_model` takes: `fit(x, y, sample_weight=weights)`.
+    """The features of all rows, and the other inputs of `features_model`: `fit(x, y, sample_weight=weights)`.
 
-    The towers see every row once, as it is: without augmentation, and without their dropout.
+    The towers see every row once, without augmentation and without dropout.
 
     Args:
         model: `keras.Model` of `mk.build`.

@@ -1,8 +1,8 @@
-"""What is asked of arguments: whole numbers, numbers, shares, switches and choices, each refused in the same words.
+"""Checks of arguments: whole numbers, numbers, shares, switches and choices, with the same messages everywhere.
 
-`checked_keywords` decorates what has keyword arguments: a misspelt one is refused with the nearest name. Every check
-takes the value, its name and `where`, the beginning of the message ("batches: ", "'image': "), and gives the value back
-as a plain Python one.
+`checked_keywords` decorates a function or class with keyword arguments: a misspelt one is refused with the nearest
+name. Every check takes the value, its name and `where`, the beginning of the message ("batches: ", "'image': "), and
+returns the value as a plain Python one.
 """
 
 import functools
@@ -19,7 +19,7 @@ Part = TypeVar("Part", bound=Callable[..., Any])
 
 
 def checked_keywords(part: Part) -> Part:
-    """Decorator of a function or a class (a dataclass too): a keyword argument that it does not have is refused.
+    """Decorator of a function or a class (a dataclass too): refuses unknown keyword arguments.
 
     >>> @checked_keywords
     ... def fit(rows, *, epochs=1):
@@ -49,12 +49,12 @@ def _checked(function: Any, name: str) -> Any:
 
 
 def is_whole(value: Any, least: float = 1) -> bool:
-    """Whether it is a whole number, no bool, from `least`."""
+    """Whether it is a whole number, not a bool, from `least`."""
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
 def is_number(value: Any, least: float = -math.inf, above: bool = False, most: float = math.inf) -> bool:
-    """Whether it is a finite number, no bool, from `least` (or above it) to `most`."""
+    """Whether it is a finite number, not a bool, from `least` (or above it) to `most`."""
     if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
         return False
     number = float(value)

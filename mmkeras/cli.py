@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     tune.add_argument("--workers", type=_whole, metavar="N", help="trials at a time on this machine (1)")
     tune.add_argument("--overwrite", action="store_true", help="begin anew")
     tune.add_argument("--chief", metavar="HOST:PORT", help="of several machines: where the chief listens")
-    tune.add_argument("--worker", metavar="NAME", help="be the worker of this name of the chief; without it: the chief")
+    tune.add_argument("--worker", metavar="NAME", help="name of this worker of the chief; without it: the chief")
     tune.set_defaults(run=_tune)
     verify = commands.add_parser(
         "verify", help="check that an exported model still gives its golden outputs, without mmkeras and Keras"
@@ -63,8 +63,8 @@ def _parser() -> argparse.ArgumentParser:
 
 TUNE = """Search for the best fusion, towers and widths.
 
-The experiment is a YAML file, see mmkeras/experiment.py. Stopped or killed, the same command goes on where it was. The
-report of the search is written into its folder.
+The experiment is a YAML file, see mmkeras/experiment.py. If the search is stopped or killed, the same command continues
+it. The report of the search is written into its folder.
 
 Over several machines, with the experiment and the folder of the search on a common disk:
   mmkeras tune experiment.yaml --chief 10.0.0.1:8765                 on 10.0.0.1
@@ -75,7 +75,7 @@ def _tune(arguments: argparse.Namespace) -> None:
     if (arguments.experiment is None) == (arguments.report is None):
         raise InputError("tune: expected either an experiment or --report DIR")
     if arguments.worker and not arguments.chief:
-        raise InputError("tune: expected --chief HOST:PORT beside --worker")
+        raise InputError("tune: expected --chief HOST:PORT with --worker")
     if arguments.chief:
         os.environ.update(_address(arguments.chief, arguments.worker or "chief"))
     _quiet()
@@ -126,7 +126,7 @@ def _demo(arguments: argparse.Namespace) -> None:
 
 
 def _quiet() -> None:
-    """TensorFlow's own log is not shown."""
+    """Hide TensorFlow's own log."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
     import logging
 

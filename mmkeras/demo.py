@@ -1,4 +1,4 @@
-"""`mmkeras demo`: from a table of files to a SavedModel that has answered, on the keypad set."""
+"""`mmkeras demo`: from a table of files to a working SavedModel, on the keypad set."""
 
 import json
 import os
@@ -66,7 +66,7 @@ def demo(out: str | os.PathLike[str] = ".", fusion: str = "concat", epochs: int 
     subsets = evaluation.subsets.assign(ceiling=_ceilings(manifest, evaluation.subsets))
     print(_table(subsets))
 
-    print("\n4. Export, and three test rows asked in a fresh process that imports TensorFlow alone")
+    print("\n4. Export, and predictions for three test rows in a fresh process that imports TensorFlow alone")
     bundle = export(
         model,
         data.schema,
@@ -97,7 +97,7 @@ def demo(out: str | os.PathLike[str] = ".", fusion: str = "concat", epochs: int 
         "Next: prove and serve it,\n"
         f"  mmkeras verify {bundle.parent}\n"
         f"  mmkeras serve-config {bundle.parent} && docker compose -f serving/compose.yaml up\n"
-        "or put a table of your own through the same lines: README.md, notebooks/01_quickstart.ipynb."
+        "or use a table of your own in the same way: README.md, notebooks/01_quickstart.ipynb."
     )
     return summary
 

@@ -1,4 +1,4 @@
-"""The one kind of error that bad input raises, how it shows what was received, the sentence for an unknown name.
+"""The error for bad input, the text of a received value, and the message for an unknown name.
 
 And `warn`, which warns at the user's own line.
 """
@@ -12,7 +12,7 @@ LONGEST = 80  # characters of a value in a message
 
 
 class InputError(ValueError):
-    """What was given is wrong: a table, a file, a name or an option. Its message says what and where."""
+    """An invalid table, file, name or option. The message says what is wrong and where."""
 
 
 def shown(value: object, longest: int = LONGEST) -> str:
@@ -44,7 +44,7 @@ def unknown(kind: str, name: object, known: Iterable[object], where: str = "") -
 
 
 def warn(message: str) -> None:
-    """A `UserWarning` at the line that called the package, however deep in it this is found."""
+    """A `UserWarning` at the line that called the package, not at a line inside it."""
     level, frame = 1, sys._getframe()
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "mmkeras":
         level, frame = level + 1, frame.f_back

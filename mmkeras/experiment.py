@@ -37,7 +37,7 @@ KEYS = ("data", "split", "inputs", "targets", "read", "tune")
 
 @dataclass(frozen=True)
 class Experiment:
-    """What the file says: `Splits`, and the options of `mk.tune`."""
+    """The content of the file: `Splits`, and the options of `mk.tune`."""
 
     data: Splits
     tune: dict[str, Any]
@@ -110,5 +110,5 @@ def _options(content: dict[str, Any], key: str, function: Callable[..., Any], wh
 
 
 def _domain(domain: Any) -> Any:
-    """YAML has no tuples: {low: 0.1, high: 1} is one."""
+    """{low: 0.1, high: 1} as a tuple, as YAML has none."""
     return (domain["low"], domain["high"]) if isinstance(domain, dict) and set(domain) == {"low", "high"} else domain

@@ -12,27 +12,27 @@ from typing import Any, BinaryIO
 def write_whole(
     path: str | os.PathLike[str], content: str | bytes | Callable[[BinaryIO], object], *, mode: int | None = None
 ) -> Path:
-    """Write a file in the place of what is there, whole or not at all.
+    """Write a file, or replace it, whole or not at all.
 
-    It is written beside the file under a new name, brought to the disk and renamed: who reads it, also after a power
-    cut, finds the old file or the new one. A link is replaced, not followed. On an error nothing is left behind.
+    It is written next to the file under a new name, brought to the disk and renamed: a reader finds the old file or the
+    new one, also after a power cut. A link is replaced, not followed. On an error no new file remains.
 
     Args:
         path: of the file; its folder exists.
-        content: text (written as UTF-8), bytes, or a function of the open binary file that writes them; `file.name` is
-            the file's present path, for libraries that take a path.
+        content: text (written as UTF-8), bytes, or a function that writes them to the open binary file; `file.name` is
+            its current path, for libraries that take a path.
         mode: permissions, as 0o755; None: those of every new file.
 
     Returns:
         `path`.
 
     Raises:
-        OSError: a folder that does not exist or cannot be written, a full disk. What `content` raises goes through.
+        OSError: a folder that does not exist or cannot be written, a full disk. Errors of `content` are passed on.
     """
     path = Path(path)
     part = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.part")
     try:
-        with open(part, "xb") as file:  # "x": never a file or a link that is there already
+        with open(part, "xb") as file:  # "x": never an existing file or link
             if callable(content):
                 content(file)
             else:
@@ -43,7 +43,7 @@ def write_whole(
             os.fsync(file.fileno())
         os.replace(part, path)
     except OSError as error:
-        if error.filename == str(part):  # a name that nobody has given
+        if error.filename == str(part):  # a name that the user did not give
             error.filename = str(path)
         raise
     finally:
@@ -58,16 +58,16 @@ def write_json(path: str | os.PathLike[str], content: Any) -> Path:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what `write_whole` left in a folder when its process was killed."""
+    """Remove the files that `write_whole` left in a folder when its process was killed."""
     for part in folder.glob(".*.part"):
         part.unlink(missing_ok=True)
 
 
 def rename_whole(folder: Path, target: Path) -> Path:
-    """Rename a folder to `target` once all that is in it is on the disk; returns `target`.
+    """Rename a folder to `target` when its content is on the disk; returns `target`.
 
     Raises:
-        OSError: there is such a file, or such a folder that is not empty; a name that cannot be given.
+        OSError: there is such a file, or such a folder that is not empty; an invalid name.
     """
     for root, _, names in os.walk(folder):
         for name in names:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 
 def table(heads: Sequence[object], rows: Iterable[Sequence[object]], right: Collection[int] = ()) -> str:
-    """Rows below their heads; the columns of these places stand to the right.
+    """Rows below their heads; the columns at the places `right` are aligned to the right.
 
     >>> print(table(["name", "score"], [("a|b", 0.5)], right=[1]))
     | name | score |

@@ -1,12 +1,12 @@
-"""What figures share: matplotlib where it is installed, colours, styles, short names."""
+"""Helpers of figures: matplotlib where it is installed, colours, styles, short names."""
 
 from typing import Any
 
 from mmkeras.errors import InputError
 
 INK, GREY, PALE = "#22262b", "#5f6670", "#e6e8eb"  # titles; axes and remarks; rules
-OTHERS = "#b4bac2"  # what has no colour of its own
-# Twelve that are told apart, the first six of them after Okabe and Ito (2008)
+OTHERS = "#b4bac2"  # for the rest
+# Twelve distinct colours, the first six of them after Okabe and Ito (2008)
 COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#3d4148", "#b3a100"]
 COLORS += ["#6a51a3", "#8c564b", "#66a61e", "#e7298a"]
 # Charts, with axes at the left and at the bottom; and pictures and maps, in frames of four sides

@@ -1,8 +1,8 @@
-"""Catalogues: the parts that a name chooses, and the one object that each room has for each kind of input or target.
+"""Catalogues: parts by name, and objects by kind of input or target.
 
-`Catalogue` is a dict of name -> part ("conv" -> a tower). `Kinds` is a dict of kind -> object (`Image` -> its codec): a
-room asks it with `of`, and a kind that it does not know is refused in the same words everywhere. Both remember what was
-registered by the user, so that other processes can be given the same (`registered`, `restore`).
+`Catalogue` is a dict of name -> part ("conv" -> a tower). `Kinds` is a dict of kind -> object (`Image` -> its codec):
+`of` looks it up, and the message for an unknown kind is the same everywhere. Both remember the parts that a user
+registered, so that other processes can get them too (`registered`, `restore`).
 """
 
 import importlib
@@ -13,19 +13,19 @@ from typing import Any
 from mmkeras.checks import check_share
 from mmkeras.errors import InputError, shown, unknown
 
-CATALOGUES: dict[str, "Catalogue"] = {}  # by the module in which they stand and their purpose
+CATALOGUES: dict[str, "Catalogue"] = {}  # by their module and their purpose
 
 
 class Catalogue(dict):
     """Parts by name.
 
     Args:
-        what: a part is called in messages, as "tower".
+        what: the name of a part in messages, as "tower".
         parts: those of mmkeras.
         home: the module that holds the catalogue, `__name__`.
-        accepts: function of a part that says whether it can be one; None: what is callable.
-        expected: what such a part is, for the message.
-        base: class of the parts; of a class that derives from it and is registered, an object is made.
+        accepts: function that tells whether an object can be a part; None: whether it is callable.
+        expected: description of such a part, for the message.
+        base: class of the parts; if a class that derives from it is registered, an object of it is made.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Catalogue(dict):
         CATALOGUES[f"{home}/{what}"] = self
 
     def register(self, name: str) -> Callable[[Any], Any]:
-        """Decorator that adds a part, or of a class of parts an object: `@mk.towers.register("mine")`."""
+        """Decorator that adds a part, or an object of a class of parts: `@mk.towers.register("mine")`."""
         if not isinstance(name, str):
             raise InputError(f'{self.what}: expected a name, as @register("mine"), received {shown(name)}')
 
@@ -54,11 +54,11 @@ class Catalogue(dict):
         return add
 
     def made(self, part: Any) -> Any:
-        """The part; of a class of parts an object."""
+        """The part; an object, if it is a class of parts."""
         return part() if self.base and isinstance(part, type) and issubclass(part, self.base) else part
 
     def add(self, name: Any, part: Any) -> None:
-        """Enter a part of the user's.
+        """Add a user's part.
 
         The same definition, run again as in a cell of a notebook, replaces the earlier one.
 
@@ -87,13 +87,13 @@ def _definition(part: Any) -> tuple[str, str]:
 
 
 class Kinds(Catalogue):
-    """The one object that a room has for each kind of input or target.
+    """The object for each kind of input or target.
 
     Args:
-        what: such an object is called in messages, as "codec".
+        what: the name of such an object in messages, as "codec".
         base: the class of these objects.
         home: the module that holds the table, `__name__`.
-        how: the call in that module by which an object for one's own `{kind}` is registered, for the message.
+        how: the call in that module that registers an object for your own `{kind}`, for the message.
     """
 
     def __init__(self, what: str, base: type, home: str, how: str = "register({kind})"):
@@ -113,7 +113,7 @@ class Kinds(Catalogue):
 
     @property
     def own(self) -> dict:
-        """The objects for kinds of the user's."""
+        """The objects for a user's kinds."""
         return {kind: made for kind, made in self.items() if not kind.__module__.startswith("mmkeras.")}
 
     def of(self, part: Any, where: str = "") -> Any:
@@ -133,12 +133,12 @@ class Kinds(Catalogue):
 
 
 def registered() -> dict[str, dict]:
-    """What the user has registered, of all catalogues: dict of catalogue -> dict of name or kind -> part."""
+    """The user's parts in all catalogues: dict of catalogue -> dict of name or kind -> part."""
     return {key: table.own for key, table in CATALOGUES.items() if table.own}
 
 
 def restore(parts: Mapping[str, Mapping]) -> None:
-    """Register what `registered` gave in another process; what is there already stays."""
+    """Register the parts that `registered` gave in another process; existing ones stay."""
     for key, own in parts.items():
         importlib.import_module(key.partition("/")[0])
         for name, part in own.items():
@@ -147,10 +147,10 @@ def restore(parts: Mapping[str, Mapping]) -> None:
 
 
 def choose(catalogue: Catalogue, choice: Any, where: str) -> tuple[str, Any, dict]:
-    """What `choice` names: `(name, part, options)`.
+    """The part that `choice` names: `(name, part, options)`.
 
     Args:
-        catalogue: where it is looked up.
+        catalogue: the catalogue to look in.
         choice: a name, or a dict of "kind" (the name) and options; instead of the name also the part itself.
         where: beginning of the message, as "'image': ".
     """
@@ -168,7 +168,7 @@ def choose(catalogue: Catalogue, choice: Any, where: str) -> tuple[str, Any, dic
 
 
 def own_options(part: Callable, given: Iterable[str]) -> list[str]:
-    """Names of the options that a part has of its own: its keyword arguments but the `given` ones."""
+    """Names of a part's own options: its keyword arguments except the `given` ones."""
     parameters = inspect.signature(part).parameters
     return [key for key, value in parameters.items() if value.kind is value.KEYWORD_ONLY and key not in given]
 
@@ -180,7 +180,7 @@ def check_option(option: str, value: Any, where: str) -> None:
 
 
 def arguments(what: str, name: str, part: Callable, options: Mapping, given: Mapping, where: str) -> dict:
-    """Keyword arguments for a part: its options, checked, and those of the `given` that it asks for."""
+    """Keyword arguments for a part: its options, checked, and those of the `given` that it takes."""
     own = own_options(part, given)
     for option, value in options.items():
         if option not in own:

@@ -1,4 +1,4 @@
-"""How a model is trained where mmkeras does it: the demo and the trials of a search."""
+"""Training by mmkeras itself: in the demo and in the trials of a search."""
 
 import math
 import os
@@ -56,7 +56,7 @@ class Training:
 
         Args:
             options: by name.
-            beside: the function whose own keyword arguments these options stand beside; one of them may be meant.
+            beside: the function that takes these options with its own keyword arguments, which the message lists too.
         """
         known = [option.name for option in fields(cls)] + (own_options(beside, ()) if beside else [])
         for name in options:
@@ -118,7 +118,7 @@ def fit(
 
     Args:
         model: of `prepare`.
-        data: mapping of "train" and, if it is to be watched, "val" to `Records` or `Shards`.
+        data: mapping of "train" and, to watch it, "val" to `Records` or `Shards`.
         training: `Training`.
         spec: `ModelSpec` of the model.
         callbacks: of Keras.
@@ -149,6 +149,6 @@ def fit(
         epochs=training.epochs,
         initial_epoch=initial_epoch,
         callbacks=list(callbacks),
-        shuffle=False,  # the batches come shuffled, and Keras would warn that it cannot do it again
+        shuffle=False,  # the batches are shuffled already, and Keras would warn that it cannot shuffle them
         verbose=verbose,
     )

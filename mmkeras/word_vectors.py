@@ -1,4 +1,4 @@
-"""Vectors of words that others have trained, from GloVe and word2vec files, for the words of one vocabulary."""
+"""Pre-trained word vectors from GloVe and word2vec files, for the words of one vocabulary."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -26,8 +26,8 @@ class WordVectors:
 
     Attributes:
         values: `(tokens, numbers)`, float32, a row for each token id: 0 padding (zeros), 1 the unknown word (the mean
-            of the vectors found), from 2 on the vocabulary. Words that the file lacks have random values of the mean
-            and standard deviation of the vectors found (Kim, 2014), always the same ones.
+            of the vectors found), from 2 on the vocabulary. Words that the file lacks have random values with the
+            mean and standard deviation of the vectors found (Kim, 2014), always the same ones.
         found: the words found, in the vocabulary's order.
         missing: the words not found, in the vocabulary's order: most frequent first, if the vocabulary was fitted.
     """
@@ -53,9 +53,9 @@ class WordVectors:
 def read_word_vectors(path: str | os.PathLike[str], vocabulary: Input | Iterable[str]) -> WordVectors:
     """Read the vectors of a vocabulary's words from a file of GloVe or word2vec.
 
-    The file is read piece by piece, and only the vocabulary's rows are kept. A word that is not in the file as it
-    stands is served by the first (in most files: the most frequent) word that is the same in lower case and without
-    apostrophes, which is how a `Text` is split: "Hello" for "hello", "don't" for "dont".
+    The file is read piece by piece, and only the vocabulary's rows are kept. A word that is not in the file gets the
+    vector of the first (in most files: the most frequent) word that is the same in lower case and without apostrophes,
+    as a `Text` is split: "Hello" for "hello", "don't" for "dont".
 
     Args:
         path: GloVe text ("word 0.1 0.2 ..." a line), word2vec text (the same below a header: how many words, how many
@@ -66,8 +66,8 @@ def read_word_vectors(path: str | os.PathLike[str], vocabulary: Input | Iterable
         `WordVectors`.
 
     Raises:
-        InputError: no such file, or not one of these kinds; a line of another number of numbers, or of something else;
-            a word that is not UTF-8; a word of the vocabulary twice; an end too early; none of the words in it.
+        InputError: no such file, or not one of these kinds; a line with the wrong count of numbers, or with something
+            else; a word that is not UTF-8; a word of the vocabulary twice; a file cut short; none of the words in it.
     """
     words = _words(vocabulary)
     path = Path(path)
@@ -114,7 +114,7 @@ def _check_head(head: bytes, path: Path) -> tuple[tuple[int, int] | None, bytes]
 
 
 def _is_text(first: bytes) -> bool:
-    """Whether what stands after the header is text: after a word, only what numbers are written with."""
+    """Whether the content after the header is text: after a word, only characters of numbers."""
     return set(first.partition(b" ")[2][:100].partition(b"\n")[0]) <= TEXTUAL
 
 
@@ -127,7 +127,7 @@ def _numbers_at_end(fields: list[bytes]) -> int:
 
 
 def _floats(fields: list[bytes]) -> list[float] | None:
-    """The numbers that byte strings spell; None if one spells none."""
+    """The byte strings as numbers; None if one is no number."""
     try:
         return [float(field) for field in fields]
     except ValueError:
@@ -204,7 +204,7 @@ class _Collected:
         self.similar: dict[int, tuple[str, np.ndarray]] = {}
 
     def add(self, word: bytes, where: str, values: Callable[[], np.ndarray]) -> None:
-        """One entry of the file; `values` gives its numbers, which are read only if the word is wanted."""
+        """One entry of the file; `values` gives its numbers, which are read only if the vocabulary has the word."""
         row = self.rows.get(word)
         if row is not None:
             if row in self.exact:

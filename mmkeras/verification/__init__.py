@@ -21,7 +21,7 @@ REPLAY = Path(__file__).with_name("replay")
 
 @dataclass(frozen=True)
 class Check:
-    """One check: `outcome` is "passed", "failed" or "skipped"; `words` say what was found."""
+    """One check: `outcome` is "passed", "failed" or "skipped"; `words` describe the result."""
 
     name: str
     outcome: str
@@ -30,7 +30,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Verification:
-    """What `verify` found. `str()` is a table of the checks."""
+    """The result of `verify`. `str()` is a table of the checks."""
 
     directory: Path
     checks: tuple[Check, ...]
@@ -70,24 +70,24 @@ def verify(
 
     The ways, each in a process that has TensorFlow on the CPU and in which neither mmkeras nor Keras can be imported:
 
-    - "load": `tf.saved_model.load`. The golden batch; its rows by themselves and in reverse, which must answer the
-      same; 0 rows; every other signature.
-    - "session": as TensorFlow Serving does it: a session, fed by the names of tensors. Its graph may hold TensorFlow's
-      own ops alone, none of which runs Python; the golden batch; the warm-up requests.
-    - "c": a C program without Python on TensorFlow's C API, compiled for the occasion; skipped where there is no C
+    - "load": `tf.saved_model.load`. The golden batch; its rows by themselves and in reverse, which must give the same
+      outputs; 0 rows; every other signature.
+    - "session": a session, fed by the names of tensors, as in TensorFlow Serving. Its graph may hold only TensorFlow's
+      own ops, none of which runs Python; the golden batch; the warm-up requests.
+    - "c": a C program without Python on TensorFlow's C API, compiled for the check; skipped where there is no C
       compiler. The golden batch.
 
-    Strings and whole numbers must be equal; others may differ by the tolerance in golden.json, and by as much of
-    themselves if they are above 1. Rows are counted from 0.
+    Strings and whole numbers must be equal; other numbers may differ by the tolerance in golden.json, relative to the
+    number if it is above 1. Rows are counted from 0.
 
     Args:
-        directory: a version, or the folder of a model's versions: then the newest.
-        python: path of another Python, for instance of another TensorFlow; None: this one.
-        ways: which of the ways.
+        directory: a version, or the folder of a model's versions (the newest is checked).
+        python: path of another Python, for instance with another TensorFlow; None: this one.
+        ways: the ways to check.
         seconds: time limit of each way.
 
     Returns:
-        `Verification`. A process that crashes or takes too long is a check that failed.
+        `Verification`. A process that crashes or takes too long is a failed check.
 
     Raises:
         InputError: no such bundle, one without golden outputs, or an unknown way.
@@ -100,7 +100,7 @@ def verify(
     for way in ways:
         if way not in WAYS:
             raise unknown("way", way, WAYS, "verify: ")
-    # absolute, for the processes run elsewhere; not resolved: a virtual environment's Python is a link
+    # absolute, as the processes run elsewhere; not resolved: a virtual environment's Python is a link
     program = shutil.which(os.path.abspath(python) if os.sep in str(python) else python or sys.executable)
     if program is None:
         raise InputError(f"verify: cannot run the Python {str(python)!r}")
@@ -109,7 +109,7 @@ def verify(
 
 
 def _newest(directory: str | os.PathLike[str]) -> Path:
-    """The version that is meant: `directory` itself if it is one, else the one with the highest number in it."""
+    """The version to check: `directory` itself if it is one, else the one with the highest number in it."""
     directory = Path(directory)
     if (directory / "saved_model.pb").is_file() or directory.name.isdecimal():
         return directory

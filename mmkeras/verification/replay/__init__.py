@@ -7,7 +7,7 @@
 Nothing here may import mmkeras or Keras.
 
     ways         tf.saved_model.load, a session, a program in C
-    golden       the golden batch: what is asked, and whether the answers are the golden ones
+    golden       the golden batch: its inputs, and whether the outputs are the golden ones
     rows         rows by themselves, in reverse, none
     signatures   the signatures beside the one with golden outputs
     graph        which ops it is made of

@@ -3,7 +3,7 @@
 import sys
 
 if __name__ == "__main__":
-    # TensorFlow imports Keras where it can; here it is as if none were installed
+    # TensorFlow imports Keras where it can; here Keras looks as if it were not installed
     sys.modules.update(dict.fromkeys(("mmkeras", "keras", "tf_keras")))
 
 from .checks import main

@@ -17,12 +17,12 @@ def main(way: str, bundle: str, results: str) -> None:
 
 
 def _check(file, way, name, function):
-    """Make one check and write down how it went. What the function returns are its words; None: nothing is written."""
+    """Make one check and write its result. The function returns the words; None: nothing is written."""
     try:
         outcome, words = "passed", function()
     except Skip as reason:
         outcome, words = "skipped", str(reason)
-    except Exception as error:  # whatever TensorFlow raises is what the check has found
+    except Exception as error:  # any error of TensorFlow is a result of the check
         outcome, words = "failed", _in_short(error)
     if words is not None:
         title = f"{way}: {name}" if name else way

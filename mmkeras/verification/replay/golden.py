@@ -1,4 +1,4 @@
-"""The golden batch: what is asked, and whether the answers are the golden ones."""
+"""The golden batch: its inputs, and whether the outputs are the golden ones."""
 
 import base64
 from typing import Any
@@ -20,7 +20,7 @@ def feeds(golden: dict[str, Any], taken: dict[str, Any]) -> Arrays:
 
 def _feed(name, value, dtype, shape):
     array = np.array(_plain(value), dtype.as_numpy_dtype)
-    if array.size == 0 and array.ndim < shape.rank:  # empty lists do not tell their inner axes
+    if array.size == 0 and array.ndim < shape.rank:  # empty lists do not show their inner axes
         array = array.reshape(array.shape + tuple(size or 0 for size in shape[array.ndim :]))
     if not shape.is_compatible_with(array.shape):
         raise AssertionError(f"input {name!r}: the signature takes the shape {shape}, golden.json has {array.shape}")
@@ -37,7 +37,7 @@ def _plain(value):
 
 
 def compare_golden(golden: dict[str, Any], found: Arrays) -> str:
-    """Hold answers against the golden ones: words if they agree, AssertionError with what differs."""
+    """Compare outputs with the golden ones: words if they agree, AssertionError with the differences."""
     expected = {}
     for name, value in golden["outputs"].items():
         strings = name in found and found[name].dtype.hasobject
@@ -46,13 +46,13 @@ def compare_golden(golden: dict[str, Any], found: Arrays) -> str:
 
 
 def compare(expected: Arrays, found: Arrays, tolerance: float) -> str:
-    """Hold answers against others: words if they agree, AssertionError with what differs.
+    """Compare outputs with others: words if they agree, AssertionError with the differences.
 
-    Strings and whole numbers must be equal. Other numbers may differ by `tolerance`, and by as much of the expected
-    number if that is above 1.
+    Strings and whole numbers must be equal. Other numbers may differ by `tolerance`, relative to the expected number if
+    that is above 1.
     """
     problems = [f"{name}: not answered" for name in expected if name not in found]
-    problems += [f"{name}: nothing is known of what to expect" for name in found if name not in expected]
+    problems += [f"{name}: there is no expected value" for name in found if name not in expected]
     largest = 0.0
     for name in sorted(set(expected) & set(found)):
         problem, gap = _difference(name, expected[name], found[name], tolerance)
@@ -67,7 +67,7 @@ def compare(expected: Arrays, found: Arrays, tolerance: float) -> str:
 
 
 def _difference(name, expected, found, tolerance):
-    """In words how two arrays differ, None if they do not; and the largest difference of numbers."""
+    """The difference of two arrays in words, None if they agree; and the largest difference of numbers."""
     if expected.shape != found.shape:
         return f"{name}: expected the shape {expected.shape}, received {found.shape}", 0.0
     if not found.size:

@@ -1,4 +1,4 @@
-"""What the graph is made of."""
+"""The ops of the graph."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 from tensorflow.python.framework import op_def_registry
 
-PYTHON_OPS = ("PyFunc", "PyFuncStateless", "EagerPyFunc")  # known to TensorFlow, but they call back into a Python
+PYTHON_OPS = ("PyFunc", "PyFuncStateless", "EagerPyFunc")  # TensorFlow's own, but they call Python
 
 
 def served_graph(bundle: str) -> meta_graph_pb2.MetaGraphDef:

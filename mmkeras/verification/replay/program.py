@@ -1,4 +1,4 @@
-"""The program in C: compiled, asked, its answer read."""
+"""The program in C: compiled and run, its output read."""
 
 import re
 import shutil
@@ -16,14 +16,14 @@ from .golden import Arrays
 
 
 def compiled() -> str:
-    """Compile program.c, which lies beside this file; the program's path."""
+    """Compile program.c, which is next to this file; the program's path."""
     compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
     folder, source = Path(tf.sysconfig.get_lib()), Path(__file__).with_name("program.c")
     if sys.platform != "linux" or not (folder / "libtensorflow_cc.so.2").exists():
         raise Skip("needs Linux and a TensorFlow that comes with libtensorflow_cc.so.2")
     if not compiler:
         raise Skip("there is no C compiler (cc, gcc, clang)")
-    # Linking against the library itself reads 1 GB of it; one with the same name and functions says as much.
+    # Linking against the library itself reads 1 GB; a stub with the same name and functions is enough.
     functions = sorted(set(re.findall(r"\bTF_\w+(?=\()", source.read_text())))
     Path("stub.c").write_text("\n".join(f"void {name}(void) {{}}" for name in functions))
     name = "libtensorflow_cc.so.2"
@@ -40,7 +40,7 @@ def _compile(command):
 
 
 def write_request(path: str, signature: meta_graph_pb2.SignatureDef, values: Arrays) -> None:
-    """What program.c reads."""
+    """The input file of program.c."""
     with open(path, "wb") as file:
         file.write(_packed(len(values)))
         for name, value in values.items():
@@ -63,7 +63,7 @@ def _packed(*values):
 
 
 def read_answer(path: str, signature: meta_graph_pb2.SignatureDef) -> Arrays:
-    """What program.c wrote: dict of output name -> array."""
+    """The outputs that program.c wrote: dict of output name -> array."""
     answers = {}
     with open(path, "rb") as file:
         for name in sorted(signature.outputs):

@@ -1,4 +1,4 @@
-"""The signatures beside the one with golden outputs."""
+"""The signatures other than the one with golden outputs."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,7 +21,7 @@ def of(signatures: Mapping[str, Any], name: str) -> Any:
 
 
 def taken(signature: Any) -> dict[str, tuple[tf.DType, tf.TensorShape]]:
-    """What a loaded signature takes: dict of name -> (tf.DType, tf.TensorShape)."""
+    """The inputs of a loaded signature: dict of name -> (tf.DType, tf.TensorShape)."""
     return {name: (spec.dtype, spec.shape) for name, spec in signature.structured_input_signature[1].items()}
 
 
@@ -38,9 +38,9 @@ def ask(signature: Callable[..., Any], values: Arrays) -> Arrays:
 
 
 def check_other(name: str, signature: Any, values: Arrays, golden: dict[str, Any]) -> str:
-    """A signature that takes the golden inputs, or tf.Examples of them, answers with as many rows of finite numbers.
+    """A signature that takes the golden inputs, or tf.Examples of them, gives as many rows of finite numbers.
 
-    Outputs that have a counterpart among the golden ones are held against it.
+    Outputs that have a counterpart among the golden ones are compared with it.
     """
     method, _, target = name.partition("_")
     given = {"inputs": as_examples(values)} if method in OF_EXAMPLES else feeds(golden, taken(signature))
@@ -52,7 +52,7 @@ def check_other(name: str, signature: Any, values: Arrays, golden: dict[str, Any
     if not known:
         return f"answers with {others}"
     words = compare_golden({**golden, "outputs": known}, {output: found[output] for output in known})
-    return words + (f"; also answers with {others}" if others else "")
+    return words + (f"; also gives {others}" if others else "")
 
 
 def _counterpart(output, target, golden):
@@ -95,7 +95,7 @@ def _example(values, names, row):
 
 
 def _as_feature(value, dtype):
-    flat = np.ravel(np.asarray(value, dtype)).tolist()  # else NumPy cuts zero bytes off a string
+    flat = np.ravel(np.asarray(value, dtype)).tolist()  # otherwise NumPy cuts zero bytes off a string
     if dtype.hasobject:
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=flat))
     if dtype.kind == "f":

@@ -1,4 +1,4 @@
-"""Requests that TensorFlow Serving replays before it answers."""
+"""Requests that TensorFlow Serving replays before it serves."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ MOST_WARM_UPS = 1000  # TensorFlow Serving refuses more
 
 
 def check_warm_up(bundle: str, answer: Callable[[str, Arrays], Arrays]) -> str:
-    """Each request of TensorFlow Serving's Predict API is answered with finite numbers."""
+    """Each request of TensorFlow Serving's Predict API gives finite numbers."""
     path = Path(bundle) / "assets.extra" / "tf_serving_warmup_requests"
     if not path.exists():
         raise Skip(f"there is no {path.name}")

@@ -1,4 +1,4 @@
-"""Three ways to an answer."""
+"""Three ways to run a bundle."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ from .graph import check_ops, served_graph
 from .signatures import ask, check_other, described, of, taken
 from .warm_up import check_warm_up
 
-Check = Callable[[str, Callable[[], "str | None"]], None]  # of the name of a check and of what makes it
+Check = Callable[[str, Callable[[], "str | None"]], None]  # takes the name of a check and the function that makes it
 OUTSIDERS = ("mmkeras", "keras", "tf_keras")
 
 
