@@ -90,7 +90,7 @@ def test_a_missing_file_is_refused(tmp_path):
     [
         ([], "expected either an experiment or --report DIR"),
         (["e.yaml", "--report", "search"], "expected either an experiment or --report DIR"),
-        (["e.yaml", "--worker", "a"], "expected --chief HOST:PORT beside --worker"),
+        (["e.yaml", "--worker", "a"], "expected --chief HOST:PORT with --worker"),
         (["e.yaml", "--chief", "8765"], "expected --chief HOST:PORT, received '8765'"),
         (["--report", "nowhere"], "expected the directory of a search"),
     ],
