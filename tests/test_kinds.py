@@ -351,6 +351,15 @@ def test_a_room_refuses_a_kind_that_it_does_not_know(bare, use, tmp_path, monkey
         use(bare, mk.read(FRAME, bare))
 
 
+def test_a_kind_that_its_codec_cannot_decode_is_refused(bare, monkeypatch):
+    codec = mk.decode.CODECS[PointCloud]
+    monkeypatch.setitem(mk.decode.CODECS, type(bare.inputs["bare"]), codec)
+    with pytest.raises(InputError, match=r"Bare: NumbersCodec decodes inputs with .*, received .*False"):
+        mk.batches(mk.read(FRAME, bare), 2)
+    with pytest.raises(InputError, match="expected a class that derives from Input, whose wire is one of bytes, text"):
+        mk.inputs.register("Odd")(type("Odd", (Input,), {"wire": "json"}))
+
+
 def test_a_target_without_a_task_is_refused(data, monkeypatch):
     monkeypatch.delitem(mk.tasks.TASKS, "grade")
     with pytest.raises(InputError, match="unknown kind 'Grade'"):

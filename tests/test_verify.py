@@ -79,7 +79,7 @@ def test_a_right_bundle(exported):
     )
     words = {check.name: check.words for check in verification.checks}
     assert words["load: imports"] == f"TensorFlow {tf.__version__} alone, neither mmkeras nor Keras"
-    assert words["load: signature embed"].endswith("also answers with embedding")
+    assert words["load: signature embed"].endswith("also gives embedding")
     assert words["session: warm-up requests"] == "4 requests to embed, examples, serving_default"
     assert str(verification).splitlines()[0] == str(exported)
 
@@ -114,7 +114,7 @@ def test_golden_answers_that_differ(copy, here):
     assert outcome == "failed"
     first, second, label, probabilities, status = words.split("; ")
     assert first == "guess: not answered"
-    assert second == "weight_value: nothing is known of what to expect"
+    assert second == "weight_value: there is no expected value"
     assert label.startswith("answer_label: 1 of 2 rows differ in row 0: expected 'z', received '")
     assert probabilities.startswith("answer_probabilities: 1 of 2 rows differ, at most by 0.25 in row 0[1]: expected ")
     assert status == "status: 1 of 2 rows differ, at most by 1 in row 0: expected 3, received 0"

@@ -12,8 +12,12 @@ from mmkeras.decode.chunks import in_chunks
 from mmkeras.decode.files import as_path, open_file, open_npy
 from mmkeras.decode.graph import from_numpy
 from mmkeras.decode.rows import FileCodec
+from mmkeras.errors import InputError
 
 FIT_MEMORY = 2**26  # bytes of decoded steps that a schema is fitted on, of at most 1,000 files
+
+
+NUMBERS = {"padded": True, "wire": "numbers", "dtype": "float32"}  # what the inputs of this codec are
 
 
 class NumbersCodec(FileCodec):
@@ -57,6 +61,16 @@ class NumbersCodec(FileCodec):
             what = "NaN" if np.isnan(values[step]).any() else "infinity, or a number that float32 cannot hold,"
             raise ValueError(f"found {what} at step {step}")
         return values
+
+    def from_files(self, feature: Any) -> Decoder:
+        """`(rows,)` string, paths or URLs -> `Decoded`."""
+        given = {"padded": feature.padded, "wire": feature.wire, "dtype": feature.dtype}
+        if given != NUMBERS:
+            raise InputError(
+                f"{type(feature).__name__}: {type(self).__name__} decodes inputs with {NUMBERS}, received {given}: "
+                "expected a kind that says so, or another codec"
+            )
+        return super().from_files(feature)
 
     def decode_file(self, feature: Any, path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The values of one file, and how many steps there are."""

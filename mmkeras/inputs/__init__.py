@@ -4,7 +4,7 @@ One kind a file; `INPUTS` is the catalogue, and your own kind joins it by `regis
 """
 
 from mmkeras.inputs.audio import Audio
-from mmkeras.inputs.base import Input
+from mmkeras.inputs.base import WIRES, Input
 from mmkeras.inputs.image import Image
 from mmkeras.inputs.series import Series
 from mmkeras.inputs.tabular import Tabular
@@ -18,8 +18,8 @@ INPUTS = Catalogue(
     "kind of input",
     {kind.__name__: kind for kind in (Image, Audio, Text, Series, Tabular, Video)},
     __name__,
-    lambda kind: isinstance(kind, type) and issubclass(kind, Input),
-    "a class that derives from Input",
+    lambda kind: isinstance(kind, type) and issubclass(kind, Input) and kind.wire in WIRES,
+    f"a class that derives from Input, whose wire is one of {', '.join(WIRES)}",
 )
 
 register = INPUTS.register
