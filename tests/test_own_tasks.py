@@ -270,3 +270,8 @@ def test_a_default_task_leaves_no_trace(words):
     assert {type(layer).__module__.partition(".")[0] for layer in model.get_layer("body").layers} == {"keras"}
     given = mk.build(words.schema, tasks={"answer": TopTwo()}, width=4)  # not by a name
     assert isinstance(tasks_of(given, words.schema)["answer"], TopTwo)
+
+
+def test_a_task_that_reads_nothing_known_is_refused():
+    with pytest.raises(InputError, match="task 'pixels': expected a Task that reads one of vector, tokens, grid"):
+        mk.tasks.register("pixels")(type("Pixels", (mk.tasks.Softmax,), {"reads": "pixels"}))

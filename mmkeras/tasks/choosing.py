@@ -17,16 +17,16 @@ from mmkeras.tasks.linear import Linear
 from mmkeras.tasks.sigmoid import Sigmoid
 from mmkeras.tasks.softmax import Softmax
 
+READS = {"vector": "vector", "tokens": "tokens", "grid": "grids"}  # `Task.reads`: the field of Fused
 TASKS = Catalogue(
     "task",
     {"softmax": Softmax(), "sigmoid": Sigmoid(), "linear": Linear()},
     "mmkeras.tasks",
-    lambda part: isinstance(part, Task),
-    "a Task",
+    lambda part: isinstance(part, Task) and part.reads in READS,
+    f"a Task that reads one of {', '.join(READS)}",
     Task,
 )
 register = TASKS.register
-READS = {"vector": "vector", "tokens": "tokens", "grid": "grids"}  # `Task.reads`: the field of Fused
 
 
 def default_of(target: Target) -> str:
