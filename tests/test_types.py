@@ -11,7 +11,8 @@ import pytest
 
 import mmkeras
 
-ROOT = Path(mmkeras.__file__).parent
+ROOT = Path(mmkeras.__file__).parent  # as installed
+CHECKOUT = Path(__file__).parents[1]
 FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -44,7 +45,7 @@ def test_a_type_checker_passes_and_sees_every_wrong_argument():
     """mypy, as pyproject.toml sets it: the package, right calls, and wrong ones, each of which it must report."""
     if importlib.util.find_spec("mypy") is None:
         pytest.skip("mypy is not installed: pip install mmkeras[test]")
-    done = subprocess.run([sys.executable, "-m", "mypy"], cwd=ROOT.parent, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-m", "mypy"], cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -53,7 +54,7 @@ def test_the_types_are_shipped():
     for path in ROOT.rglob("*.pyi"):
         assert path.name == "__init__.pyi"
     pattern = "mmkeras = *.pyi, py.typed\nmmkeras.datasets = *.pyi\n"
-    assert pattern in (ROOT.parent / "setup.cfg").read_text(encoding="utf-8")
+    assert pattern in (CHECKOUT / "setup.cfg").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
