@@ -5,7 +5,7 @@ The public names are in __init__.pyi and are loaded on first use, so that `impor
 
 import lazy_loader
 
-from mmkeras.saved_classes import register_with_keras
+from mmkeras.saved_classes import teach_keras
 
 __version__ = "0.1.0"
 
@@ -24,4 +24,4 @@ def __getattr__(name: str) -> object:
     raise AttributeError(f"module 'mmkeras' has no attribute {name!r}{hint}", name=name, obj=None)
 
 
-register_with_keras()
+teach_keras()

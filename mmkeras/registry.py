@@ -39,7 +39,7 @@ class Catalogue(dict):
     ):
         super().__init__(parts)
         self.what, self.home, self.accepts, self.expected = what, home, accepts or callable, expected
-        self.base, self.builtin = base, frozenset(parts)
+        self.base, self.builtin = base, dict(parts)
         CATALOGUES[f"{home}/{what}"] = self
 
     def register(self, name: str) -> Callable[[Any], Any]:
@@ -77,7 +77,7 @@ class Catalogue(dict):
     @property
     def own(self) -> dict:
         """The parts that the user has added."""
-        return {name: part for name, part in self.items() if name not in self.builtin}
+        return {name: part for name, part in self.items() if self.builtin.get(name) is not part}
 
 
 def _definition(part: Any) -> tuple[str, str]:
@@ -113,8 +113,13 @@ class Kinds(Catalogue):
 
     @property
     def own(self) -> dict:
-        """The objects for a user's kinds."""
-        return {kind: made for kind, made in self.items() if not kind.__module__.startswith("mmkeras.")}
+        """The objects for the user's kinds, and the user's objects for kinds of mmkeras."""
+        modules = {kind: (kind.__module__, type(made).__module__) for kind, made in self.items()}
+        return {
+            kind: self[kind]
+            for kind, (of_kind, of_object) in modules.items()
+            if not of_kind.startswith("mmkeras.") or not of_object.startswith(("mmkeras.", "builtins"))
+        }
 
     def of(self, part: Any, where: str = "") -> Any:
         """The object for an input or target of a schema, or for its kind; that of its nearest base class.
@@ -138,12 +143,12 @@ def registered() -> dict[str, dict]:
 
 
 def restore(parts: Mapping[str, Mapping]) -> None:
-    """Register the parts that `registered` gave in another process; existing ones stay."""
+    """Register the parts that `registered` gave in another process; those that the user registered here stay."""
     for key, own in parts.items():
         importlib.import_module(key.partition("/")[0])
         for name, part in own.items():
-            if name not in CATALOGUES[key]:
-                CATALOGUES[key].add(name, part)
+            if name not in CATALOGUES[key] or name in CATALOGUES[key].builtin:
+                CATALOGUES[key][name] = part
 
 
 def choose(catalogue: Catalogue, choice: Any, where: str) -> tuple[str, Any, dict]:

@@ -1,23 +1,24 @@
-"""Keras knows mmkeras' classes as soon as both are imported, in either order: so `keras.models.load_model` works.
+"""Keras finds mmkeras' classes as soon as both are imported, in either order: so `keras.models.load_model` works.
 
-Keras finds classes of other packages only in its registry, and `import mmkeras` must not import Keras. So the modules
-that register classes are imported together with Keras: at once if it is imported already, else right after its import,
-by a finder at the head of `sys.meta_path` that does nothing else.
+Keras looks for a class of another package in its registry alone, and `import mmkeras` must not import Keras. So Keras'
+look-up is extended, once Keras is imported: a name of mmkeras that is not registered yet first imports the modules that
+register our classes. Nothing is imported before a model is loaded, and nothing within another import.
 """
 
+import functools
 import importlib
 import sys
-import warnings
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
 MODULES = ("mmkeras.layers", "mmkeras.tasks.losses", "mmkeras.fine_tuning")  # all that register classes
+REGISTRY = "keras.src.saving.object_registration"  # where Keras looks up the classes of a saved model
 
 
 class AfterKeras:
-    """Finder that finds Keras as the others do, and has `register` called after it."""
+    """Finder that finds Keras as the others do, and extends its look-up after its import."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -31,31 +32,38 @@ class AfterKeras:
             loader: Any = spec.loader
             run = loader.exec_module
 
-            def run_and_register(module: ModuleType) -> None:
+            def run_and_extend(module: ModuleType) -> None:
                 run(module)
                 if module.__name__ == name:
-                    register()
+                    extend_lookup()
 
-            loader.exec_module = run_and_register  # of this loader only; the rest of it is unchanged
+            loader.exec_module = run_and_extend  # of this loader only; the rest of it is unchanged
         return spec
 
 
-def register() -> None:
-    """Import the modules that register classes with Keras.
+def extend_lookup() -> None:
+    """Have Keras import our classes when it looks for one. A Keras without this look-up stays as it is."""
+    registry: Any = sys.modules.get(REGISTRY)
+    find = getattr(registry, "get_registered_object", None)
+    if find is None or hasattr(find, "of_mmkeras"):
+        return
 
-    If the import fails, for instance with an old Keras, it warns: `import keras` must work where mmkeras is only a
-    client of a server.
-    """
-    try:
-        for module in MODULES:
-            importlib.import_module(module)
-    except Exception as error:
-        warnings.warn(f"mmkeras: Keras cannot load models of mmkeras: {error!r}", stacklevel=2)
+    @functools.wraps(find)
+    def find_or_import(name: Any, *values: Any, **options: Any) -> Any:
+        found = find(name, *values, **options)
+        if found is None and isinstance(name, str) and name.startswith("mmkeras>"):
+            for module in MODULES:
+                importlib.import_module(module)
+            found = find(name, *values, **options)
+        return found
+
+    find_or_import.of_mmkeras = True  # type: ignore[attr-defined]
+    registry.get_registered_object = find_or_import
 
 
-def register_with_keras() -> None:
-    """Call `register` now if Keras is imported, else after its import."""
+def teach_keras() -> None:
+    """Extend Keras' look-up now if Keras is imported, and after each later import of it."""
     if "keras" in sys.modules:
-        register()
-    elif not any(isinstance(finder, AfterKeras) for finder in sys.meta_path):
+        extend_lookup()
+    if not any(isinstance(finder, AfterKeras) for finder in sys.meta_path):
         sys.meta_path.insert(0, AfterKeras())

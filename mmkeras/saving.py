@@ -10,6 +10,7 @@ import shutil
 import stat
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,7 +21,7 @@ from mmkeras.errors import InputError, shown
 from mmkeras.files import write_whole
 from mmkeras.model_spec import ModelSpec
 from mmkeras.schema import Schema
-from mmkeras.tasks import learn_loss_weights
+from mmkeras.tasks import learn_loss_weights, shape_of, tasks_of
 from mmkeras.transfer import HISTORY, weight_history
 
 FORMAT = 1
@@ -72,7 +73,8 @@ def save(path: str | os.PathLike[str], model: keras.Model, schema: Schema, spec:
             part = Path(folder) / MODEL
             model.save(part)
             _check_model_file(part, "save: ")
-            _model(part, "save: ")  # what cannot be loaded again must not take the place of what can
+            # what cannot be loaded again must not take the place of what can
+            _check_belongs(_model(part, "save: "), schema)
             return write_whole(path, lambda file: _write(file, texts, part))
     except OSError as error:
         raise InputError(f"save: cannot write {str(path)!r}: {error.strerror or error}") from error
@@ -133,8 +135,23 @@ def _check_belongs(model: keras.Model, schema: Schema, where: str = "save: ") ->
     received = {tensor.name: tuple(tensor.shape[1:]) for tensor in model.inputs}
     if list(expected.items()) != list(received.items()):
         raise InputError(f"{where}expected a model with the schema's inputs {expected}, received {received}")
-    if isinstance(model.output, dict) and (lost := [name for name in schema.targets if name not in model.output]):
-        raise InputError(f"{where}expected a model with an output {lost[0]!r}, as the schema has, received none")
+    if schema.targets:
+        _check_outputs(model, schema, where)
+
+
+def _check_outputs(model: keras.Model, schema: Schema, where: str) -> None:
+    """Refuse a model whose outputs are not those of the schema's targets."""
+    several = isinstance(model.output, dict)
+    if several != (len(schema.targets) > 1) or (several and set(model.output) != set(schema.targets)):
+        received = ", ".join(model.output) if several else "one output"
+        raise InputError(f"{where}expected a model with outputs for {', '.join(schema.targets)}, received {received}")
+    for name, output in schema.by_target(model.output).items():
+        shape = tasks_of(model, schema)[name].output_shape(schema.targets[name])
+        if tuple(output.shape[1:]) != shape:
+            raise InputError(
+                f"{where}expected the output {shape_of(shape)} for {name!r}, as the schema has it, received "
+                f"{tuple(output.shape)}"
+            )
 
 
 def _write(file: BinaryIO, texts: dict[str, str], model: Path) -> None:
@@ -190,9 +207,23 @@ def _check_model_file(path: Path, where: str) -> None:
         _check_members(archive, path.stat().st_size, f"{where}{MODEL}: ")
         if "config.json" not in archive.namelist():
             raise InputError(f"{where}{MODEL}: expected a model of Keras, received another zip")
+        config = _json(archive, "config.json", f"{where}{MODEL}: ")
         for name in CODE:
-            if f'"{name}"'.encode() in archive.read("config.json"):
+            if name in _strings(config):
                 raise InputError(f"{where}expected a model without code in it, received one with {name!r}")
+
+
+def _strings(content: Any) -> Iterator[str]:
+    """All strings in what was JSON, keys among them."""
+    waiting = [content]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, dict):
+            waiting += [*part, *part.values()]
+        elif isinstance(part, list):
+            waiting += part
 
 
 def _check_format(about: Any, where: str) -> None:

@@ -275,3 +275,20 @@ def test_a_default_task_leaves_no_trace(words):
 def test_a_task_that_reads_nothing_known_is_refused():
     with pytest.raises(InputError, match="task 'pixels': expected a Task that reads one of vector, tokens, grid"):
         mk.tasks.register("pixels")(type("Pixels", (mk.tasks.Softmax,), {"reads": "pixels"}))
+
+
+def test_columns_of_two_targets_with_one_name_are_refused():
+    table = pd.DataFrame({"word": ["a", "b"] * 3, "kind": ["x", "y"] * 3, "kind_score": [1.0, 2.0] * 3})
+    targets = {"kind": mk.Category(), "kind_score": mk.Number()}
+    records = mk.read(table, mk.Schema({"word": mk.Text(1)}, targets)).fit()
+    with pytest.raises(InputError, match="predict: expected columns of different names, received 'kind_score'"):
+        mk.predict(mk.build(records.schema, width=4), records)
+
+
+def test_another_task_than_the_models_is_refused():
+    schema = mk.Schema({"word": mk.Text(1, vocabulary=["a"])}, {"y": mk.Category(["n", "y"]), "z": mk.Number(0, 1)})
+    tasks = {"y": {"kind": "softmax", "weight": "learned"}}
+    model = mk.build(schema, tasks=tasks, width=4)
+    with pytest.raises(InputError, match="'y': the model learns the weight of its loss"):
+        mk.compile_args(schema, model=model)
+    assert mk.compile_args(schema, tasks, model)["loss"]["y"].log_variance is not None

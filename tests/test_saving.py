@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import mmkeras as mk
-from mmkeras import saved_classes, saving
+from mmkeras import saving
 from mmkeras.errors import InputError
 
 ROWS = 8
@@ -104,14 +104,15 @@ LOAD = """
 import sys
 from pathlib import Path
 import numpy as np
-known = {name for name in keras.utils.get_custom_objects() if name.startswith("mmkeras>")}
-assert "mmkeras.model" not in sys.modules and len(known) > 20
+assert "mmkeras.model" not in sys.modules
 for path in sorted(Path(sys.argv[1]).glob(sys.argv[2])):
     model = keras.models.load_model(path)
     assert model.compiled
     x, y = (np.load(path.with_suffix(suffix)) for suffix in (".x.npz", ".y.npz"))
     for new, old in zip(keras.tree.flatten(model(dict(x))), y.values(), strict=True):
         np.testing.assert_allclose(new, old, atol=1e-4, err_msg=path.name)
+known = {name for name in keras.utils.get_custom_objects() if name.startswith("mmkeras>")}
+assert len(known) > 20
 """
 WALK = """
 import pkgutil
@@ -131,6 +132,7 @@ import keras
 ORDERS = {
     "mmkeras, then TensorFlow's keras": ("import mmkeras; import tensorflow as tf; keras = tf.keras", "*.keras", WALK),
     "mmkeras, then keras in threads": (THREADS, "learned.keras", ""),
+    "a room of mmkeras first": ("import mmkeras.layers, keras", "regression.keras", ""),
 }
 
 
@@ -178,13 +180,6 @@ def test_a_model_goes_from_tensorflow_to_jax(saved, tmp_path):
     """And Keras may have been imported first, and again."""
     pytest.importorskip("jax", reason="pip install jax")
     in_process(JAX, saved[0], jax=tmp_path)
-
-
-def test_a_warning_where_keras_cannot_take_the_classes(monkeypatch):
-    """A client of a server beside a Keras that is too old: `import keras` works."""
-    monkeypatch.setattr(saved_classes, "MODULES", ("mmkeras.nothing",))
-    with pytest.warns(UserWarning, match=r"Keras cannot load models of mmkeras: .*mmkeras\.nothing"):
-        saved_classes.register()
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -415,3 +410,14 @@ def test_a_kind_that_is_not_registered_here(tmp_path, parts):
     new = {**parts, "schema.json": parts["schema.json"].replace(b'"Series"', b'"PointCloud"')}
     with pytest.raises(InputError, match=r"unknown kind 'PointCloud'.*a kind of your own is registered, as by"):
         mk.load(zipped(tmp_path / "a", new.items()))
+
+
+def test_a_schema_that_is_not_the_models_is_refused(tmp_path):
+    schema = small_schema("answer")
+    model = mk.build(schema, width=8)
+    other = mk.Schema(schema.inputs, {"answer": mk.Category(["a", "b", "c", "d", "e", "f", "g"])})
+    with pytest.raises(InputError, match=r"save: expected the output \(batch, 7\) for 'answer'"):
+        mk.save(tmp_path / "a.mmkeras", model, other)
+    with pytest.raises(InputError, match="save: expected another ending than that of Keras' own files"):
+        mk.save(tmp_path / "a.keras", model, schema)
+    assert not list(tmp_path.iterdir())

@@ -5,6 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from mmkeras.errors import InputError
 from mmkeras.schema import Schema
 from mmkeras.tasks import Task, Words
 
@@ -26,7 +27,13 @@ def answers(schema: Schema, tasks: Mapping[str, Task], outputs: Any) -> dict[str
     for name, task in tasks.items():
         words = task.words(schema.targets[name])
         for part, value in task.answer(outputs[name], schema.targets[name]).items():
-            found[prefix(schema, name) + part] = _spoken(value, words[part]) if part in words else value
+            key = prefix(schema, name) + part
+            if key in found or key == "embedding" or key.endswith("status"):
+                raise InputError(
+                    f"export: expected outputs of different names, beside 'status' and 'embedding', received {key!r} "
+                    f"of {name!r} twice: give the target another name, with column=..., or the part of its task"
+                )
+            found[key] = _spoken(value, words[part]) if part in words else value
     return found
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mmkeras.checks import check_whole, checked_keywords
+from mmkeras.errors import InputError
 from mmkeras.evaluation.scores import arrays_of, check_model
 from mmkeras.pipeline import readable
 from mmkeras.records import Records
@@ -58,5 +59,11 @@ def _columns(answers: Any, schema: Schema, tasks: dict[str, Task]) -> dict[str, 
     table = {}
     for name, task in tasks.items():
         for part, values in task.columns(answers[name], schema.targets[name]).items():
-            table[f"{name}_{part}" if part else name] = values
+            column = f"{name}_{part}" if part else name
+            if column in table:
+                raise InputError(
+                    f"predict: expected columns of different names, received {column!r} of {name!r} and of another "
+                    "target: give one of the targets another name, with column=..."
+                )
+            table[column] = values
     return table

@@ -1,6 +1,6 @@
 """How good a model is, and which of its modalities contribute."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 
@@ -13,6 +13,7 @@ from mmkeras.errors import InputError, shown
 from mmkeras.evaluation.prediction import answers_of
 from mmkeras.evaluation.scores import Scorer, check_model, without
 from mmkeras.pipeline import batches, readable, truths
+from mmkeras.pipeline.kept import Store
 from mmkeras.records import Records
 from mmkeras.tasks import Task, tasks_of
 
@@ -82,7 +83,15 @@ def evaluate(
     check_model(model, records.schema, "evaluate")
     records = readable(records, targets=True)
     metrics = model.evaluate(batches(records, batch_size), return_dict=True, verbose=0)
-    metrics = {name: float(value) for name, value in metrics.items()} | _decoded_scores(model, records, batch_size)
+    metrics, decoded = (
+        {name: float(value) for name, value in metrics.items()},
+        _decoded_scores(model, records, batch_size),
+    )
+    if twice := metrics.keys() & decoded.keys():
+        raise InputError(
+            f"evaluate: expected scores of the tasks with other names than the metrics', received {min(twice)!r}"
+        )
+    metrics |= decoded
     subsets = pd.DataFrame(_subset_scores(model, records, batch_size, permutations, np.random.default_rng(seed)))
     return Evaluation(metrics, subsets)
 
@@ -91,16 +100,39 @@ def _decoded_scores(model: keras.Model, records: Records, batch_size: int) -> di
     """The tasks' own `scores`; named as Keras names metrics, with the target's name first if there are several."""
     schema, found = records.schema, {}
     tasks = {name: task for name, task in tasks_of(model, schema).items() if type(task).scores is not Task.scores}
-    if not tasks:
+    if not tasks or not len(records):
         return {}
-    truth, answers = truths(records), list(answers_of(model, records, batch_size))
+    truth, answers = truths(records), _gathered(model, records, batch_size, tasks)
     for name, task in tasks.items():
         there = records.there(name)
-        parts = {part: np.concatenate([batch[name][part] for batch in answers])[there] for part in answers[0][name]}
+        parts = answers[name] if there.all() else {part: values[there] for part, values in answers[name].items()}
         own = truth[name].take(there).array()
         for score, value in task.scores(own, parts, schema.targets[name]).items():
             found[f"{name}_{score}" if len(schema.targets) > 1 else score] = float(value)
     return found
+
+
+def _gathered(
+    model: keras.Model, records: Records, batch_size: int, tasks: Mapping[str, Task]
+) -> dict[str, dict[str, np.ndarray]]:
+    """The decoded outputs of all rows: dict of target -> part -> `(rows, ...)`, beyond `records.memory` on disk."""
+    stores: dict[str, dict[str, Store]] = {name: {} for name in tasks}
+    words: dict[str, dict[str, list]] = {name: {} for name in tasks}
+    for batch in answers_of(model, records, batch_size):
+        for name in tasks:
+            for part, values in batch[name].items():
+                if values.dtype == object:
+                    words[name].setdefault(part, []).append(values)
+                    continue
+                if part not in stores[name]:
+                    shape, dtype = (len(records), *values.shape[1:]), str(values.dtype)
+                    stores[name][part] = Store(shape, dtype, dtype, records.memory, records.cache)
+                stores[name][part].append(values)
+    return {
+        name: {part: np.concatenate(values) for part, values in words[name].items()}
+        | {part: store.values for part, store in stores[name].items()}
+        for name in tasks
+    }
 
 
 def _subset_scores(

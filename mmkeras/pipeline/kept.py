@@ -68,7 +68,9 @@ class Store:
         cache: folder for files, or None.
     """
 
-    def __init__(self, shape: tuple[int, ...], dtype: str, kept_as: str, memory: float, cache: str | None):
+    def __init__(
+        self, shape: tuple[int, ...], dtype: str, kept_as: str, memory: float, cache: str | os.PathLike[str] | None
+    ):
         self.shape, self.dtype, self.memory, self.cache = shape, np.dtype(dtype), memory, cache
         self.filled, self.values = 0, self._empty(np.dtype(kept_as))
 

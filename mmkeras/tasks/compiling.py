@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from mmkeras.checks import checked_keywords
-from mmkeras.errors import InputError, unknown
+from mmkeras.errors import InputError, shown, unknown
 from mmkeras.schema import Schema
 from mmkeras.tasks.choosing import choose_task, loss_weight_name, tasks_of
 from mmkeras.tasks.losses import WeightedLoss
@@ -33,7 +33,7 @@ def compile_args(
         schema: fitted `Schema`.
         tasks: dict of target -> task, as in `ModelSpec`, where it is not the default.
         model: `keras.Model` that `build` made with these tasks; needed where a weight is "learned". A target that
-            `tasks` leaves out has the model's task.
+            `tasks` leaves out has the model's task, without options of its loss, which a model does not keep.
 
     Returns:
         dict of "loss" and "weighted_metrics" (metrics that use sample weights), and of "loss_weights" where a weight is
@@ -66,6 +66,11 @@ def compile_args(
             )
         loss[name], metrics[name] = chosen.part.loss(target, **chosen.loss), chosen.part.metrics(target)
         weights[name] = chosen.weight
+        if own and chosen.weight != "learned" and _learned(model, name) is not None:
+            raise InputError(
+                f"compile_args: {name!r}: the model learns the weight of its loss: expected the tasks that it was "
+                f"built with, received tasks={shown(tasks)}"
+            )
         if chosen.weight == "learned":
             learned = _log_variance(model, name)
             loss[name], weights[name] = WeightedLoss(loss[name], learned, chosen.part.squared), 1.0
@@ -83,10 +88,15 @@ def learn_loss_weights(model: keras.Model) -> None:
             loss.log_variance = _log_variance(model, name)
 
 
+def _learned(model, name):
+    """The layer that learns the weight of a target's loss; None if there is none."""
+    body = next((layer for layer in getattr(model, "layers", ()) if layer.name == "body"), None)
+    return next((layer for layer in getattr(body, "layers", ()) if layer.name == loss_weight_name(name)), None)
+
+
 def _log_variance(model, name):
     """The learned weight in the model's layer `LossWeight` of a target."""
-    layers = {} if model is None else {layer.name: layer for layer in model.get_layer("body").layers}
-    layer = layers.get(loss_weight_name(name))
+    layer = _learned(model, name)
     if layer is None:
         raise InputError(
             f"compile_args: {name!r} has weight='learned', so expected model= a model that build made with the same "
