@@ -17,7 +17,7 @@ from typing import Any
 
 import keras
 
-from mmkeras.checks import check_switch, check_whole
+from mmkeras.checks import check_switch, check_whole, checked_keywords
 from mmkeras.errors import InputError, shown, unknown
 from mmkeras.layers import (
     Adversarial,
@@ -134,6 +134,7 @@ def _shared_and_private(
     return tokens, {name: _unit(s, name) for name, s in zip(pooled, common, strict=True)}
 
 
+@checked_keywords
 def encoder(model: keras.Model, schema: Schema, name: str) -> keras.Model:
     """The part of a model that brings one input into the shared space, over the same weights.
 

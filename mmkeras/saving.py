@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import keras
 
 from mmkeras import __version__
+from mmkeras.checks import checked_keywords
 from mmkeras.errors import InputError, shown
 from mmkeras.files import write_whole
 from mmkeras.model_spec import ModelSpec
@@ -31,6 +32,7 @@ LONGEST = 2**28  # bytes of a JSON; a vocabulary of a million words has some 20 
 CODE = ("__lambda__", "TorchModuleWrapper")  # Keras may read code or pickles from these if its safe mode is off
 
 
+@checked_keywords
 def save(path: str | os.PathLike[str], model: keras.Model, schema: Schema, spec: ModelSpec | None = None) -> Path:
     """Write a model, and everything needed to use it, into one file, whole or not at all.
 
@@ -80,6 +82,7 @@ def save(path: str | os.PathLike[str], model: keras.Model, schema: Schema, spec:
         raise InputError(f"save: cannot write {str(path)!r}: {error.strerror or error}") from error
 
 
+@checked_keywords
 def load(path: str | os.PathLike[str]) -> tuple[keras.Model, Schema, ModelSpec | None]:
     """Read a file of `mk.save`: `model, schema, spec = mk.load("keypad.mmkeras")`.
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
+from mmkeras.checks import checked_keywords
 from mmkeras.errors import InputError, shown, unknown
 from mmkeras.files import write_whole
 from mmkeras.inputs import INPUTS, Audio, Image, Input, Series, Tabular, Text, Video
@@ -53,6 +54,7 @@ def _check_parts(role: str, parts: Any, kinds: Mapping[str, type]) -> None:
             )
 
 
+@checked_keywords
 @dataclass(frozen=True)
 class Schema:
     """The inputs and targets of a table of samples, by name and in order.

@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from mmkeras.checks import checked_keywords
 from mmkeras.errors import InputError, shown
 from mmkeras.inputs import Input, Text
 
@@ -50,6 +51,7 @@ class WordVectors:
         return f"WordVectors({text})"
 
 
+@checked_keywords
 def read_word_vectors(path: str | os.PathLike[str], vocabulary: Input | Iterable[str]) -> WordVectors:
     """Read the vectors of a vocabulary's words from a file of GloVe or word2vec.
 

@@ -169,3 +169,16 @@ def test_importing_loads_nothing_heavy(statement):
 def test_files_stay_short(module):
     path = Path(importlib.util.find_spec(module).origin)
     assert len(path.read_text().splitlines()) <= 400
+
+
+def test_a_misspelt_argument_of_every_public_function_is_refused_in_words():
+    offenders = []
+    for name in mmkeras.__all__:
+        part = getattr(mmkeras, name)
+        kinds = [one.kind for one in inspect.signature(part).parameters.values()] if inspect.isfunction(part) else []
+        if kinds and inspect.Parameter.VAR_KEYWORD not in kinds:
+            with pytest.raises((TypeError, mmkeras.InputError)) as caught:
+                part(no_such_argument=1)
+            if f"{name}: unknown argument 'no_such_argument'" not in str(caught.value):
+                offenders.append(name)
+    assert not offenders, "expected @checked_keywords"

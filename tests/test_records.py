@@ -275,3 +275,11 @@ def test_a_folder_for_each_class(tmp_path):
     ((inputs, labels),) = mk.batches(records, 8)
     assert inputs["p"].shape == (3, 2, 2, 3)
     assert labels.numpy().tolist() == [0, 0, 1]
+
+
+def test_a_misspelt_option_of_split_is_refused_with_the_nearest():
+    records = mk.read(
+        pd.DataFrame({"q": ["a", "b"], "y": ["n", "y"]}), mk.Schema({"q": mk.Text(1)}, {"y": mk.Category()})
+    )
+    with pytest.raises(mk.InputError, match="split: unknown argument 'statify'; did you mean 'stratify'"):
+        records.split({"train": 0.5, "val": 0.5}, statify="y")

@@ -5,10 +5,12 @@ from typing import Any
 
 import keras
 
+from mmkeras.checks import checked_keywords
 from mmkeras.errors import InputError
 from mmkeras.layers import WeightedMean
 
 
+@checked_keywords
 def fusion_shares(model: keras.Model) -> dict[str, Any]:
     """The learned shares of the modalities, of a model with the fusion "weighted" or "late".
 

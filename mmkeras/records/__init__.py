@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from mmkeras.checks import check_choice, check_number, check_whole, is_number
+from mmkeras.checks import check_choice, check_number, check_whole, checked_keywords, is_number
 from mmkeras.decode import codec_of
 from mmkeras.errors import InputError, shown, unknown
 from mmkeras.records import checks
@@ -58,6 +58,7 @@ class Records:
         """
         return self.entries.frame()
 
+    @checked_keywords
     def describe(self, *, limit: int = 1000) -> Description:
         """A `Description` of these rows, to print or to draw; see `mmkeras.records.description.describe`."""
         return describe(self, limit=limit)
@@ -106,6 +107,7 @@ class Records:
         except InputError as error:
             raise InputError(f"{self.name}: {error}") from error
 
+    @checked_keywords
     def split(
         self,
         by: str | Mapping[str, float],
@@ -182,6 +184,7 @@ class Records:
         return parts
 
 
+@checked_keywords
 def read(
     source: str | os.PathLike | pd.DataFrame,
     schema: Schema,

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from mmkeras.checks import checked_keywords
 from mmkeras.errors import InputError
 from mmkeras.records import Records
 from mmkeras.records.ledger import Ledger
@@ -12,6 +13,7 @@ from mmkeras.records.ledger import Ledger
 ALIKE = ("on_bad", "bad_limit", "memory", "cache")  # options of `read` that all rows have in common
 
 
+@checked_keywords
 def combine(records: Mapping[str, Records], column: str = "source") -> Records:
     """The rows of several tables that were read with one schema, one table below the other.
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 import keras
 
 from mmkeras.alignment import encoder
-from mmkeras.checks import check_choice, check_whole
+from mmkeras.checks import check_choice, check_whole, checked_keywords
 from mmkeras.errors import InputError, shown, unknown
 from mmkeras.pipeline import readable
 from mmkeras.records import Records
@@ -17,6 +17,7 @@ from mmkeras.retrieval.neighbours import NEIGHBOURS
 __all__ = ["Retrieval", "negative_pairs", "retrieve"]
 
 
+@checked_keywords
 def retrieve(
     model: keras.Model | Mapping[str, keras.Model],
     records: Records,

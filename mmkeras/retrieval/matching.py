@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from mmkeras.checks import check_whole
+from mmkeras.checks import check_whole, checked_keywords
 from mmkeras.errors import InputError, unknown
 from mmkeras.records import Records
 from mmkeras.records.ledger import Ledger
@@ -17,6 +17,7 @@ from mmkeras.targets import Category
 DRAWS = 20  # times that a partner is sampled before all rows are searched
 
 
+@checked_keywords
 def negative_pairs(
     records: Records,
     name: str,

@@ -27,6 +27,7 @@ from weakref import WeakKeyDictionary
 import keras
 import pandas as pd
 
+from mmkeras.checks import checked_keywords
 from mmkeras.errors import InputError, shown, unknown
 from mmkeras.fine_tuning import WHOLE, missing_token, part_names, part_of
 from mmkeras.schema import Schema
@@ -38,6 +39,7 @@ __all__ = ["transfer_weights", "weight_history"]
 HISTORY: WeakKeyDictionary[keras.Model, list[dict]] = WeakKeyDictionary()  # model -> its transfers
 
 
+@checked_keywords
 def transfer_weights(
     source: keras.Model,
     target: keras.Model,
@@ -124,6 +126,7 @@ def _remember(source: keras.Model, target: keras.Model, table: pd.DataFrame, ori
     HISTORY[target] = [*weight_history(target), entry]
 
 
+@checked_keywords
 def weight_history(model: keras.Model) -> list[dict[str, Any]]:
     """The sources of a model's transferred weights.
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmkeras.checks import check_number
+from mmkeras.checks import check_number, checked_keywords
 from mmkeras.errors import InputError, shown, unknown
 
 WAYS = ("load", "session", "c")
@@ -59,6 +59,7 @@ class Verification:
         return "\n".join([*lines, ", ".join(counts)])
 
 
+@checked_keywords
 def verify(
     directory: str | os.PathLike[str],
     python: str | os.PathLike[str] | None = None,
