@@ -290,5 +290,28 @@ def test_another_task_than_the_models_is_refused():
     tasks = {"y": {"kind": "softmax", "weight": "learned"}}
     model = mk.build(schema, tasks=tasks, width=4)
     with pytest.raises(InputError, match="'y': the model learns the weight of its loss"):
-        mk.compile_args(schema, model=model)
+        mk.compile_args(schema, {"y": "softmax"}, model)
     assert mk.compile_args(schema, tasks, model)["loss"]["y"].log_variance is not None
+
+
+def test_a_model_keeps_the_options_of_its_losses(tmp_path):
+    """Compiled from the model alone, before and after it was saved, it is what the tasks say."""
+    schema = mk.Schema({"word": mk.Text(1, vocabulary=["a"])}, {"y": mk.Category(["n", "y"]), "z": mk.Number(0, 1)})
+    tasks = {"y": {"kind": "softmax", "focal": 2, "weight": "learned"}, "z": {"kind": "linear", "weight": 0.5}}
+    model = mk.build(schema, tasks=tasks, width=4)
+    mk.save(tmp_path / "model.mmkeras", model, schema)
+    expected = mk.compile_args(schema, tasks, model)
+    truth, outputs = np.array([0, 1]), np.array([[0.9, 0.1], [0.6, 0.4]], "float32")
+    for one in (model, mk.load(tmp_path / "model.mmkeras")[0]):
+        found = mk.compile_args(schema, model=one)
+        assert found["loss_weights"] == expected["loss_weights"] == {"y": 1.0, "z": 0.5}
+        assert float(found["loss"]["y"](truth, outputs)) == pytest.approx(float(expected["loss"]["y"](truth, outputs)))
+        assert found["loss"]["y"].log_variance is one.get_layer("body").get_layer("y_loss_weight").log_variance
+
+
+@pytest.mark.parametrize("second", ["digit_token", "digit_dropout", "digit_loss_weight"])
+def test_targets_whose_layers_would_have_one_name(second):
+    targets = {"digit": mk.Category(["0", "1"], reads="word"), second: mk.Category(["0", "1"])}
+    schema = mk.Schema({"word": mk.Text(1, vocabulary=["a"]), "other": mk.Text(1, vocabulary=["b"])}, targets)
+    with pytest.raises(InputError, match=f"build: two layers would have the name '{second}': give the input or target"):
+        mk.build(schema, tasks={"digit": {"kind": "softmax", "dropout": 0.1, "weight": "learned"}}, width=4)

@@ -316,6 +316,21 @@ def test_an_encoder_that_does_not_keep_its_word(monkeypatch):
         mk.batches(lists(["1", "2"]), 2)
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (np.float64(1.5), "'n_length': expected encode to give int32, as truth says, received float64"),
+        (np.int64(2**40), "'n_length': expected encode to give int32, received numbers from 1099511627776"),
+    ],
+)
+def test_truths_that_their_dtype_does_not_hold(monkeypatch, value, message):
+    monkeypatch.setattr(
+        Numbers, "encode", lambda self, cells: ({"": np.zeros((2, 4), int), "_length": np.full(2, value)}, [True] * 2)
+    )
+    with pytest.raises(InputError, match=message):
+        mk.batches(lists(["1", "2"]), 2)
+
+
 def test_class_weights_of_a_kind_of_ones_own(tmp_path):
     given = mk.Schema({"t": mk.Text(1, ["a"])}, {"s": Size()})
     records = mk.read(pd.DataFrame({"t": "a", "s": list("ssml")}), given)

@@ -1,6 +1,7 @@
 """`build`: which parts a model has, and with which options."""
 
 import functools
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec
 
@@ -90,7 +91,15 @@ def build(
                 raise unknown("input" if role == "towers" else "target", name, known, where=f"ModelSpec.{role}: ")
     if not schema.targets:
         _check_space(spec)
-    return _assembled(schema, spec)
+    try:
+        return _assembled(schema, spec)
+    except ValueError as error:
+        if (twice := re.match(r'The name "(.+?)" is used', str(error))) is None:
+            raise
+        raise InputError(
+            f"build: two layers would have the name {twice[1]!r}: give the input or target of this name another name, "
+            "and its column by column=..."
+        ) from error
 
 
 def _assembled(schema: Schema, spec: ModelSpec) -> keras.Model:

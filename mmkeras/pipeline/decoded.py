@@ -154,6 +154,11 @@ def _taken(decoded, records, kept):
 def _decode(records, name):
     """The columns of one input or target, and the list of its cells that cannot be read."""
     part, kinds = records.schema.parts[name], layout(records.schema, name)
+    if part.files and (more := kinds.keys() - {"", "_length"}):
+        raise InputError(
+            f"{name!r}: expected one array of each file, and its length as '_length', as truth of a target whose cells "
+            f"are files, received also {shown(min(more))}"
+        )
     distinct, index = records.distinct(name)
     spare = int(name in records.schema.inputs and may_be_missing(part))  # of zeros, for missing values
     stores = {}
@@ -196,4 +201,20 @@ def _encoded(name, target: Target, distinct):
         expected = {suffix: (len(cells), *shape) for suffix, (shape, _) in target.truth.items()}
         if found != expected:
             raise InputError(f"{name!r}: expected encode to give {expected}, as truth says, received {shown(found)}")
+        for suffix, (_, dtype) in target.truth.items():
+            _check_truth(f"{name + suffix!r}", np.asarray(values[suffix]), dtype, np.asarray(good, bool))
         yield values, np.where(good, OK, UNREADABLE)
+
+
+def _check_truth(name, values, dtype, good):
+    """Refuse truths that their dtype does not hold: fractions as whole numbers, text, NaN."""
+    if not np.can_cast(values.dtype, dtype, "same_kind"):
+        raise InputError(f"{name}: expected encode to give {dtype}, as truth says, received {values.dtype}")
+    if values.dtype.kind == "f" and not np.isfinite(values[good]).all():
+        raise InputError(f"{name}: expected encode to give finite numbers for the cells that it can read, received NaN")
+    if np.dtype(dtype).kind in "iu" and values.size:
+        most, least = np.iinfo(dtype).max, np.iinfo(dtype).min
+        if int(values.max()) > most or int(values.min()) < least:
+            raise InputError(
+                f"{name}: expected encode to give {dtype}, received numbers from {values.min()} to {values.max()}"
+            )

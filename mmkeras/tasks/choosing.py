@@ -115,8 +115,9 @@ def output(fused: Fused, target: Target, choice: Any, *, name: str) -> Any:
         y = WeightedMean(list(names), dtype="float32", name=name)(outputs)
     else:
         y = _checked(chosen, fused, target, name)
-    if chosen.part is not TASKS[default_of(target)] or chosen.name in TASKS.own:
-        y = TaskName(chosen.name, chosen.part, dtype="float32", name=task_name(name))(y)
+    options = chosen.loss if chosen.weight == 1 else {**chosen.loss, "weight": chosen.weight}
+    if options or chosen.part is not TASKS[default_of(target)] or chosen.name in TASKS.own:
+        y = TaskName(chosen.name, chosen.part, options, dtype="float32", name=task_name(name))(y)
     if chosen.weight == "learned":
         y = LossWeight(dtype="float32", name=loss_weight_name(name))(y)
     return y
@@ -147,7 +148,7 @@ def loss_weight_name(target: str) -> str:
 
 
 def task_name(target: str) -> str:
-    """Name of the layer in "body" that holds the name of the target's task, if that is not its default."""
+    """Name of the layer in "body" that holds the target's task, if it is not the default one without options."""
     return f"{target}_task_name"
 
 
@@ -157,20 +158,25 @@ def tasks_of(model: keras.Model, schema: Schema) -> dict[str, Task]:
     Raises:
         InputError: a model that was saved with a task that is not registered in this process.
     """
+    return {name: choice["kind"] for name, choice in choices_of(model, schema).items()}
+
+
+def choices_of(model: keras.Model, schema: Schema) -> dict[str, dict[str, Any]]:
+    """`tasks_of` with the options of the loss: dict of target -> dict of "kind" (the `Task`), options and "weight"."""
     named = {layer.name: layer for layer in _layers(model) if isinstance(layer, TaskName)}
-    return {name: _task_of(named.get(task_name(name)), target, name) for name, target in schema.targets.items()}
+    return {name: _choice_of(named.get(task_name(name)), target, name) for name, target in schema.targets.items()}
 
 
-def _task_of(layer, target, name):
+def _choice_of(layer, target, name):
     if layer is None:
-        return TASKS[default_of(target)]
+        return {"kind": TASKS[default_of(target)]}
     found = layer.part or TASKS.get(layer.task)
     if found is None:
         raise InputError(
             f"{name!r}: the model was built with the task {layer.task!r}, which is not registered here: "
             f"@mmkeras.tasks.register({layer.task!r})"
         )
-    return found
+    return {"kind": found, **layer.options}
 
 
 def _layers(model: keras.Model) -> Iterator[keras.Layer]:

@@ -7,8 +7,9 @@ import keras
 
 from mmkeras.checks import checked_keywords
 from mmkeras.errors import InputError, shown, unknown
+from mmkeras.layers import LossWeight
 from mmkeras.schema import Schema
-from mmkeras.tasks.choosing import choose_task, loss_weight_name, tasks_of
+from mmkeras.tasks.choosing import choices_of, choose_task, loss_weight_name
 from mmkeras.tasks.losses import WeightedLoss
 
 
@@ -32,8 +33,8 @@ def compile_args(
     Args:
         schema: fitted `Schema`.
         tasks: dict of target -> task, as in `ModelSpec`, where it is not the default.
-        model: `keras.Model` that `build` made with these tasks; needed where a weight is "learned". A target that
-            `tasks` leaves out has the model's task, without options of its loss, which a model does not keep.
+        model: `keras.Model` that `build` made; needed where a weight is "learned". A target that `tasks` leaves out has
+            the model's task, with the options of its loss and its weight.
 
     Returns:
         dict of "loss" and "weighted_metrics" (metrics that use sample weights), and of "loss_weights" where a weight is
@@ -55,14 +56,14 @@ def compile_args(
             raise unknown("target", name, schema.targets, where="compile_args: ")
     if set(schema.unfitted) & set(schema.targets):
         schema.require_fitted("compile_args")
-    own = {} if model is None else tasks_of(model, schema)
+    own = {} if model is None else choices_of(model, schema)
     loss, metrics, weights = {}, {}, {}
     for name, target in schema.targets.items():
         chosen = choose_task(target, (tasks or {}).get(name, own.get(name)), name)
-        if own and chosen.part is not own[name]:
+        if own and chosen.part is not own[name]["kind"]:
             raise InputError(
-                f"compile_args: {name!r}: expected the task that the model was built with, {own[name]!r}, received "
-                f"{chosen.name!r}"
+                f"compile_args: {name!r}: expected the task that the model was built with, {own[name]['kind']!r}, "
+                f"received {chosen.name!r}"
             )
         loss[name], metrics[name] = chosen.part.loss(target, **chosen.loss), chosen.part.metrics(target)
         weights[name] = chosen.weight
@@ -91,7 +92,8 @@ def learn_loss_weights(model: keras.Model) -> None:
 def _learned(model, name):
     """The layer that learns the weight of a target's loss; None if there is none."""
     body = next((layer for layer in getattr(model, "layers", ()) if layer.name == "body"), None)
-    return next((layer for layer in getattr(body, "layers", ()) if layer.name == loss_weight_name(name)), None)
+    found = (layer for layer in getattr(body, "layers", ()) if layer.name == loss_weight_name(name))
+    return next((layer for layer in found if isinstance(layer, LossWeight)), None)
 
 
 def _log_variance(model, name):
