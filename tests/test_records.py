@@ -1,3 +1,4 @@
+import itertools
 import re
 from pathlib import Path
 
@@ -283,3 +284,51 @@ def test_a_misspelt_option_of_split_is_refused_with_the_nearest():
     )
     with pytest.raises(mk.InputError, match="split: unknown argument 'statify'; did you mean 'stratify'"):
         records.split({"train": 0.5, "val": 0.5}, statify="y")
+
+
+@pytest.mark.parametrize("fractions", [{"train": 0.8, "test": 0.2}, FRACTIONS, {"train": 0.55, "a": 0.3, "b": 0.15}])
+@pytest.mark.parametrize("strata", [300, 1, 999, 500])
+def test_fractions_hold_over_strata_of_any_number(fractions, strata):
+    values = np.random.default_rng(strata).permutation([f"s{number % strata}" for number in range(1000)])
+    splits = table(1000, s=values).split(fractions, stratify="s")
+    assert list(sizes(splits).values()) == pytest.approx([1000 * share for share in fractions.values()], abs=1)
+    frame = pd.concat([part.frame.assign(side=name) for name, part in splits.items()])
+    counts = pd.crosstab(frame["s"], frame["side"])
+    expected = np.outer(counts.sum(axis=1), [fractions[name] for name in counts])
+    assert np.abs(counts - expected).to_numpy().max() < 1
+
+
+def test_strata_and_groups_of_several_rows():
+    """As scikit-learn's StratifiedGroupKFold: whole groups, and both rows and labels in their shares."""
+    random = np.random.default_rng(0)
+    groups = np.repeat(np.arange(150), random.integers(1, 12, 150))
+    labels = np.where(random.random(len(groups)) < random.beta(0.3, 2, 150)[groups], "rare", "often")
+    splits = table(len(groups), g=groups, a=labels).split(FRACTIONS, group="g", stratify="a")
+    assert not set(splits["train"].frame["g"]) & set(splits["test"].frame["g"])
+    assert list(sizes(splits).values()) == pytest.approx([len(groups) * share for share in FRACTIONS.values()], abs=3)
+    rare = [(part.values("a") == "rare").mean() for part in splits.values()]
+    assert rare == pytest.approx([(labels == "rare").mean()] * 3, abs=0.02)
+
+
+@pytest.mark.parametrize("hole", [False, True])
+def test_a_number_is_spread_by_its_quantiles(hole):
+    values = [round(1.01**number, 3) for number in range(1000)]
+    schema = Schema({"q": Text(4)}, {"a": mk.Number(optional=True)})
+    frame = pd.DataFrame({"q": ["x"] * 1000, "a": [*values[:-1], None] if hole else values, "more": values})
+    for column in ("a", "more"):  # of a target, and any other column of numbers
+        splits = mk.read(frame, schema).split({"train": 0.8, "test": 0.2}, stratify=column)
+        test = splits["test"].frame["more"].astype(float)
+        assert len(test) == 200
+        counts = [((test >= low) & (test < high)).sum() for low, high in itertools.pairwise(values[::100])]
+        assert counts == pytest.approx([20] * 9, abs=1)
+    few = mk.read(frame.assign(a=[0.5, 3] * 500), schema).split({"train": 0.8, "test": 0.2}, stratify="a")
+    assert few["test"].frame["a"].value_counts().tolist() == [100, 100]
+
+
+def test_values_that_all_differ_are_no_strata():
+    message = (
+        r"^DataFrame: 'id': expected stratify to be a column whose values repeat, as a label, or hold numbers; "
+        r"received 200 different values in 200 rows, as 'n0'$"
+    )
+    with pytest.raises(InputError, match=message):
+        table(200, id=[f"n{number}" for number in range(200)]).split(FRACTIONS, stratify="id")

@@ -16,7 +16,7 @@ from mmkeras.records import checks
 from mmkeras.records.description import Description, describe
 from mmkeras.records.ledger import ACTIONS, Ledger, settle
 from mmkeras.records.manifest import cells, load
-from mmkeras.records.splits import Splits, assign
+from mmkeras.records.splits import Splits, assign, strata
 from mmkeras.schema import Schema
 
 
@@ -124,14 +124,17 @@ class Records:
                 to 1, as `{"train": 0.8, "val": 0.1, "test": 0.1}`.
             val: fraction of the rows of "train" that becomes "val" where the column has none.
             group: column whose equal values stay in one split (a person, a picture).
-            stratify: column whose values are spread evenly over the splits.
+            stratify: column whose values are spread evenly over the splits, and the fractions hold: of each value to
+                within a row, and of all rows. A column of a `Number`, and numbers most of which differ, are divided
+                into ten bins of equally many rows. With `group`, as evenly as whole groups allow.
             seed: of the random division.
 
         Returns:
             `Splits`, whose schema is fitted on "train".
 
         Raises:
-            InputError: no such column, no "train" in it, empty cells, or fractions that do not add up to 1.
+            InputError: no such column, no "train" in it, empty cells, fractions that do not add up to 1, or strata of
+                one row each.
         """
         options = {"group": group, "stratify": stratify, "seed": seed}
         if isinstance(by, Mapping):
@@ -163,6 +166,13 @@ class Records:
             raise InputError(f"{place}: expected {what}, found nothing")
         return values
 
+    def _strata(self, column):
+        """The stratum of each row; those of a target that is a quantity are bins."""
+        values = cells(self._column(column)).to_numpy(dtype=object)
+        targets = self.schema.targets.items()
+        continuous = any(target.continuous and column in target.table_columns(name) for name, target in targets)
+        return strata(values, continuous, f"{self.name}: {column!r}")
+
     def _divide(self, fractions, *, group, stratify, seed):
         if (
             not all(is_number(share, 0, above=True) for share in fractions.values())
@@ -171,7 +181,7 @@ class Records:
             raise InputError(f"split: expected fractions above 0 that add up to 1, received {dict(fractions)}")
         check_whole(seed, "seed", "split: ", least=0)
         unit = np.arange(len(self)) if group is None else pd.factorize(self._filled(group, "a group"))[0]
-        stratum = np.zeros(len(self), int) if stratify is None else pd.factorize(self._column(stratify))[0]
+        stratum = None if stratify is None else self._strata(stratify)
         shares = np.array(list(fractions.values()), dtype=float)
         part = assign(unit, stratum, shares, np.random.default_rng(seed))
         parts = {name: self.take(part == number) for number, name in enumerate(fractions)}

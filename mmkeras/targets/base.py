@@ -23,6 +23,7 @@ class Target:
         holes: whether single cells of a row may be empty although the target itself is there.
         several, views: as for inputs; a truth is in one cell.
         checked_early: whether `encode` can tell a bad cell before fitting; the table is then refused when it is read.
+        continuous: whether a cell holds a quantity, whose quantiles `split(stratify=...)` spreads.
         column, optional, reads, classes: see the kinds.
     """
 
@@ -33,6 +34,7 @@ class Target:
     several: ClassVar[bool] = False
     views: ClassVar[None] = None
     checked_early: ClassVar[bool] = False
+    continuous: ClassVar[bool] = False
     optional: bool = False
     column: str | None = None
     reads: str | Sequence[str] | None = None

@@ -44,6 +44,7 @@ class Number(Target):
     reads: str | Sequence[str] | None = None
     dtype = "float32"
     checked_early = True
+    continuous = True
 
     def __post_init__(self):
         self.check_options()
