@@ -15,7 +15,9 @@ from mmkeras.decode.graph import apart
 from mmkeras.inputs import Image, Video
 
 _REFUSED = 2**62  # the height of what is no picture, or none that can be decoded
-_STEPS = 4096  # most parts of a JPEG or GIF that are stepped over in search of its size
+_STEPS = 1000  # most parts of a JPEG that are stepped over in search of its size
+_SCANS, _USUAL_SCANS = 100, 16  # most scans of a JPEG; so many are nothing unusual, each of more counts as pixels
+_TEXTS = 8  # most compressed texts of a PNG: each of 8 kB takes 8 MB
 
 
 def decode_image(raw: tf.Tensor, feature: Image) -> tf.Tensor:
@@ -30,10 +32,10 @@ def decode_image(raw: tf.Tensor, feature: Image) -> tf.Tensor:
         `(height, width, channels)`, uint8: see `bring_to_size`; alpha is dropped.
 
     Raises:
-        tf.errors.InvalidArgumentError: bytes that are no such picture, or whose header announces more than
-            `feature.max_pixels`; these are not decoded.
+        tf.errors.InvalidArgumentError: bytes that are no such picture, or that announce more work than
+            `feature.max_pixels` pixels are: see `announces_more`; these are not decoded.
     """
-    small = _is_small_png(raw, math.isqrt(feature.max_pixels))
+    small = _is_small_png(raw, math.isqrt(feature.max_pixels)) & (_texts(raw) <= _TEXTS)
     pixels = tf.cond(small, lambda: _decode(raw), lambda: _decode_other(feature.max_pixels)(raw))
     pixels.set_shape((None, None, None))
     ready = tf.reduce_all(tf.shape(pixels) == feature.shape)
@@ -46,7 +48,7 @@ def _decode_other(limit):
     """A function from the bytes of what is no small PNG to its pixels."""
 
     def decode(raw):
-        usual = _is_small_jpeg(raw, math.isqrt(limit))
+        usual = _is_small_jpeg(raw, math.isqrt(limit)) & (_scans(raw) <= _USUAL_SCANS)
         pixels = tf.cond(usual, lambda: _decode(raw), lambda: _decode_with_care(raw, limit))
         return tf.ensure_shape(pixels, (None, None, None))
 
@@ -153,7 +155,11 @@ def _decode_with_care(raw, limit):
 
 
 def announces_more(raw: tf.Tensor, limit: int) -> tf.Tensor:
-    """Whether this is a picture, scalar string, whose header announces more than `limit` pixels: scalar bool."""
+    """Whether this is a picture, scalar string, that announces more work than `limit` pixels are: scalar bool.
+
+    That is one of more pixels; a JPEG of more than 100 scans, or of more than 16 whose scans together have more than 16
+    times the limit; or a PNG with more than 8 compressed texts.
+    """
     height, width = tf.unstack(_announced(raw))
     return (height < _REFUSED) & (height > limit // tf.maximum(width, 1))
 
@@ -162,6 +168,16 @@ def announced_size(raw: tf.Tensor) -> tuple[int, int]:
     """Height and width that a picture's header announces, int; 0 of bytes that are no picture that can be decoded."""
     height, width = _announced(raw).numpy().tolist()
     return (height, width) if height < _REFUSED else (0, 0)
+
+
+def many_parts(raw: bytes) -> str | None:
+    """What is said of a file whose parts are more than a picture needs, None of others."""
+    if raw.startswith(b"\xff\xd8") and (scans := int(_scans(tf.constant(raw)))) > _USUAL_SCANS:
+        most = f"more than {_SCANS}" if scans > _SCANS else "too many for its size"
+        return f"expected a picture, found a JPEG of {most} scans"
+    if raw.startswith(b"\x89P") and _texts(tf.constant(raw)) > _TEXTS:
+        return f"expected a picture, found a PNG with more than {_TEXTS} compressed texts"
+    return None
 
 
 def _announced(raw):
@@ -219,6 +235,11 @@ def _refused():
     return tf.constant([_REFUSED, 1], tf.int64)
 
 
+def _endless():
+    """The size of what takes too much work, however large it is."""
+    return tf.constant([_REFUSED // 2, 1], tf.int64)
+
+
 # Each of these: the bytes of a file -> height and width (2,) int64 that it announces, and the bytes to decode.
 
 
@@ -236,9 +257,25 @@ def _numbers(raw, at, length, dtype, little_endian=True):
     return tf.cast(tf.io.decode_raw(_part(raw, at, length), dtype, little_endian, fixed_length=length), tf.int64)
 
 
+def _count(raw, mark, most):
+    """How often the bytes `mark` stand in these, at most `most` times: scalar int64."""
+    return tf.maximum(tf.raw_ops.StringSplitV2(input=tf.reshape(raw, [1]), sep=mark, maxsplit=most).shape[1] - 1, 0)
+
+
+def _texts(raw):
+    """How many compressed texts a PNG has, if not too many."""
+    return _count(raw, b"zTXt", _TEXTS + 1) + _count(raw, b"iTXt", _TEXTS + 1)
+
+
+def _scans(raw):
+    """How many scans a JPEG has at most, if not too many: in a scan's own bytes 0xFF is followed by 0."""
+    return _count(raw, b"\xff\xda", _SCANS + 1)
+
+
 def _png(raw):
     first = _part(raw, 12, 4) == b"IHDR"
     sizes = tf.abs(_numbers(raw, 16, 8, tf.int32, little_endian=False))[::-1]
+    sizes = tf.where(_texts(raw) > _TEXTS, _endless(), sizes)
     return tf.where(first, sizes, _refused()), raw
 
 
@@ -293,8 +330,9 @@ def _jpeg(raw):
         return tf.where(found, at, at + far), found
 
     at, found = tf.while_loop(searching, step, (2, False), maximum_iterations=_STEPS, parallel_iterations=1)
-    sizes = _numbers(raw, at + 5, 4, tf.uint16, little_endian=False)
-    return tf.where(found, sizes, _refused()), raw
+    sizes, scans = _numbers(raw, at + 5, 4, tf.uint16, little_endian=False), _scans(raw)
+    sizes *= tf.stack([-(-scans // _USUAL_SCANS), 1])
+    return tf.where(found, tf.where(scans > _SCANS, _endless(), sizes), _refused()), raw
 
 
 _LOOKING, _SKIPPING, _IN_FRAME, _DONE, _BROKEN = range(5)
@@ -305,11 +343,14 @@ def _gif(raw):
     for all frames, each of which has a size of its own."""
     data = tf.pad(tf.io.decode_raw(raw, tf.uint8), [[0, 16]])
 
+    def at_most(at):
+        return data[tf.minimum(at, tf.size(data) - 1)]  # 0 behind the end
+
     def step(at, state, frame):
-        byte = tf.cast(data[at], tf.int32)
+        byte = tf.cast(at_most(at), tf.int32)
         looking, begins, ends = state == _LOOKING, byte == ord(","), byte == 0
         frame = tf.where(looking, at, frame)
-        far = tf.where(looking, tf.where(begins, 11 + _colours(data[at + 9]), 2), _blocks(data, at, byte))
+        far = tf.where(looking, tf.where(begins, 11 + _colours(at_most(at + 9)), 2), _blocks(data, at, byte))
         record = tf.where(begins, _IN_FRAME, tf.where(byte == ord("!"), _SKIPPING, _BROKEN))
         after = tf.where(ends, tf.where(state == _IN_FRAME, _DONE, _LOOKING), state)
         return at + far, tf.where(looking, record, after), frame
@@ -318,7 +359,7 @@ def _gif(raw):
         lambda at, state, frame: state < _DONE,
         step,
         (13 + _colours(data[10]), _LOOKING, 0),
-        maximum_iterations=_STEPS,
+        maximum_iterations=100 + tf.size(data) // 64,  # a step for each part, or run of blocks of one size
         parallel_iterations=1,
     )
     sides = [_numbers(raw, 6, 4, tf.uint16), _numbers(raw, frame + 5, 4, tf.uint16)]
@@ -335,6 +376,6 @@ def _colours(flags):
 
 def _blocks(data, at, size):
     """The bytes of all blocks of one size that follow each other, each with its size before it; 1 for the size 0."""
-    sizes = tf.cast(data[at : at + _STEPS * (size + 1) : size + 1], tf.int32)
+    sizes = tf.cast(data[at : at + 4096 * (size + 1) : size + 1], tf.int32)
     run = tf.reduce_sum(tf.math.cumprod(tf.cast(sizes == size, tf.int32)))
     return tf.where(size == 0, 1, run * (size + 1))

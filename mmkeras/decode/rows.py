@@ -35,6 +35,25 @@ class FileCodec(Codec):
         """The same of the file at a path or URL, scalar string. Not for a served graph."""
         return self.decode_bytes(feature, tf.io.read_file(path))
 
+    def exceeds(self, feature: Any, raw: tf.Tensor) -> tf.Tensor:
+        """Whether a value that was refused announces more than the feature allows: scalar string -> scalar bool.
+
+        It may raise; the value then does not.
+        """
+        return tf.constant(False)
+
+    def too_large(self, feature: Any, raw: tf.Tensor, unreadable: tf.Tensor) -> tf.Tensor:
+        """By `exceeds`, each value by itself."""
+        if raw.dtype != tf.string:
+            return super().too_large(feature, raw, unreadable)
+
+        def look():
+            values = tf.where(unreadable, raw, "")
+            (found,), _ = decode_rows(lambda value: (self.exceeds(feature, value),), values, [()], ["bool"])
+            return found & unreadable
+
+        return tf.cond(tf.reduce_any(unreadable), look, lambda: tf.zeros_like(unreadable))
+
     def why(self, feature: Any, path: str) -> str:
         """Why a file, which is there and is not empty, could not be decoded."""
         return f"expected {self.format}, cannot decode"

@@ -230,12 +230,13 @@ def _measure_gif(data):
     length are stepped over at once.
     """
     end = tf.size(data, tf.int64) - 1
+    most = tf.minimum(_STEPS, 500 + tf.size(data) // 10)  # a small file has no frames for more
 
     def byte(at):
         return tf.cast(data[tf.minimum(at, end)], tf.int64)
 
     def is_part(steps, at, *_):
-        return (steps < _STEPS) & ((byte(at) == _IMAGE) | (byte(at) == _EXTENSION))
+        return (steps < most) & ((byte(at) == _IMAGE) | (byte(at) == _EXTENSION))
 
     def part(steps, at, count, height, width):
         is_image = byte(at) == _IMAGE
@@ -247,7 +248,7 @@ def _measure_gif(data):
         return steps, at + 1, count + seen, tf.maximum(height, high[0] * seen), tf.maximum(width, wide[0] * seen)
 
     def is_block(steps, at):
-        return (steps < _STEPS) & (byte(at) > 0)
+        return (steps < most) & (byte(at) > 0)
 
     def skip(steps, at):
         length = byte(at)
@@ -258,7 +259,7 @@ def _measure_gif(data):
 
     start = (tf.constant(0), _parts(data), *[tf.constant(0, tf.int64)] * 3)
     steps, _, count, height, width = tf.while_loop(is_part, part, start)
-    return tf.where(steps < _STEPS, count, tf.constant(2**31 - 1, tf.int64)), height, width
+    return tf.where(steps < most, count, tf.constant(2**31 - 1, tf.int64)), height, width
 
 
 def _animation_reason(raw, feature):

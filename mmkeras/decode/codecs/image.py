@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from mmkeras.decode.image import announced_size, announces_more, decode_image
+from mmkeras.decode.image import announced_size, announces_more, decode_image, many_parts
 from mmkeras.decode.rows import FileCodec
 from mmkeras.decode.table import register
 from mmkeras.inputs import Image, Video
@@ -19,21 +19,16 @@ class ImageCodec(FileCodec):
         """One picture, brought to size."""
         return (decode_image(raw, feature),)
 
-    def too_large(self, feature: Image, raw: tf.Tensor, unreadable: tf.Tensor) -> tf.Tensor:
-        """Which have more than `max_pixels`."""
-
-        def look():
-            return tf.map_fn(
-                lambda value: announces_more(value, feature.max_pixels),
-                tf.where(unreadable, raw, ""),
-                fn_output_signature=tf.bool,
-            )
-
-        return tf.cond(tf.reduce_any(unreadable), look, lambda: tf.zeros_like(unreadable))
+    def exceeds(self, feature: Image, raw: tf.Tensor) -> tf.Tensor:
+        """Whether it has more than `max_pixels`, or parts that take as much work."""
+        return announces_more(raw, feature.max_pixels)
 
     def why(self, feature: Image, path: str) -> str:
-        """That it has more pixels than allowed, or what was expected."""
-        height, width = announced_size(tf.io.read_file(path))
+        """That it has more pixels than allowed, or parts, or what was expected."""
+        raw = tf.io.read_file(path)
+        if many := many_parts(raw.numpy()):
+            return many
+        height, width = announced_size(raw)
         if height * width > feature.max_pixels:
             return f"expected at most max_pixels={feature.max_pixels:,}, found {height * width:,} ({height} x {width})"
         return super().why(feature, path)
