@@ -63,10 +63,13 @@ def test_csv_cells_stay_as_they_are(read_csv, content, expected):
         ("q,a\nx,1\ny,\n?,3\nz,\n", r"^t\.csv row 1: 'a': expected a value, found nothing \(2 such rows\)$"),
         ("qq,a\nx,1\n", r"^t\.csv: unknown column 'q'; did you mean 'qq'\? Known: a, qq$"),
         ("q,a\n", r"^t\.csv: expected at least one row, found none$"),
-        ("", r"^cannot read the table '.*t\.csv': No columns"),
-        ("q,a\nx,1\ny,2,3\n", r"^cannot read the table '.*t\.csv': .*Expected 2 fields in line 3, saw 3"),
-        ('q,a\n"x,1\n', r"^cannot read the table '.*t\.csv': .*EOF inside string"),
-        (b"q,a\n\xff,1\n", r"^t\.csv row 0: 'q': expected UTF-8 text, found other bytes: '\\\\udcff' \(1 such rows\)$"),
+        ("", r"^t\.csv: expected a header of column names and rows, found an empty file$"),
+        ("q,a\nx,1\ny,2,3\n", r"^t\.csv line 3: expected 2 cells in each row, as in the header, received 3"),
+        ('q,a\n"x,1\n', r"^t\.csv row 0: .* a quote \" is never closed"),
+        (
+            b"q,a\n\xff,1\n",
+            r"^t\.csv row 0: 'q': expected UTF-8 text, found other bytes: '\\\\udcff' \(1 such rows\); .*encoding=",
+        ),
         # one cell more than the header in the first row: pandas takes the first column for an index, and all shift
         ("q,a\nx,1,2\ny,2,3\n", r"t\.csv.*: .*2.*3"),
         ("q,a\nx,1,2\ny,2\n", r"t\.csv.*: .*2.*3"),
@@ -84,9 +87,9 @@ def test_tables_that_are_not_there(tmp_path, name, reason):
         mk.read(str(tmp_path / name), WORDS)
 
 
-@pytest.mark.parametrize("source", [5, None, [{"q": "x", "a": "y"}]])
+@pytest.mark.parametrize("source", [5, None, [["q", "x"]]])
 def test_sources_of_another_kind(source):
-    with pytest.raises(InputError, match=r"expected .*DataFrame, received"):
+    with pytest.raises(InputError, match=r"expected .*DataFrame.*, received"):
         mk.read(source, WORDS)
 
 

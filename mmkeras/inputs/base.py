@@ -7,7 +7,7 @@ from dataclasses import replace
 from numbers import Real
 from typing import Any, ClassVar
 
-from mmkeras.checks import as_words, check_number, check_switch, check_whole
+from mmkeras.checks import as_words, check_number, check_switch, check_whole, is_whole
 from mmkeras.errors import InputError, shown, unknown
 
 FITS = ("stretch", "crop", "pad")
@@ -107,6 +107,8 @@ class Input:
 def check_columns(part: Any) -> None:
     """Raise an `InputError` unless `column` is a name or None, and `columns` at least two names or None, not both."""
     kind = type(part).__name__
+    if is_whole(part.column, 0):  # a DataFrame's columns may be numbered
+        object.__setattr__(part, "column", str(part.column))
     if part.column is not None and not isinstance(part.column, str):
         several = ' (several files of one thing are given by columns=["front", "back"])' if part.files else ""
         raise InputError(f"{kind}: expected column to be a name, received {shown(part.column)}{several}")

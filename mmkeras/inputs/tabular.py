@@ -91,6 +91,9 @@ class Tabular(Input):
         for name, column in zip(self.numeric, cells[:count], strict=True):
             if np.isnan(column).all():
                 raise InputError(f"Tabular: expected numbers in {name!r} to fit on, found none")
+        for name, column in zip(self.categorical, cells[count:], strict=True):
+            if self.vocabularies is None and not any(column):
+                raise InputError(f"Tabular: expected words in {name!r} to fit on, found none: leave the column out")
         words = tuple(most_frequent(filter(None, column), self.limit) for column in cells[count:])
         return replace(
             self,

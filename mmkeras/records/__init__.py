@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -9,7 +10,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from mmkeras.checks import check_choice, check_number, check_whole, checked_keywords, is_number
+from mmkeras.checks import check_choice, check_number, check_whole, checked_keywords, is_number, is_whole
 from mmkeras.decode import codec_of
 from mmkeras.errors import InputError, shown, unknown
 from mmkeras.records import checks
@@ -154,6 +155,9 @@ class Records:
         return Splits(schema, {name: replace(part, schema=schema) for name, part in parts.items()})
 
     def _column(self, column):
+        column = str(column) if is_whole(column, 0) else column  # a DataFrame's columns may be numbered
+        if not isinstance(column, str):
+            raise InputError(f"{self.name}: expected the name of a column, received {shown(column)}")
         if column not in self.frame.columns:
             raise unknown("column", column, self.frame.columns, where=f"{self.name}: ")
         return self.frame[column]
@@ -196,7 +200,7 @@ class Records:
 
 @checked_keywords
 def read(
-    source: str | os.PathLike | pd.DataFrame,
+    source: str | os.PathLike | pd.DataFrame | Mapping | list,
     schema: Schema,
     *,
     targets: bool = True,
@@ -206,13 +210,15 @@ def read(
     check: Literal["paths", "decode"] = "paths",
     memory: float = 4.0,
     cache: str | os.PathLike | None = None,
+    encoding: str = "utf-8",
 ) -> Records:
     """Read and check a table of samples.
 
     Args:
         source: path or URL of a table (CSV with , ; tab or |; JSON Lines; Parquet) or of a folder for each class, or
-            a DataFrame. Paths in the cells of pictures and recordings are relative to the table (for a DataFrame: to
-            the working directory), absolute, or URLs of any scheme that `tf.io.gfile` reads.
+            a DataFrame, a dict of columns or a list of dicts. Paths in the cells of pictures and recordings are
+            relative to the table (for a DataFrame: to the working directory), absolute, or URLs of any scheme that
+            `tf.io.gfile` reads.
         schema: `Schema`, fitted or not.
         targets: False for a table without the targets' columns, to predict on.
         missing: names of the inputs and targets, all with `optional=True`, without columns in this table: they are
@@ -226,6 +232,7 @@ def read(
             all of them, with a progress bar.
         memory: GiB of decoded values that are kept in main memory, in the whole process; further ones are in files.
         cache: folder of these files, which are deleted when no longer needed; None: the system's for temporary files.
+        encoding: of a table in text, as "cp1252"; UTF-16 and UTF-32 are told by the text itself.
 
     Returns:
         `Records`.
@@ -247,13 +254,13 @@ def read(
     check_number(bad_limit, "bad_limit", "read: ", least=0, most=1)
     if memory != math.inf:
         check_number(memory, "memory", "read: ", least=0)
-    frame, name, folder = load(source)
+    frame, name, folder = load(source, encoding=encoding)
     wanted = schema.parts if targets else schema.inputs
     empty = _lacking(schema, frame, missing, name)
     columns = list(dict.fromkeys(column for part in wanted if part not in missing for column in schema.columns(part)))
     for column in columns:
         if column not in frame.columns:
-            raise unknown("column", column, frame.columns, where=f"{name}: ")
+            raise InputError(str(unknown("column", column, frame.columns, where=f"{name}: ")) + _other_encoding(frame))
     if frame.empty:
         raise InputError(f"{name}: expected at least one row, found none")
     frame = frame.assign(**{column: cells(frame[column]) for column in columns}, **dict.fromkeys(empty, ""))
@@ -262,6 +269,13 @@ def read(
     if check == "decode":
         records = settle(records, [cell for part in wanted for cell in checks.undecodable(records, part)])
     return records
+
+
+def _other_encoding(frame):
+    """What to do where the header is not in the encoding that it was read in."""
+    if not any(re.search(r"\\x[89a-f][0-9a-f]", column) for column in frame.columns):
+        return ""
+    return '. The header is not UTF-8: save the table as UTF-8, or give mk.read(..., encoding="cp1252") or another'
 
 
 def _lacking(schema, frame, missing, name):

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from mmkeras.records import Records
 
 
+OTHER_ENCODING = '; mk.read(..., encoding="cp1252") reads text of another encoding'
+
+
 def cells_and_paths(records: "Records", names: Iterable[str], folder: str) -> list[Bad]:
     """The bad cells of these inputs and targets by their content: empty, not a number, no such file.
 
@@ -38,7 +41,7 @@ def cells_and_paths(records: "Records", names: Iterable[str], folder: str) -> li
 def _bad_cells(records, name):
     part, values = records.schema.parts[name], records.values(name)
     bad = [
-        Bad(row, name, _shown(cells[row]), "expected UTF-8 text, found other bytes", column)
+        Bad(row, name, _shown(cells[row]), "expected UTF-8 text, found other bytes", column, OTHER_ENCODING)
         for cells, column in zip(values.reshape(len(values), -1).T, records.schema.columns(name), strict=True)
         for row in _not_utf8(cells)
     ]
@@ -55,12 +58,15 @@ def _bad_cells(records, name):
 
 
 def _not_utf8(cells):
-    """The positions of cells with bytes that are not UTF-8, as `load` keeps them."""
+    """The positions of cells with bytes that are not UTF-8, as `load` keeps them, or with NUL, which is in no text."""
+    text = "".join(cells)
     try:
-        "".join(cells).encode()
-        return []
+        text.encode()
+        if "\0" not in text:
+            return []
     except UnicodeEncodeError:
-        return [row for row, cell in enumerate(cells) if _shown(cell) != cell]
+        pass
+    return [row for row, cell in enumerate(cells) if _shown(cell) != cell or "\0" in cell]
 
 
 def _shown(cell):

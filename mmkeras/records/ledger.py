@@ -17,13 +17,18 @@ ACTIONS = ("raise", "drop", "missing")
 
 
 class Bad(NamedTuple):
-    """One bad cell: the row's position among the records, the input or target, the value, what is wrong, the column."""
+    """One bad cell.
+
+    It has the row's position among the records, the input or target, the value, what is wrong, the column, and the end
+    of an error about it.
+    """
 
     position: int
     name: str
     value: str
     reason: str
     column: str | None = None  # None: the first one of that name
+    hint: str = ""
 
 
 class Ledger:
@@ -112,7 +117,9 @@ def _column(records, cell):
 def _message(records, cell, bad):
     value = f": {cell.value!r}" if cell.value else ""
     alike = sum((other.name, other.reason) == (cell.name, cell.reason) for other in bad)
-    return f"{records.where(cell.position, _column(records, cell))}: {cell.reason}{value} ({alike} such rows)"
+    return (
+        f"{records.where(cell.position, _column(records, cell))}: {cell.reason}{value} ({alike} such rows){cell.hint}"
+    )
 
 
 def _summary(bad):

@@ -3,12 +3,10 @@
 import bz2
 import csv
 import gzip
-import io
-import json
 import lzma
 import os
 import zlib
-from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,43 +14,90 @@ import pandas as pd
 import tensorflow as tf
 
 from mmkeras.decode.files import open_file
-from mmkeras.errors import InputError
+from mmkeras.errors import InputError, shown
+from mmkeras.records.foreign import foreign
+from mmkeras.records.text_tables import (
+    DELIMITERS,
+    check_distinct,
+    check_encoding,
+    encoding_of,
+    read_delimited,
+    read_json,
+)
 
-DELIMITERS = ",;\t|"
 SPLITS = {"train", "val", "test"}
-_COMPRESSED = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_COMPRESSED = {".gz": (b"\x1f\x8b", gzip.open), ".bz2": (b"BZh", bz2.open), ".xz": (b"\xfd7zXZ", lzma.open)}
 _UNREADABLE = (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error, lzma.LZMAError)
 
 
-def load(source: str | os.PathLike | pd.DataFrame) -> tuple[pd.DataFrame, str, str]:
+def load(
+    source: str | os.PathLike | pd.DataFrame | Mapping | list, *, encoding: str = "utf-8"
+) -> tuple[pd.DataFrame, str, str]:
     """Load a table, unchanged.
 
     Args:
         source: path or URL (of any scheme that `tf.io.gfile` reads, as "gs://...") of a table or of a folder; or a
-            DataFrame. The name tells the format: .parquet; .jsonl, .ndjson and .json, one object on each line; anything
-            else is text with a header, its delimiter one of , ; tab |. A further .gz, .bz2 or .xz is decompressed. A
+            DataFrame, or a dict of columns or a list of dicts, of which one is made. The name tells the format:
+            .parquet; .jsonl, .ndjson and .json, one object on each line or a list of objects; anything else is text
+            with a header, its delimiter one of , ; tab |. What is compressed by gzip, bzip2 or xz is decompressed. A
             folder holds one folder of files for each class, or folders train, val and test with such folders: its
             columns are "file", "label" and, in the second case, "split".
+        encoding: of text; UTF-16 and UTF-32 are told by the text itself.
 
     Returns:
-        The DataFrame with rows numbered from 0, the table's name in messages, and the folder (str) that the paths in
-        its cells are relative to.
+        The DataFrame with rows numbered from 0 and columns named by str, the table's name in messages, and the folder
+        (str) that the paths in its cells are relative to.
 
     Raises:
         InputError: a table that cannot be read.
     """
-    if isinstance(source, pd.DataFrame):
-        return source.reset_index(drop=True), "DataFrame", os.getcwd()
+    encoding = check_encoding(encoding)
+    if isinstance(source, pd.DataFrame | Mapping | list):
+        return _named(_framed(source)), "DataFrame", os.getcwd()
     if not isinstance(source, str | os.PathLike):
-        raise InputError(f"read: expected the path of a table or folder, or a DataFrame, received {source!r}")
+        hint = ": give table.to_pandas()" if hasattr(source, "to_pandas") else ""
+        raise InputError(
+            f"read: expected the path of a table or folder, or a DataFrame, received {shown(source)}{hint}"
+        )
     path = os.fspath(source)
+    if not isinstance(path, str) or "\0" in path:
+        raise InputError(f"read: expected the path of a table or folder, received {shown(path)}")
     parent, name = _place(path)
     try:
         if _is_folder(path):
             return _read_folder(path), name, path if "://" in path else os.path.abspath(path)
-        return _read_file(path, name), name, parent
+        return _read_file(path, name, encoding), name, parent
     except (*_UNREADABLE, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"cannot read the table {path!r}: {str(error).strip()}") from error
+        why = getattr(error, "strerror", None) or str(error).strip()
+        raise InputError(f"cannot read the table {shown(path, 400)}: {why}") from error
+
+
+def _framed(source):
+    """A DataFrame of columns or rows."""
+    if isinstance(source, pd.DataFrame):
+        return source
+    if isinstance(source, list) and not all(isinstance(row, Mapping) for row in source):
+        raise InputError(
+            f"read: expected a path, a DataFrame, a dict of columns or a list of dicts, received {shown(source)}"
+        )
+    try:
+        return pd.DataFrame(source)
+    except (ValueError, TypeError) as error:  # columns of different lengths, or single values
+        raise InputError(
+            f"read: expected a dict of columns of one length, received {shown(source)}: {error}"
+        ) from error
+
+
+def _named(frame):
+    """The DataFrame with columns named by str, as the schema names them, and rows numbered from 0."""
+    if frame.columns.nlevels > 1:
+        raise InputError(
+            f"DataFrame: expected one name for each column, received a MultiIndex, as {shown(frame.columns[0])}: "
+            'frame.columns = ["_".join(map(str, names)) for names in frame.columns]'
+        )
+    names = [str(column) for column in frame.columns]
+    check_distinct(names, "DataFrame")
+    return frame.reset_index(drop=True).set_axis(names, axis=1)
 
 
 def cells(column: pd.Series) -> pd.Series:
@@ -104,77 +149,27 @@ def _is_folder(path):
     return tf.io.gfile.isdir(path)
 
 
-def _read_file(path, name):
+def _read_file(path, name, encoding):
     stem, suffix = os.path.splitext(name.lower())
-    decompress = _COMPRESSED.get(suffix)
-    kind = os.path.splitext(stem)[1] if decompress else suffix
-    with open_file(path) as raw, decompress(raw) if decompress else raw as file:
-        if kind == ".parquet":
+    kind = os.path.splitext(stem)[1] if suffix in _COMPRESSED else suffix
+    with open_file(path) as raw, _unpacked(raw) as file:
+        start = file.read(512)
+        file.seek(0)
+        if kind == ".parquet" or start.startswith(b"PAR1"):
             return _read_parquet(file, path, name)
+        if what := foreign(start, stem if suffix in _COMPRESSED else name.lower()):
+            raise InputError(f"cannot read the table {path!r}: it is {what}")
+        encoding = encoding_of(start, encoding)
         if kind in (".jsonl", ".ndjson", ".json"):
-            return _read_json(file, name)
-        return _read_delimited(file, name, "\t,;|" if kind == ".tsv" else DELIMITERS)
+            return read_json(file, name, encoding)
+        return read_delimited(file, name, "\t,;|" if kind == ".tsv" else DELIMITERS, encoding)
 
 
-def _read_delimited(file, name, delimiters):
-    start = file.read(2**16).decode("utf-8-sig", errors="replace")
+def _unpacked(file):
+    """The file, decompressed if its first bytes say that it is compressed, whatever its name."""
+    start = file.read(6)
     file.seek(0)
-    headers = {}
-    for delimiter in delimiters:
-        lines = csv.reader(io.StringIO(start, newline=""), delimiter=delimiter)
-        headers[delimiter] = next(filter(None, lines), [])
-    # the one that makes the most columns; csv.Sniffer prefers a single comma to any number of semicolons
-    delimiter, header = max(headers.items(), key=lambda item: len(item[1]))
-    _check_distinct(header, name)
-    # every cell is a str, and only an empty one is missing: "none", "NA" and "007" are labels like any other
-    # bytes that are not UTF-8 are kept unchanged, so that the checks can name their row
-    text = {"encoding": "utf-8-sig", "encoding_errors": "surrogateescape"}
-    frame = pd.read_csv(file, sep=delimiter, dtype=object, keep_default_na=False, **text)
-    if not isinstance(frame.index, pd.RangeIndex):  # pandas takes the cells beyond the header for an index
-        expected, received = len(header), len(header) + frame.index.nlevels
-        raise InputError(f"{name}: expected {expected} cells in each row, as in the header, received {received}")
-    return frame
-
-
-def _check_distinct(columns, name):
-    twice = [column for column, count in Counter(columns).items() if count > 1]
-    if twice:
-        raise InputError(f"{name}: expected columns of different names, received {twice[0]!r} more than once")
-
-
-def _read_json(file, name):
-    lines = list(io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape"))
-    columns, count = {}, 0
-    for start in range(0, len(lines), 10_000):  # in pieces: Python's garbage collector walks all dicts that we keep
-        numbered = enumerate(lines[start : start + 10_000], start + 1)
-        rows = [_object(line, number, name) for number, line in numbered if not line.isspace()]
-        for key in dict.fromkeys(key for row in rows for key in row):
-            columns.setdefault(key, [None] * count)
-        for key, column in columns.items():
-            column += [row.get(key) for row in rows]
-        count += len(rows)
-    return pd.DataFrame({key: _inferred(column) for key, column in columns.items()}, index=pd.RangeIndex(count))
-
-
-def _object(line, number, name):
-    try:
-        row, why = json.loads(line), ""
-    except ValueError as error:
-        row, why = None, f" ({error})"
-    if isinstance(row, dict):
-        return row
-    line = line.strip()
-    received = line if len(line) <= 60 else line[:57] + "..."
-    raise InputError(f"{name} line {number}: expected one JSON object on each line, received {received!r}{why}")
-
-
-def _inferred(values):
-    """Numbers as in a DataFrame of them, but whole numbers in a column with holes stay exact; all else unchanged."""
-    column = pd.Series(values, dtype=object)
-    kind = pd.api.types.infer_dtype(column, skipna=True)
-    if kind in ("floating", "mixed-integer-float"):
-        return column.astype(float)
-    return column.infer_objects() if kind in ("integer", "boolean") and not column.isna().any() else column
+    return next((unpack(file) for magic, unpack in _COMPRESSED.values() if start.startswith(magic)), file)
 
 
 def _read_parquet(file, path, name):
@@ -188,7 +183,7 @@ def _read_parquet(file, path, name):
         ) from error
     try:
         table = pyarrow.parquet.read_table(file)
-        _check_distinct(table.column_names, name)
+        check_distinct(table.column_names, name)
         # whole numbers in a column with holes stay whole numbers; an index that has a name is a column like the others
         return table.to_pandas(integer_object_nulls=True, ignore_metadata=True)
     except pyarrow.ArrowException as error:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mmkeras.checks import check_switch
+from mmkeras.checks import check_switch, is_whole
 from mmkeras.errors import InputError, shown
 
 
@@ -107,6 +107,8 @@ class Target:
                 f"{shown(names)}"
             )
         check_switch(self.optional, "optional", f"{kind}: ")
+        if is_whole(self.column, 0):  # a DataFrame's columns may be numbered
+            object.__setattr__(self, "column", str(self.column))
         if self.column is not None and not isinstance(self.column, str):
             raise InputError(f"{kind}: expected column to be a name, received {shown(self.column)}")
 
