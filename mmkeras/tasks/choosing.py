@@ -115,7 +115,8 @@ def output(fused: Fused, target: Target, choice: Any, *, name: str) -> Any:
         y = WeightedMean(list(names), dtype="float32", name=name)(outputs)
     else:
         y = _checked(chosen, fused, target, name)
-    options = chosen.loss if chosen.weight == 1 else {**chosen.loss, "weight": chosen.weight}
+    # a weight that is learned has a layer of its own
+    options = chosen.loss if chosen.weight in (1, "learned") else {**chosen.loss, "weight": chosen.weight}
     if options or chosen.part is not TASKS[default_of(target)] or chosen.name in TASKS.own:
         y = TaskName(chosen.name, chosen.part, options, dtype="float32", name=task_name(name))(y)
     if chosen.weight == "learned":
@@ -163,8 +164,10 @@ def tasks_of(model: keras.Model, schema: Schema) -> dict[str, Task]:
 
 def choices_of(model: keras.Model, schema: Schema) -> dict[str, dict[str, Any]]:
     """`tasks_of` with the options of the loss: dict of target -> dict of "kind" (the `Task`), options and "weight"."""
-    named = {layer.name: layer for layer in _layers(model) if isinstance(layer, TaskName)}
-    return {name: _choice_of(named.get(task_name(name)), target, name) for name, target in schema.targets.items()}
+    named = {layer.name: layer for layer in _layers(model) if isinstance(layer, TaskName | LossWeight)}
+    choices = {name: _choice_of(named.get(task_name(name)), target, name) for name, target in schema.targets.items()}
+    learned = {name: {"weight": "learned"} for name in choices if loss_weight_name(name) in named}
+    return {name: {**choice, **learned.get(name, {})} for name, choice in choices.items()}
 
 
 def _choice_of(layer, target, name):
