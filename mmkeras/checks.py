@@ -108,6 +108,17 @@ def check_choice(value: Any, name: str, known: Collection[Any], where: str = "")
     return value
 
 
+def no_cell(value: object) -> InputError:
+    """The error for a value that cannot be one cell of a table.
+
+    >>> print(no_cell(["cat", "red"]))
+    expected one value, found a list
+    """
+    kind = type(value).__name__
+    advice = ": decode it to text" if isinstance(value, bytes) else ""
+    return InputError(f"expected one value, found {'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}{advice}")
+
+
 def as_words(kind: str, field: str, values: Iterable[object] | None) -> tuple[str, ...] | None:
     """A given list of words or labels as a tuple of distinct strings, or None."""
     if values is None:

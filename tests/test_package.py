@@ -17,7 +17,7 @@ ROOT = Path(mmkeras.__file__).parent
 MODULES = sorted(module.name for module in pkgutil.walk_packages([str(ROOT)], "mmkeras."))
 
 # A room may import from the rooms named behind it, from itself, and from those that every room needs.
-EVERYWHERE = {"checks", "errors", "files", "markdown"}
+EVERYWHERE = {"checks", "errors", "files", "markdown", "spelling"}
 MAY_IMPORT = {
     "errors": "",
     "files": "",
@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "saved_classes": "",
     "plotting": "",
     "checks": "errors",
+    "spelling": "errors",
     "registry": "",
     "tokenizers": "registry",
     "targets": "registry",
@@ -61,6 +62,7 @@ MAY_IMPORT = {
 }
 WITHOUT_TENSORFLOW = [
     "checks",
+    "spelling",
     "tokenizers",
     "targets",
     "inputs",

@@ -7,7 +7,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mmkeras.decode.spelling import characters_of, keys
 from mmkeras.inputs import Tabular
+from mmkeras.spelling import key
 
 _NUMBER = r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*"
 
@@ -31,8 +33,10 @@ def no_number(cells: Any) -> np.ndarray:
 
 
 def lookups(feature: Tabular) -> list[keras.layers.StringLookup]:
-    """For each categorical column of a fitted `Tabular` a Keras layer from words to their numbers."""
-    return [keras.layers.StringLookup(vocabulary=list(words), mask_token="") for words in feature.vocabularies]
+    """For each categorical column of a fitted `Tabular` a Keras layer from the keys of its words to their numbers."""
+    columns = zip(feature.vocabularies, feature.spellings, strict=True)
+    listed = [[key(word, spelling) for word in words] for words, spelling in columns]
+    return [keras.layers.StringLookup(vocabulary=words, mask_token="") for words in listed]
 
 
 def decode_tabular(
@@ -51,7 +55,11 @@ def decode_tabular(
     """
     count = len(feature.numeric)
     values, there = _numbers(cells[:, :count])
-    words = [tf.cast(table(cells[:, count + place]), tf.float32) for place, table in enumerate(tables)]
+    columns = zip(tables, feature.spellings, map(characters_of, feature.vocabularies), strict=True)
+    words = [
+        tf.cast(table(keys(cells[:, count + place], spelling, characters)), tf.float32)
+        for place, (table, spelling, characters) in enumerate(columns)
+    ]
     vector = tf.concat([values, tf.cast(there, tf.float32), *(word[:, None] for word in words)], axis=1)
     good = tf.reduce_all(there | (tf.strings.strip(cells[:, :count]) == ""), axis=1)
     return tf.ensure_shape(vector, (None, *feature.shape)), good

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
+from unicodedata import normalize
 
 import keras
 import numpy as np
@@ -19,6 +20,12 @@ def split(feature: Text, texts: Any) -> tf.RaggedTensor:
     return tokenizer_of(feature.tokenizer).split(tf.convert_to_tensor(texts, tf.string), tf.strings)
 
 
+def in_nfc(texts: Any) -> np.ndarray:
+    """Texts in Unicode's form NFC: `(n,)` array of str."""
+    found = np.asarray(texts, dtype=object)
+    return np.array([one if one.isascii() else normalize("NFC", one) for one in found], dtype=object)
+
+
 def count_tokens(feature: Text, texts: Any, times: Sequence[int] | np.ndarray) -> Counter:
     """How often each token stands in texts.
 
@@ -33,7 +40,7 @@ def count_tokens(feature: Text, texts: Any, times: Sequence[int] | np.ndarray) -
     counts: Counter[str] = Counter()
     times = np.asarray(times)
     for start in range(0, len(texts), CHUNK):
-        chunk = split(feature, np.asarray(texts[start : start + CHUNK], dtype=object))
+        chunk = split(feature, in_nfc(texts[start : start + CHUNK]))
         tokens, number = tf.unique(chunk.flat_values)
         total = np.bincount(number, times[start : start + CHUNK][chunk.value_rowids()], len(tokens))
         for token, count in zip(tokens.numpy(), total.tolist(), strict=True):

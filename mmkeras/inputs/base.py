@@ -7,7 +7,7 @@ from dataclasses import replace
 from numbers import Real
 from typing import Any, ClassVar
 
-from mmkeras.checks import as_words, check_number, check_switch, check_whole, is_whole
+from mmkeras.checks import as_words, check_number, check_switch, check_whole, is_whole, no_cell
 from mmkeras.errors import InputError, shown, unknown
 
 FITS = ("stretch", "crop", "pad")
@@ -31,6 +31,7 @@ class Input:
         several: whether a row's value is in several cells of the table.
         views: how many files a row names, each a value of its own (several pictures of one thing); None: it is one.
         zero_is_padding: whether the value 0 along the first axis is padding, as in token ids.
+        lists: whether a cell of the table may be a list, for `as_cell`.
         fitted: whether everything that is learned from the training rows is known.
         shared, optional, column, columns: see the kinds; a kind has them as fields where they can be chosen.
     """
@@ -41,6 +42,7 @@ class Input:
     wire: ClassVar[str] = "bytes"
     holes: ClassVar[bool] = False
     zero_is_padding: ClassVar[bool] = False
+    lists: ClassVar[bool] = False
     shared: bool = False
     optional: bool = False
     column: str | None = None
@@ -98,6 +100,13 @@ class Input:
         The value 0 is padding or a hole, 1 a word outside the vocabulary; its words begin at 2.
         """
         return {}
+
+    def as_cell(self, value: Any) -> str:
+        """The text of a value in a table that is no text, number, truth value or date, as a list.
+
+        Raises an `InputError` that says what was expected, without the place.
+        """
+        raise no_cell(value)
 
     def table_columns(self, name: str) -> tuple[str, ...]:
         """The table's columns that hold the input of this name."""

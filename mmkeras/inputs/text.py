@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
+from unicodedata import normalize
 
 from mmkeras.checks import as_words, checked_keywords
 from mmkeras.errors import InputError, shown, unknown
@@ -15,6 +16,7 @@ class Text(Input):
     """A sentence, as ids of tokens, cut or padded at its end to one length.
 
     The model receives `(batch, length)`, int32: 0 padding, 1 a token outside the vocabulary, from 2 on the vocabulary.
+    The form of Unicode does not count: "é" is one token, be it one code point (NFC) or a letter and its mark (NFD).
 
     Args:
         length: number of tokens kept.
@@ -49,6 +51,8 @@ class Text(Input):
             spaces = self.tokenizer == "words" and word.split() != [word]
             if not word or spaces or word == "[UNK]":
                 raise InputError(f"Text: expected words without spaces in vocabulary, received {shown(word)}")
+        if words is not None and not all(map(str.isascii, words)):
+            words = as_words("Text", "vocabulary", [normalize("NFC", word) for word in words])
         object.__setattr__(self, "vocabulary", words)
 
     @property

@@ -18,6 +18,7 @@ from mmkeras.records.description import Description, describe
 from mmkeras.records.ledger import ACTIONS, Ledger, settle
 from mmkeras.records.manifest import cells, load
 from mmkeras.records.splits import Splits, assign, strata
+from mmkeras.records.values import as_cells
 from mmkeras.schema import Schema
 
 
@@ -263,8 +264,9 @@ def read(
             raise InputError(str(unknown("column", column, frame.columns, where=f"{name}: ")) + _other_encoding(frame))
     if frame.empty:
         raise InputError(f"{name}: expected at least one row, found none")
-    frame = frame.assign(**{column: cells(frame[column]) for column in columns}, **dict.fromkeys(empty, ""))
-    records = Records(schema, frame, name, on_bad, bad_limit, memory, cache)
+    made, bad = as_cells(schema, [part for part in wanted if part not in missing], frame)
+    frame = frame.assign(**made, **dict.fromkeys(empty, ""))
+    records = settle(Records(schema, frame, name, on_bad, bad_limit, memory, cache), bad)
     records = settle(records, checks.cells_and_paths(records, wanted, folder))
     if check == "decode":
         records = settle(records, [cell for part in wanted for cell in checks.undecodable(records, part)])

@@ -101,7 +101,11 @@ def _named(frame):
 
 
 def cells(column: pd.Series) -> pd.Series:
-    """A column of any type as str; missing values are ""."""
+    """A column of any type as str; missing values are "".
+
+    Whole numbers that pandas holds as floats, as there is a hole among them, have no point; float32 numbers have the
+    digits that float32 tells apart; dates without a time of day have none.
+    """
     if isinstance(column.dtype, pd.StringDtype):
         return column.fillna("")
     missing = column.isna().to_numpy()
@@ -109,14 +113,26 @@ def cells(column: pd.Series) -> pd.Series:
     if missing.any():
         values = np.where(missing, "", values)
     if pd.api.types.infer_dtype(values, skipna=False) != "string":
-        # pandas turns whole numbers into floats if there is a hole: back to whole numbers
-        whole = pd.api.types.is_float_dtype(column) and all(map(float.is_integer, column[~missing].astype(float)))
-        values = np.array([_text(cell, whole) for cell in values], dtype=object)
+        values = np.array([_text(cell) for cell in values], dtype=object)
+        values[~missing] = _as_written(column[~missing], values[~missing])
     return pd.Series(values, column.index, dtype=object, name=column.name)
 
 
-def _text(cell, whole):
-    return os.fspath(cell) if isinstance(cell, os.PathLike) else str(int(cell) if whole and cell != "" else cell)
+def _text(cell):
+    return os.fspath(cell) if isinstance(cell, os.PathLike) else str(cell)
+
+
+def _as_written(column, texts):
+    """The texts of a column without holes, as one writes its numbers or dates."""
+    if pd.api.types.is_float_dtype(column):
+        numbers = column.to_numpy(np.float64)
+        if np.isfinite(numbers).all() and (numbers == np.floor(numbers)).all():
+            return [str(int(number)) for number in numbers]
+        short = column.dtype.name.lower() in ("float32", "float16")
+        return [str(number) for number in column.to_numpy(column.dtype.name.lower())] if short else texts
+    if pd.api.types.is_datetime64_any_dtype(column) and (column.dt.normalize() == column).all():
+        return column.dt.strftime("%Y-%m-%d").tolist()
+    return texts
 
 
 def join(folder: str, value: str) -> str:

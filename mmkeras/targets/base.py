@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mmkeras.checks import check_switch, is_whole
+from mmkeras.checks import check_switch, is_whole, no_cell
 from mmkeras.errors import InputError, shown
 
 
@@ -22,6 +22,7 @@ class Target:
         files: whether the table's cells are paths of files, which a codec decodes (`mk.decode.register`).
         holes: whether single cells of a row may be empty although the target itself is there.
         several, views: as for inputs; a truth is in one cell.
+        lists: whether a cell may be a list.
         checked_early: whether `encode` can tell a bad cell before fitting; the table is then refused when it is read.
         continuous: whether a cell holds a quantity, whose quantiles `split(stratify=...)` spreads.
         column, optional, reads, classes: see the kinds.
@@ -33,6 +34,7 @@ class Target:
     holes: ClassVar[bool] = False
     several: ClassVar[bool] = False
     views: ClassVar[None] = None
+    lists: ClassVar[bool] = False
     checked_early: ClassVar[bool] = False
     continuous: ClassVar[bool] = False
     optional: bool = False
@@ -83,6 +85,13 @@ class Target:
         Where `truth` has more than one suffix the truths are a dict of suffix -> `(rows, ...)`.
         """
         raise NotImplementedError(f"{type(self).__name__} has to encode its cells")
+
+    def as_cell(self, value: Any) -> str:
+        """The text of a value in a table that is no text, number, truth value or date, as a list.
+
+        Also asked about texts where `lists`. Raises an `InputError` that says what was expected, without the place.
+        """
+        raise no_cell(value)
 
     def values_of(self, cell: str) -> set[str]:
         """The values in a cell: itself, or each of several labels; none in an empty one."""

@@ -2,12 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
+from mmkeras import spelling as spellings
 from mmkeras.checks import as_words, checked_keywords
-from mmkeras.errors import InputError
+from mmkeras.errors import InputError, shown
 from mmkeras.targets.base import Target, listed, natural
+from mmkeras.targets.lists import is_list, labels_in, list_in
 
 
 @checked_keywords
@@ -17,6 +21,8 @@ class Labels(Target):
 
     A cell holds the labels joined by the separator: "red|round". Their order, spaces around them and repetitions do not
     matter. An empty cell is a missing target, not "no label": to say "none of them" a cell holds the separator alone.
+    In a DataFrame, JSON Lines or Parquet a cell may also be a list, a tuple, an array or a set of labels, of which []
+    is "none of them"; so may text that JSON or Python has written for one, as '["red", "round"]'.
 
     `fit` receives `(batch, classes)`, float32, 1 for each of the row's labels and 0 for the others; the model predicts
     `(batch, classes)`, float32, the probability of every class by itself (they do not add up to 1).
@@ -30,6 +36,7 @@ class Labels(Target):
         reads: name of the one input that the target's head reads, instead of the fused vector (an auxiliary head); its
             outputs then join the fusion as one more token. Or the names of several: the head reads a fusion of these
             inputs alone, of the model's kind but with weights of its own; its outputs do not join the fusion.
+        spelling: which labels are one, though written in several ways; as for `Category`.
     """
 
     classes: Sequence[str] | None = None
@@ -37,7 +44,9 @@ class Labels(Target):
     column: str | None = None
     optional: bool = False
     reads: str | Sequence[str] | None = None
+    spelling: str | None = None
     dtype = "float32"
+    lists = True
 
     def __post_init__(self):
         self.check_options()
@@ -49,11 +58,15 @@ class Labels(Target):
         if classes is not None and not classes:
             raise InputError("Labels: expected at least 1 class, received none")
         for label in classes or ():
-            if self.values_of(label) != {label}:
+            if self._split(label) != {label}:
                 raise InputError(
                     f"Labels: expected labels without {self.separator!r} and spaces around them, received {label!r}"
                 )
         object.__setattr__(self, "classes", classes)
+        spelling = spellings.check("Labels", self.spelling)
+        if classes is not None:
+            spelling = spellings.of_given("Labels: classes", classes, spelling)
+        object.__setattr__(self, "spelling", spelling)
 
     @property
     def fitted(self) -> bool:
@@ -71,17 +84,51 @@ class Labels(Target):
         return f"some of {listed(self.classes)}, joined by {self.separator!r}, or {self.separator!r} alone for none"
 
     def values_of(self, cell: str) -> set[str]:
-        """The labels that a cell holds.
+        """The labels that a cell holds, as the classes spell them.
 
         >>> sorted(Labels().values_of("round| red|"))
         ['red', 'round']
         """
+        keys = {spellings.key(label, self.spelling or "text") for label in self._split(cell)}
+        return {self._named.get(label, label) for label in keys}
+
+    def as_cell(self, value: Any) -> str:
+        """The labels in a list, tuple, array or set, joined; text as it is, unless it was written for a list.
+
+        >>> Labels().as_cell(["red", "round"]), Labels().as_cell([]), Labels().as_cell("['red', 1]")
+        ('red|round', '|', 'red|1')
+
+        Raises:
+            InputError: a dict, a list that holds anything but labels, a label that holds the separator.
+        """
+        found = list_in(value) if isinstance(value, str) else value
+        if isinstance(value, str) and found is None:
+            return value
+        if not is_list(found):
+            return super().as_cell(found)
+        labels = labels_in(found)
+        for label in labels:
+            if self.separator in label:
+                raise InputError(
+                    f"expected labels without the separator {self.separator!r}, found {shown(label)}: give another, as "
+                    "mk.Labels(separator=...)"
+                )
+        return self.separator.join(labels) or self.separator
+
+    def _split(self, cell):
         return {label.strip() for label in cell.split(self.separator)} - {""}
+
+    @cached_property
+    def _named(self) -> dict[str, str]:
+        """The classes by what all spellings of one have in common."""
+        return {spellings.key(label, self.spelling or "text"): label for label in self.classes or ()}
 
     def fit(self, cells: Iterable[str]) -> "Labels":
         """A copy whose classes are all labels in `cells` (an iterable of str; empty ones are skipped)."""
-        labels = {label for cell in cells for label in self.values_of(cell)}
-        return replace(self, classes=tuple(sorted(labels, key=natural)))
+        labels = {label for cell in set(cells) for label in self._split(cell)}
+        spelling = self.spelling or spellings.spelling_of(labels)
+        classes = set(spellings.names(labels, spelling).values())
+        return replace(self, classes=tuple(sorted(classes, key=natural)), spelling=spelling)
 
     def encode(self, cells: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """The labels of cells as ones and zeros.

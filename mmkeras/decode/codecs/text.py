@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from mmkeras.decode.base import OK, UNREADABLE, Codec, Decoded, Decoder
+from mmkeras.decode.spelling import characters_of, composed
 from mmkeras.decode.table import register
 from mmkeras.decode.tokens import count_tokens, vectorizer
 from mmkeras.inputs import Text
@@ -25,11 +26,12 @@ class TextCodec(Codec):
 
     def from_wire(self, feature: Text) -> Decoder:
         """`(rows,)` string, the texts."""
-        vectorize = vectorizer(feature)
+        vectorize, characters = vectorizer(feature), characters_of(feature.vocabulary)
 
         def decode(raw):
             clean = tf.strings.unicode_transcode(raw, "UTF-8", "UTF-8", errors="replace")
-            return Decoded(tf.cast(vectorize(clean), tf.int32), tf.where(clean == raw, OK, UNREADABLE))
+            ids = vectorize(composed(clean, characters))
+            return Decoded(tf.cast(ids, tf.int32), tf.where(clean == raw, OK, UNREADABLE))
 
         return Decoder(decode, [vectorize])
 

@@ -1,0 +1,237 @@
+"""The values of a table: lists as labels, one value in several spellings."""
+
+import json
+import unicodedata
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import mmkeras as mk
+from mmkeras import spelling
+from mmkeras.decode.spelling import characters_of, composed, keys
+from mmkeras.errors import InputError
+
+TEXT = {"t": mk.Text(4)}
+
+
+def read(values, target, **options):
+    frame = pd.DataFrame({"t": ["a"] * len(values), "y": pd.Series(values)})
+    return mk.read(frame, mk.Schema(TEXT, {"y": target}), **options)
+
+
+def fitted(values, target):
+    return read(values, target).fit().schema.targets["y"]
+
+
+LISTS = {
+    "lists": [["cat", "red"], ["red"], []],
+    "tuples": [("cat", "red"), ("red",), ()],
+    "sets": [{"cat", "red"}, {"red"}, set()],
+    "frozen sets": [frozenset(["cat", "red"]), frozenset(["red"]), frozenset()],
+    "arrays": [np.array(["cat", "red"]), np.array(["red"], object), np.array([])],
+    "series": [pd.Series(["cat", "red"]), pd.Series(["red"]), pd.Series([], dtype=object)],
+    "text by JSON": ['["cat", "red"]', '["red"]', "[]"],
+    "text by Python": ["['cat', 'red']", "('red',)", "[]"],
+    "blanks": [[" cat", "red "], [" red"], []],
+    "and text": ["cat|red", ["red"], "|"],
+}
+
+
+@pytest.mark.parametrize("values", LISTS.values(), ids=LISTS)
+def test_lists_are_several_labels(values):
+    records = read(values, mk.Labels()).fit()
+    target = records.schema.targets["y"]
+    assert target.classes == ("cat", "red")
+    truth, good = target.encode(records.values("y"))
+    assert truth.tolist() == [[1, 1], [0, 1], [0, 0]]
+    assert good.all()
+
+
+@pytest.mark.parametrize("format", ["jsonl", "parquet"])
+def test_lists_in_files(format, tmp_path):
+    frame = pd.DataFrame({"t": ["a", "b", "c", "d"], "y": [["cat", "red"], ["red"], [], None]})
+    path = tmp_path / f"table.{format}"
+    frame.to_json(path, orient="records", lines=True) if format == "jsonl" else frame.to_parquet(path)
+    records = mk.read(path, mk.Schema(TEXT, {"y": mk.Labels(optional=True)})).fit()
+    assert records.schema.targets["y"].classes == ("cat", "red")
+    assert records.there("y").tolist() == [True, True, True, False]  # [] is none of them, null is missing
+    assert mk.batches(records, 4).unbatch().as_numpy_iterator().next()[1].tolist() == [1, 1]
+
+
+def test_numbers_and_truth_values_in_lists():
+    assert fitted([[1, 2], [2.0, 10]], mk.Labels()).classes == ("1", "2", "10")
+    assert fitted([np.array([1, 2]), np.array([], int)], mk.Labels()).classes == ("1", "2")
+    assert fitted([[True], [False, True]], mk.Labels()).classes == ("False", "True")
+    assert fitted([["a|b", "c"]], mk.Labels(separator=";")).classes == ("a|b", "c")
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (["cat", None], "found None in it: leave it out"),
+        (["cat", float("nan")], "found nan in it"),
+        (["cat", ""], "found '' in it"),
+        ([["cat"], ["red"]], "found \\['cat'\\] in it"),
+        ([{"cat": 1}], "found {'cat': 1} in it"),
+        ([b"cat"], "found b'cat' in it"),
+        ({"cat": 1}, "expected one value, found a dict"),
+        (["a|b"], "expected labels without the separator '|', found 'a|b'".replace("|", "\\|")),
+        ("['cat' 'red']", "an array as NumPy prints it"),
+        (b"cat", "found a bytes: decode it to text"),
+        (object(), "found an object"),
+    ],
+)
+def test_values_that_are_no_labels(value, said):
+    with pytest.raises(InputError, match=f"DataFrame row 1: 'y': .*{said}"):
+        read(["cat|red", value], mk.Labels())
+
+
+@pytest.mark.parametrize("kind", ["Category", "Number", "Text", "Tabular number", "Tabular word"])
+@pytest.mark.parametrize(
+    "value", [["a", "b"], {"a": 1}, ("a",), {"a"}, np.array([1, 2])], ids=lambda v: type(v).__name__
+)
+def test_one_value_is_expected(kind, value):
+    other = {"Number": "2", "Tabular number": "2"}.get(kind, "cat")
+    frame = pd.DataFrame({"x": pd.Series([other, value]), "t": ["a", "b"], "n": ["1", "2"]})
+    inputs = {
+        "Text": {"x": mk.Text(4)},
+        "Tabular number": {"i": mk.Tabular(numeric=["x", "n"])},
+        "Tabular word": {"i": mk.Tabular(numeric=["n"], categorical=["x"])},
+    }.get(kind, TEXT)
+    targets = {"Category": {"x": mk.Category()}, "Number": {"x": mk.Number()}}.get(kind, {})
+    with pytest.raises(InputError, match="DataFrame row 1: 'x': expected one value, found a"):
+        mk.read(frame, mk.Schema(inputs, targets))
+
+
+def test_values_that_are_none_follow_on_bad():
+    with pytest.warns(UserWarning, match="1 of 20 rows left out"):
+        records = read(["cat"] * 19 + [{"cat": 1}], mk.Category(), on_bad="drop")
+    assert len(records) == 19
+    assert records.ledger["value"].tolist() == ["{'cat': 1}"]
+
+
+ONE = {
+    "zeros behind the point": (["1.0", "2.0", "2", "10.0"], ("1", "2", "10"), {"1": 0, "1.00": 0, "10": 2, "02": None}),
+    "halves": ([0.5, 1.0, 1.5], ("0.5", "1.0", "1.5"), {"1": 1, "0.5": 0, "1.50": None}),
+    "versions": (["1", "1.0", "1.5"], ("1", "1.0", "1.5"), {"1": 0, "1.0": 1, "1.00": None}),
+    "codes": (["007", "7"], ("007", "7"), {"7": 1, "007": 0, "7.0": None}),
+    "truth values": (
+        ["True", "true", "1", "FALSE", 0.0],
+        ("False", "True"),
+        {"TRUE": 1, "0": 0, "1.0": 1, "yes": None},
+    ),
+    "zeros and ones": ([0, 1], ("0", "1"), {"True": 1, "false": 0, "1.0": 1, "2": None}),
+    "words and truth": (["True", "1", "maybe"], ("1", "True", "maybe"), {"true": None, "1": 0}),
+    "blanks": ([" cat", "cat", "dog\u3000", "dog"], ("cat", "dog"), {"cat\t": 0, "\u00a0dog": 1, "Cat": None}),
+    "Unicode": (
+        ["caf\u00e9", "cafe\u0301", "\u212b", "\uac00"],
+        ("caf\u00e9", "\u00c5", "\uac00"),
+        {"\u1100\u1161": 2},
+    ),
+}
+
+
+@pytest.mark.parametrize(("values", "classes", "later"), ONE.values(), ids=ONE)
+def test_one_value_in_several_spellings(values, classes, later):
+    category = fitted(values, mk.Category())
+    assert category.classes == classes
+    numbers, good = category.encode(list(later))
+    assert {
+        cell: int(number) if fine else None for cell, number, fine in zip(later, numbers, good, strict=True)
+    } == later
+    labels = fitted([str(value) for value in values], mk.Labels())
+    assert labels.classes == classes
+    truth, good = labels.encode(list(later))
+    assert {
+        cell: int(row.argmax()) if fine else None for cell, row, fine in zip(later, truth, good, strict=True)
+    } == later
+    # the input's column has the same words, in the order of their frequency, and reads them alike
+    frame = pd.DataFrame({"x": pd.Series(values).astype(object), "n": 1.0})
+    feature = mk.Tabular(numeric=["n"], categorical=["x"])
+    feature = mk.read(frame, mk.Schema({"i": feature}, {})).fit().schema.inputs["i"]
+    assert sorted(feature.vocabularies[0]) == sorted(classes)
+    decoded = mk.decode.decoder(feature)(np.array([["1", cell] for cell in later])).values[:, -1].numpy()
+    expected = [1 if at is None else 2 + feature.vocabularies[0].index(classes[at]) for at in later.values()]
+    assert decoded.tolist() == expected
+    schema = mk.Schema({"i": feature}, {"c": category, "l": labels})
+    assert mk.Schema.from_json(schema.to_json()) == schema
+
+
+def test_the_graph_spells_as_python_does():
+    words = [
+        " a",
+        "\x1fa\x85",
+        "1.0",
+        "-1.00 ",
+        "1.",
+        "0.0",
+        "TRUE",
+        "tRue\n",
+        "fAlse",
+        "1.50",
+        "caf\u0065\u0301",
+        "\u3000",
+    ]
+    words += [
+        "e\u0302\u0301",
+        "\u00ea\u0301",
+        "a\u0302\u0323",
+        "a\u0323\u0302",
+        "\u30ab\u3099",
+        "\u1112\u1161\u11ab",
+        "",
+    ]
+    known = characters_of(spelling.clean(word) for word in words)
+    for one in spelling.SPELLINGS:
+        kept = [word.decode() for word in keys(words, one, known).numpy()]
+        expected = [spelling.key(word, one) for word in words]
+        assert [unicodedata.normalize("NFC", word) for word in kept] == expected
+    assert [word.decode() for word in composed(words, known).numpy()] == [
+        unicodedata.normalize("NFC", w) for w in words
+    ]
+
+
+def test_older_schemas_are_read():
+    schema = mk.Schema({"i": mk.Tabular(["n"], ["c"], [0], [1], [["1", "2"]])}, {"y": mk.Category(["0", "1"])})
+    content = json.loads(schema.to_json())
+    assert content["inputs"]["i"].pop("spellings") == ["number"]
+    assert content["targets"]["y"].pop("spelling") == "truth"
+    assert mk.Schema.from_json(json.dumps(content)) == schema
+
+
+def test_spellings_that_are_given():
+    assert fitted(["1.0", "1", "2"], mk.Category(spelling="text")).classes == ("1", "1.0", "2")
+    assert mk.Category(["1", "1.0"]).spelling == "text"
+    with pytest.raises(InputError, match=r"received '1' and '1.0', which are one"):
+        mk.Category(["1", "1.0"], spelling="number")
+    with pytest.raises(InputError, match="received ' cat' and 'cat', which are one"):
+        mk.Category([" cat", "cat"])
+    with pytest.raises(InputError, match="unknown spelling 'numbers'; did you mean 'number'"):
+        mk.Labels(spelling="numbers")
+    with pytest.raises(InputError, match="expected spellings to be a list of one for each of"):
+        mk.Tabular(["n"], ["c"], spellings="text")
+
+
+def test_texts_in_either_form_of_unicode():
+    texts = ["un caf\u00e9", "un cafe\u0301", "UN CAFE\u0301", "\u1112\u1161\u11ab \uad6d"]
+    frame = pd.DataFrame({"t": texts, "y": list("abab")})
+    schema = mk.read(frame, mk.Schema(TEXT, {"y": mk.Category()})).fit().schema
+    assert schema.inputs["t"].vocabulary == ("caf\u00e9", "un", "\uad6d", "\ud55c")
+    ids = mk.decode.decoder(schema.inputs["t"])(np.array([*texts, "\ud55c \uad6d"])).values.numpy()
+    assert ids.tolist() == [[3, 2, 0, 0]] * 3 + [[5, 4, 0, 0]] * 2
+
+
+def test_floats_as_one_writes_them():
+    frame = pd.DataFrame({"x": np.array([0.1, 0.2], np.float32), "t": "a", "y": pd.to_datetime(["2020-01-01", None])})
+    schema = mk.Schema(TEXT | {"x": mk.Tabular(["x"])}, {"y": mk.Category(optional=True)})
+    records = mk.read(frame, schema)
+    assert records.values("x").ravel().tolist() == ["0.1", "0.2"]
+    assert records.values("y").tolist() == ["2020-01-01", ""]
+
+
+def test_a_cell_of_blanks_is_empty():
+    frame = pd.DataFrame({"n": ["1", " "], "c": ["\t", "a"], "y": ["no", "  "], "t": "a"})
+    records = mk.read(frame, mk.Schema({"i": mk.Tabular(["n"], ["c"])}, {"y": mk.Category(optional=True)}))
+    assert records.values("i").tolist() == [["1", ""], ["", "a"]]
+    assert records.there("y").tolist() == [True, False]
