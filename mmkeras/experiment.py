@@ -30,6 +30,7 @@ import yaml
 
 from mmkeras.errors import InputError, shown, unknown
 from mmkeras.records import Splits, read
+from mmkeras.records.manifest import join
 from mmkeras.schema import Schema
 
 KEYS = ("data", "split", "inputs", "targets", "read", "tune")
@@ -79,7 +80,7 @@ def load_experiment(path: str | os.PathLike[str]) -> Experiment:
     options = _options(content, "read", read, where)
     schema = Schema.from_options({role: content[role] for role in ("inputs", "targets")})
     table = content["data"]
-    records = read(table if "://" in table else str(path.parent / table), schema, **options)
+    records = read(join(str(path.parent), table), schema, **options)
     tune = dict(content.get("tune") or {})
     if "directory" in tune:
         tune["directory"] = path.parent / tune["directory"]

@@ -78,7 +78,7 @@ def _ask(serve, schema, rows):
 def _real(serve, schema, model, records):
     """Up to `ROWS` rows that are answered, as the model itself answers what the pipeline makes of them."""
     some = records.take(np.arange(min(len(records), 4 * ROWS)))
-    columns = [codec_of(feature).sent(feature, some.values(name)) for name, feature in schema.inputs.items()]
+    columns = [codec_of(part).sent(part, some.allowed(name)) for name, part in schema.inputs.items()]
     rows = [dict(zip(schema.inputs, values, strict=True)) for values in zip(*columns, strict=True)]
     found = _ask(serve, schema, rows)[1] if rows else {"status": np.zeros(0)}
     answered = np.flatnonzero(found["status"] == decode.OK)[:ROWS]

@@ -3,12 +3,15 @@
 It turns files and what a client sends into tensors, says what is sent, makes up values, and explains what is wrong.
 """
 
+import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+
+from mmkeras.decode.files import is_url, url_reason
 
 # The status of one value, as the served bundle answers it.
 OK, UNREADABLE = 0, 1
@@ -58,9 +61,11 @@ class Codec:
 
     Attributes:
         format: what a file or value of the kind is, for messages: "a picture (JPEG, PNG)".
+        largest: most bytes of a file that can be decoded at all; a number, or infinity for files that are read in part.
     """
 
     format: str = ""
+    largest: float = math.inf
 
     # Raw values to tensors
 
@@ -180,10 +185,14 @@ class Codec:
         """Whether what is at a local path can be a value at all."""
         return os.path.isfile(path)
 
+    def opens(self, path: str) -> Iterable[str]:
+        """The local files that decoding what is at a local path may open; by default all in a folder, or the file."""
+        return [entry.path for entry in os.scandir(path)] if os.path.isdir(path) else [path]
+
     def path_reason(self, path: str) -> str | None:
         """Why a path or URL cannot be read, or None."""
-        if "://" in path:
-            return None if tf.io.gfile.exists(path) else "no such file"
+        if is_url(path):
+            return url_reason(path)
         if not os.path.exists(path):
             return "no such file"
         if not self.is_file(path):

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from mmkeras.decode.access import Access
 from mmkeras.decode.base import Decoded, row_shape
-from mmkeras.decode.table import decoder
+from mmkeras.decode.table import codec_of, decoder
 
 
-def in_chunks(feature: Any, values: Any, progress: Any = None) -> Iterator[Decoded]:
+def in_chunks(feature: Any, values: Any, progress: Any = None, access: Access | None = None) -> Iterator[Decoded]:
     """Decode many values: yields `Decoded` of numpy arrays, a chunk of them at a time.
 
     Args:
@@ -22,11 +23,17 @@ def in_chunks(feature: Any, values: Any, progress: Any = None) -> Iterator[Decod
         values: `(n,)` str, array or pandas Index: paths of files, or the texts; of several cells a row a DataFrame of
             columns, or an array `(n, columns)`.
         progress: `keras.utils.Progbar` to move on, or None.
+        access: the rules of the table that names the files; a file that may not be opened counts as unreadable. None:
+            any file may be.
     """
+    guarded = access is not None and feature.files
     decode, size = _compiled(feature), _chunk(feature)
 
     def chunk(start):
-        decoded = decode(tf.constant(np.asarray(values[start : start + size], dtype=object), tf.string))
+        cells = np.asarray(values[start : start + size], dtype=object)
+        if guarded:
+            cells = access.only(codec_of(feature), cells)
+        decoded = decode(tf.constant(cells, tf.string))
         # not .numpy(), which copies
         return Decoded(*(None if part is None else np.asarray(memoryview(part)) for part in decoded))
 

@@ -28,6 +28,7 @@ class NumbersCodec(FileCodec):
     """
 
     format = "numbers in a .npy file"
+    largest = math.inf
 
     def read(self, feature: Any, path: str) -> np.ndarray:
         """All steps of a file or URL, or at least the first `feature.shape[0]`: `(steps, *feature.shape[1:])`.

@@ -16,6 +16,8 @@ class FileCodec(Codec):
     A kind says `decode_bytes`, and `decode_file` where more formats are read from files than are served.
     """
 
+    largest: float = 2**31 - 1  # TensorFlow's ops count the bytes of a string in 32 bits
+
     def decode_bytes(self, feature: Any, raw: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """One value in ops that a served graph may hold.
 

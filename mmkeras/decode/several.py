@@ -17,7 +17,7 @@ class SeveralCodec(Codec):
     """
 
     def __init__(self, codec: Codec):
-        self.codec, self.format = codec, codec.format
+        self.codec, self.format, self.largest = codec, codec.format, codec.largest
 
     def from_files(self, feature: Any) -> Decoder:
         """`(files,)` string, paths of single files -> `Decoded`, a row for each."""
@@ -131,6 +131,10 @@ class SeveralCodec(Codec):
     def is_file(self, path: str) -> bool:
         """As of one file."""
         return self.codec.is_file(path)
+
+    def opens(self, path: str) -> Iterable[str]:
+        """As of one file."""
+        return self.codec.opens(path)
 
     def reason(self, feature: Any, value: str) -> str:
         """Why one file could not be decoded."""

@@ -12,9 +12,10 @@ import re
 import numpy as np
 import tensorflow as tf
 
-from mmkeras.decode.files import NPY, as_path, open_npy
+from mmkeras.decode.files import NPY, as_path, head_of, is_url, open_file, open_npy
 from mmkeras.decode.graph import from_numpy
 from mmkeras.decode.image import bring_to_size, decode_image
+from mmkeras.decode.rows import FileCodec
 from mmkeras.inputs import Image, Video
 
 PICTURES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
@@ -286,16 +287,17 @@ def _read(path, feature):
     no_pictures, no_frames = np.zeros(0, object), np.zeros((0, 1, 1, 1), np.uint8)
     if os.path.isdir(path):
         return np.int32(_FOLDER), _pictures(path, feature), no_frames
-    if "://" not in path and not os.path.exists(path):
+    if not is_url(path) and not os.path.exists(path):
         raise ValueError("no such file or folder")
     try:
-        with tf.io.gfile.GFile(path, "rb") as file:
-            head = file.read(12)
-    except tf.errors.OpError as error:
-        raise ValueError(error.message) from error
+        head, size = head_of(path, 12)
+    except OSError as error:
+        raise ValueError(error.strerror or str(error)) from error
     if head.startswith(b"GIF8") or (head.startswith(b"RIFF") and head.endswith(b"WEBP")):
+        if size > FileCodec.largest:
+            raise ValueError(f"expected at most {FileCodec.largest:,} bytes, found {size:,}")
         return np.int32(_ANIMATION), no_pictures, no_frames
-    if "://" in path:
+    if is_url(path):
         raise ValueError("expected a GIF or WebP at a URL; other videos have to be local files")
     read = _array if head.startswith(NPY) else _with_av
     return np.int32(_STACK), no_pictures, read(path, feature)
@@ -305,10 +307,15 @@ def _natural(name):
     return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"(\d+)", name.casefold()))], name
 
 
+def pictures_in(path: str) -> list[str]:
+    """The paths of the pictures in a folder, in any order."""
+    with os.scandir(path) as entries:
+        return [e.path for e in entries if e.name.lower().endswith(PICTURES) and e.name[0] != "." and e.is_file()]
+
+
 def _pictures(path, feature):
     """The paths of the frames kept, bytes."""
-    with os.scandir(path) as entries:
-        names = [e.name for e in entries if e.name.lower().endswith(PICTURES) and e.name[0] != "." and e.is_file()]
+    names = [os.path.basename(picture) for picture in pictures_in(path)]
     if not names:
         raise ValueError("no picture in this folder")
     names.sort(key=_natural)
@@ -318,7 +325,7 @@ def _pictures(path, feature):
 
 def _array(path, feature):
     """The frames kept of a .npy file."""
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         frames = open_npy(file)
     if frames.dtype != np.uint8:
         raise ValueError(f"expected frames of uint8, found {frames.dtype}")

@@ -185,7 +185,7 @@ def _chunks(records, name, distinct) -> Iterator[tuple[Mapping[str, np.ndarray],
         return
     show = len(distinct) > PROGRESS and part.files
     bar = keras.utils.Progbar(len(distinct), unit_name=f"file of {name!r}") if show else None
-    for values, status, length in decode.in_chunks(stored(part), distinct, bar):
+    for values, status, length in decode.in_chunks(stored(part), distinct, bar, records.access):
         yield {"": values, "_length": length}, status
 
 

@@ -10,8 +10,10 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from mmkeras.checks import check_choice, check_number, check_whole, checked_keywords, is_number, is_whole
+from mmkeras.checks import check_choice, check_number, check_switch, check_whole, checked_keywords, is_number, is_whole
 from mmkeras.decode import codec_of
+from mmkeras.decode.access import MAX_BYTES, Access
+from mmkeras.decode.files import is_url
 from mmkeras.errors import InputError, shown, unknown
 from mmkeras.records import checks
 from mmkeras.records.description import Description, describe
@@ -35,6 +37,7 @@ class Records:
         bad_limit: largest share of rows that may hold bad cells.
         memory: GiB of decoded values that are kept in main memory, in the whole process; the rest is in `cache`.
         cache: folder for temporary files; None: the system's.
+        access: what may be opened for these rows, now and later.
     """
 
     schema: Schema
@@ -44,6 +47,7 @@ class Records:
     bad_limit: float = 0.1
     memory: float = 4.0
     cache: str | os.PathLike | None = None
+    access: Access = field(default=Access(urls=True), repr=False)
     entries: Ledger = field(default_factory=Ledger, repr=False)
 
     def __len__(self) -> int:
@@ -69,6 +73,11 @@ class Records:
         """The cells of the input or target `name`: `(rows,)` array of str; of several cells a row `(rows, columns)`."""
         columns = [self._column(column).to_numpy(dtype=object) for column in self.schema.columns(name)]
         return np.stack(columns, axis=1) if self.schema.parts[name].several else columns[0]
+
+    def allowed(self, name: str) -> np.ndarray:
+        """As `values`; of an input or target of files "" in the place of a file that may not be opened."""
+        part, values = self.schema.parts[name], self.values(name)
+        return self.access.only(codec_of(part), values) if part.files else values
 
     def there(self, name: str) -> np.ndarray:
         """Whether each row has the input or target `name`: `(rows,)` bool; False where all its cells are empty."""
@@ -212,14 +221,17 @@ def read(
     memory: float = 4.0,
     cache: str | os.PathLike | None = None,
     encoding: str = "utf-8",
+    confine: bool = False,
+    urls: bool = False,
+    max_bytes: int = MAX_BYTES,
 ) -> Records:
     """Read and check a table of samples.
 
     Args:
         source: path or URL of a table (CSV with , ; tab or |; JSON Lines; Parquet) or of a folder for each class, or
             a DataFrame, a dict of columns or a list of dicts. Paths in the cells of pictures and recordings are
-            relative to the table (for a DataFrame: to the working directory), absolute, or URLs of any scheme that
-            `tf.io.gfile` reads.
+            relative to the table (for a DataFrame: to the working directory), absolute, or with `urls=True` URLs.
+            Regular files alone are read, no devices, pipes or files of /proc.
         schema: `Schema`, fitted or not.
         targets: False for a table without the targets' columns, to predict on.
         missing: names of the inputs and targets, all with `optional=True`, without columns in this table: they are
@@ -234,6 +246,13 @@ def read(
         memory: GiB of decoded values that are kept in main memory, in the whole process; further ones are in files.
         cache: folder of these files, which are deleted when no longer needed; None: the system's for temporary files.
         encoding: of a table in text, as "cp1252"; UTF-16 and UTF-32 are told by the text itself.
+        confine: True for a table of somebody else: its cells may name no file outside of the table's folder (for a
+            DataFrame: of the working directory), be it by "..", an absolute path, a URL or a link. Such a cell is bad.
+        urls: whether cells may be URLs: of the schemes that `tf.io.gfile` has here, "gs://" among them; http and https
+            never. A table that is read from a URL may name files in its own folder without it.
+        max_bytes: most bytes of one file, the table's and those that its cells name; of a table also when it is
+            decompressed. 1 GiB; a larger one is an error or a bad cell. These three hold for everything that is made
+            of the records later: batches, shards, descriptions, figures.
 
     Returns:
         `Records`.
@@ -255,7 +274,10 @@ def read(
     check_number(bad_limit, "bad_limit", "read: ", least=0, most=1)
     if memory != math.inf:
         check_number(memory, "memory", "read: ", least=0)
-    frame, name, folder = load(source, encoding=encoding)
+    rules = check_switch(confine, "confine", "read: "), check_switch(urls, "urls", "read: ")
+    access = Access((), *rules, check_whole(max_bytes, "max_bytes", "read: "))
+    frame, name, folder = load(source, encoding=encoding, max_bytes=access.max_bytes)
+    access = replace(access, folders=(folder if is_url(folder) else os.path.realpath(folder),))
     wanted = schema.parts if targets else schema.inputs
     empty = _lacking(schema, frame, missing, name)
     columns = list(dict.fromkeys(column for part in wanted if part not in missing for column in schema.columns(part)))
@@ -266,7 +288,7 @@ def read(
         raise InputError(f"{name}: expected at least one row, found none")
     made, bad = as_cells(schema, [part for part in wanted if part not in missing], frame)
     frame = frame.assign(**made, **dict.fromkeys(empty, ""))
-    records = settle(Records(schema, frame, name, on_bad, bad_limit, memory, cache), bad)
+    records = settle(Records(schema, frame, name, on_bad, bad_limit, memory, cache, access), bad)
     records = settle(records, checks.cells_and_paths(records, wanted, folder))
     if check == "decode":
         records = settle(records, [cell for part in wanted for cell in checks.undecodable(records, part)])
@@ -301,4 +323,6 @@ def _to_fit(records, name):
     if name in records.schema.targets and not part.files:
         return records.values(name)
     distinct, number = records.distinct(name)
-    return codec_of(part).to_fit(part, distinct, np.bincount(number.ravel(), minlength=len(distinct)))
+    codec = codec_of(part)
+    allowed = records.access.only(codec, distinct) if part.files else distinct
+    return codec.to_fit(part, allowed, np.bincount(number.ravel(), minlength=len(distinct)))

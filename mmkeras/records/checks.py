@@ -8,6 +8,7 @@ import numpy as np
 
 from mmkeras import decode
 from mmkeras.decode import codec_of
+from mmkeras.decode.files import local_path
 from mmkeras.records.ledger import Bad
 from mmkeras.records.manifest import join
 
@@ -92,12 +93,17 @@ def _find_files(records, name, folder):
     """Make the paths of one input or target absolute; the bad ones. Every distinct file is looked up once."""
     codec, columns = codec_of(records.schema.parts[name]), records.schema.columns(name)
     distinct, number = records.distinct(name)
-    paths = [join(folder, value) if value else "" for value in distinct]
-    reasons = [codec.path_reason(path) if path else None for path in paths]
+    reasons = [_why_not(records.access, codec, join(folder, value)) if value else None for value in distinct]
+    paths = [local_path(join(folder, value)) if value else "" for value in distinct]
     for column, numbers in zip(columns, _by_column(number).T, strict=True):
         records.frame[column] = np.array(paths, dtype=object)[numbers]
     bad = {value: (distinct[value], f"{reason} in {folder}") for value, reason in enumerate(reasons) if reason}
     return _of_cells(records, name, number, bad)
+
+
+def _why_not(access, codec, path):
+    """Why what is at a path or URL is not read, or None."""
+    return access.refusal(codec, path) or codec.path_reason(local_path(path))
 
 
 def _by_column(number):
@@ -123,7 +129,7 @@ def undecodable(records: "Records", name: str) -> list[Bad]:
         return []
     distinct, number = records.distinct(name)
     bar = keras.utils.Progbar(len(distinct), unit_name=f"file of {name!r}")
-    status = [decoded.status for decoded in decode.in_chunks(feature, distinct, bar)]
+    status = [decoded.status for decoded in decode.in_chunks(feature, distinct, bar, records.access)]
     return unreadable(records, name, distinct, number, np.concatenate([np.zeros(0, np.int32), *status]))
 
 
@@ -150,4 +156,5 @@ def _reason(records, name, cell):
     part = records.schema.parts[name]
     if name in records.schema.targets and not part.files:
         return f"expected {part.expected}"
-    return codec_of(part).reason(part, cell)
+    codec = codec_of(part)
+    return (part.files and records.access.refusal(codec, cell)) or codec.reason(part, cell)

@@ -11,6 +11,7 @@ from mmkeras.records import Records
 from mmkeras.records.ledger import Ledger
 
 ALIKE = ("on_bad", "bad_limit", "memory", "cache")  # options of `read` that all rows have in common
+ACCESS = ("confine", "urls", "max_bytes")  # so these, which `Records.access` holds
 
 
 @checked_keywords
@@ -50,7 +51,10 @@ def combine(records: Mapping[str, Records], column: str = "source") -> Records:
         for row, *cell in part.ledger.itertuples(index=False):
             ledger.add((name, row), *cell)
     first = next(iter(records.values()))
-    return replace(first, frame=frame, name=" + ".join(records), entries=ledger)
+    folders = tuple(dict.fromkeys(folder for part in records.values() for folder in part.access.folders))
+    return replace(
+        first, access=replace(first.access, folders=folders), frame=frame, name=" + ".join(records), entries=ledger
+    )
 
 
 def _check(records, column):
@@ -66,8 +70,8 @@ def _check(records, column):
     (first, one), *others = records.items()
     for name, other in others:
         _check_schemas(first, one.schema, name, other.schema)
-        for option in ALIKE:
-            values = getattr(one, option), getattr(other, option)
+        for option in (*ALIKE, *ACCESS):
+            values = [getattr(part.access if option in ACCESS else part, option) for part in (one, other)]
             if values[0] != values[1]:
                 raise InputError(
                     f"combine: expected tables that were read alike, received {option}={values[0]!r} in {first!r} and "

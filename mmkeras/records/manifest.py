@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from mmkeras.decode.files import open_file
+from mmkeras.decode.access import MAX_BYTES
+from mmkeras.decode.files import is_url, open_file, scheme_reason
 from mmkeras.errors import InputError, shown
 from mmkeras.records.foreign import foreign
 from mmkeras.records.text_tables import (
@@ -31,7 +32,7 @@ _UNREADABLE = (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error, lzm
 
 
 def load(
-    source: str | os.PathLike | pd.DataFrame | Mapping | list, *, encoding: str = "utf-8"
+    source: str | os.PathLike | pd.DataFrame | Mapping | list, *, encoding: str = "utf-8", max_bytes: int = MAX_BYTES
 ) -> tuple[pd.DataFrame, str, str]:
     """Load a table, unchanged.
 
@@ -43,6 +44,7 @@ def load(
             folder holds one folder of files for each class, or folders train, val and test with such folders: its
             columns are "file", "label" and, in the second case, "split".
         encoding: of text; UTF-16 and UTF-32 are told by the text itself.
+        max_bytes: most bytes of a table, as it is and decompressed.
 
     Returns:
         The DataFrame with rows numbered from 0 and columns named by str, the table's name in messages, and the folder
@@ -62,11 +64,13 @@ def load(
     path = os.fspath(source)
     if not isinstance(path, str) or "\0" in path:
         raise InputError(f"read: expected the path of a table or folder, received {shown(path)}")
+    if is_url(path) and (reason := scheme_reason(path)):
+        raise InputError(f"cannot read the table {shown(path, 400)}: {reason}")
     parent, name = _place(path)
     try:
         if _is_folder(path):
-            return _read_folder(path), name, path if "://" in path else os.path.abspath(path)
-        return _read_file(path, name, encoding), name, parent
+            return _read_folder(path), name, path if is_url(path) else os.path.abspath(path)
+        return _read_file(path, name, encoding, max_bytes), name, parent
     except (*_UNREADABLE, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         why = getattr(error, "strerror", None) or str(error).strip()
         raise InputError(f"cannot read the table {shown(path, 400)}: {why}") from error
@@ -137,12 +141,12 @@ def _as_written(column, texts):
 
 def join(folder: str, value: str) -> str:
     """The path or URL that a cell names: as it is if absolute or a URL, else inside `folder`."""
-    return value if "://" in value else os.path.join(folder, value)
+    return value if is_url(value) else os.path.join(folder, value)
 
 
 def is_file(path: str) -> bool:
     """Whether a path or URL is that of a file."""
-    if "://" not in path:
+    if not is_url(path):
         return os.path.isfile(path)
     try:
         return tf.io.gfile.exists(path) and not tf.io.gfile.isdir(path)
@@ -152,7 +156,7 @@ def is_file(path: str) -> bool:
 
 def _place(path):
     """The folder and the name of a path or URL."""
-    if "://" not in path:
+    if not is_url(path):
         return str(Path(path).parent.absolute()), Path(path).name or path
     scheme, _, rest = path.partition("://")
     folder, _, name = rest.rstrip("/").rpartition("/")
@@ -160,25 +164,35 @@ def _place(path):
 
 
 def _is_folder(path):
-    if "://" not in path:
+    if not is_url(path):
         return os.path.isdir(path)
     return tf.io.gfile.isdir(path)
 
 
-def _read_file(path, name, encoding):
+def _read_file(path, name, encoding, most):
     stem, suffix = os.path.splitext(name.lower())
     kind = os.path.splitext(stem)[1] if suffix in _COMPRESSED else suffix
-    with open_file(path) as raw, _unpacked(raw) as file:
+    with open_file(path, most) as raw, _unpacked(raw) as file:
+        if file is not raw:
+            _check_size(file, most)
         start = file.read(512)
         file.seek(0)
         if kind == ".parquet" or start.startswith(b"PAR1"):
-            return _read_parquet(file, path, name)
+            return _read_parquet(file, path, name, most)
         if what := foreign(start, stem if suffix in _COMPRESSED else name.lower()):
             raise InputError(f"cannot read the table {path!r}: it is {what}")
         encoding = encoding_of(start, encoding)
         if kind in (".jsonl", ".ndjson", ".json"):
             return read_json(file, name, encoding)
         return read_delimited(file, name, "\t,;|" if kind == ".tsv" else DELIMITERS, encoding)
+
+
+def _check_size(file, most):
+    """Refuse a file that unpacks to more bytes, before anything is made of them."""
+    while file.read(2**20):
+        if file.tell() > most:
+            raise _too_large(most)
+    file.seek(0)
 
 
 def _unpacked(file):
@@ -188,7 +202,7 @@ def _unpacked(file):
     return next((unpack(file) for magic, unpack in _COMPRESSED.values() if start.startswith(magic)), file)
 
 
-def _read_parquet(file, path, name):
+def _read_parquet(file, path, name, most):
     try:
         import pyarrow
         import pyarrow.parquet
@@ -198,12 +212,33 @@ def _read_parquet(file, path, name):
             'pip install "mmkeras[parquet]"'
         ) from error
     try:
-        table = pyarrow.parquet.read_table(file)
-        check_distinct(table.column_names, name)
+        with pyarrow.parquet.ParquetFile(file) as opened:
+            check_distinct(opened.schema_arrow.names, name)
+            table = pyarrow.Table.from_batches(_batches(opened, most), opened.schema_arrow)
         # whole numbers in a column with holes stay whole numbers; an index that has a name is a column like the others
         return table.to_pandas(integer_object_nulls=True, ignore_metadata=True)
     except pyarrow.ArrowException as error:
         raise OSError(error) from error
+
+
+def _batches(opened, most):
+    """The rows of a Parquet file, batch by batch, while they are no more than so many bytes: what is written once may
+    stand for many rows."""
+    about, seen = opened.metadata, 0
+    groups = [about.row_group(number) for number in range(about.num_row_groups)]
+    sizes = [group.column(place).total_uncompressed_size for group in groups for place in range(group.num_columns)]
+    if sum(sizes) > most or 8 * about.num_rows * about.num_columns > most:  # a cell of a DataFrame takes 8 bytes
+        raise _too_large(most)
+    # a value may be as large as a column of its group, and be in every row
+    for batch in opened.iter_batches(min(max(most // max(sizes, default=1), 16), 2**16)):
+        seen += batch.nbytes
+        if seen > most:
+            raise _too_large(most)
+        yield batch
+
+
+def _too_large(most):
+    return OSError(f"it unpacks to more than max_bytes={most:,}; read(..., max_bytes=...) allows more")
 
 
 def _read_folder(path):
@@ -236,6 +271,6 @@ def _walk(path):
     def stop(error):
         raise error if isinstance(error, OSError) else OSError(error)
 
-    if "://" not in path:
+    if not is_url(path):
         return os.walk(path, onerror=stop, followlinks=True)
     return tf.io.gfile.walk(path, onerror=stop)

@@ -175,5 +175,8 @@ def _inferred(values):
     column = pd.Series(values, dtype=object)
     kind = pd.api.types.infer_dtype(column, skipna=True)
     if kind in ("floating", "mixed-integer-float"):
-        return column.astype(float)
+        try:
+            return column.astype(float)
+        except OverflowError:  # a whole number beyond all floats
+            return column
     return column.infer_objects() if kind in ("integer", "boolean") and not column.isna().any() else column

@@ -1,13 +1,15 @@
 """The codec of short videos."""
 
+import math
 import os
+from collections.abc import Iterable
 
 import tensorflow as tf
 
 from mmkeras.decode.codecs.image import colours
 from mmkeras.decode.rows import FileCodec
 from mmkeras.decode.table import register
-from mmkeras.decode.video import decode_video, video_file, video_reason
+from mmkeras.decode.video import decode_video, pictures_in, video_file, video_reason
 from mmkeras.inputs import Video
 
 # one black pixel, of which any size is made
@@ -19,6 +21,7 @@ class VideoCodec(FileCodec):
     """GIF and WebP in training and served; folders of pictures, .npy and other files in training alone."""
 
     format = "a video"
+    largest = math.inf  # films are read in part; of GIF and WebP see `video_file`
 
     def decode_bytes(self, feature: Video, raw: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """The frames kept of a GIF or WebP, and how many they are."""
@@ -31,6 +34,10 @@ class VideoCodec(FileCodec):
     def is_file(self, path: str) -> bool:
         """A file, or a folder of pictures."""
         return os.path.isfile(path) or os.path.isdir(path)
+
+    def opens(self, path: str) -> Iterable[str]:
+        """The file, or the pictures in the folder."""
+        return pictures_in(path) if os.path.isdir(path) else [path]
 
     def why(self, feature: Video, path: str) -> str:
         """What is wrong with a file or folder."""

@@ -76,7 +76,7 @@ def describe(records: "Records", *, limit: int = 1000) -> Description:
         if not set(columns) <= set(records.frame):
             continue  # a table to predict on
         values = np.stack([cells(records.frame[column]).to_numpy(dtype=object) for column in columns], axis=1)
-        seen = DESCRIBERS.of(part).look(part, values, limit)
+        seen = DESCRIBERS.of(part).look(part, values, limit, records.access)
         missing = int((values == "").all(axis=1).sum())
         column = columns[0] + f", ... ({len(columns)})" * (len(columns) > 1)
         overview[name] = (type(part).__name__, column, len(values), missing, seen.distinct, seen.looked_at)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from mmkeras.decode.access import Access
 from mmkeras.records.description.drawing import histogram
 from mmkeras.registry import Kinds
 
@@ -58,13 +59,14 @@ class Describer:
         """The largest measure that the model receives, and its text; None: there is no such limit."""
         return None
 
-    def look(self, part: Any, cells: np.ndarray, most: int) -> Seen:
+    def look(self, part: Any, cells: np.ndarray, most: int, access: Access) -> Seen:
         """Look at the cells of all rows.
 
         Args:
             part: the input or target.
             cells: `(rows, columns)` of str, "" where a value is missing.
             most: files that are opened, at most.
+            access: which files may be.
         """
         number, distinct = pd.factorize(cells[cells != ""])
         return Seen(self.table(part, distinct, number), len(distinct), len(distinct))

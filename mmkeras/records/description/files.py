@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mmkeras.decode import codec_of
+from mmkeras.decode.access import Access
 from mmkeras.records.description.base import Describer, Seen
 
 # The exceptions of a broken file while its header is read; the last is soundfile's
@@ -28,18 +30,21 @@ class FileDescriber(Describer):
         """The facts in a file's header, named by `columns`. May raise any of `BROKEN`: the file is unreadable."""
         raise NotImplementedError(f"{type(self).__name__} has to read a file's header")
 
-    def look(self, part: Any, cells: np.ndarray, most: int) -> Seen:
+    def look(self, part: Any, cells: np.ndarray, most: int, access: Access) -> Seen:
         """Read the headers of the different files, at most `most`, at even distances."""
         distinct = pd.unique(cells[cells != ""])
         places = np.linspace(0, len(distinct) - 1, min(len(distinct), most)).round().astype(int)
-        rows = [(path, *self._header(path)) for path in distinct[places]]
+        allowed = access.only(codec_of(part), distinct[places])
+        rows = [(path, *self._header(one)) for path, one in zip(distinct[places], allowed, strict=True)]
         return Seen(pd.DataFrame(rows, columns=["file", *self.columns]), len(distinct), len(places))
 
     def _header(self, path):
         try:
-            return self.header(path)
+            if path:
+                return self.header(path)
         except BROKEN:
-            return "unreadable", *[np.nan] * (len(self.columns) - 1)
+            pass
+        return "unreadable", *[np.nan] * (len(self.columns) - 1)
 
     def lines(self, part: Any, table: pd.DataFrame, distinct: int) -> list[str]:
         """How many files there are of each format, the spread of the measure, and `more`."""

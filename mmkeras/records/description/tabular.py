@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mmkeras.decode.access import Access
 from mmkeras.inputs import Tabular
 from mmkeras.plotting import GREY, PALE, shortened, shortened_inside
 from mmkeras.records.description.base import Describer, Seen, register
@@ -22,7 +23,7 @@ class TabularDescriber(Describer):
     share (of it), outside (share outside the vocabulary, if fitted).
     """
 
-    def look(self, part: Tabular, cells: np.ndarray, most: int) -> Seen:
+    def look(self, part: Tabular, cells: np.ndarray, most: int, access: Access) -> Seen:
         """Look at each column by itself; different values are different rows."""
         count = len(part.numeric)
         rows = [_of_numbers(*one) for one in zip(part.numeric, cells.T, strict=False)]

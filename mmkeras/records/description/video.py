@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from mmkeras.decode.files import open_file, open_npy
+from mmkeras.decode.files import is_url, open_file, open_npy
 from mmkeras.inputs import Video
 from mmkeras.records.description.base import register
 from mmkeras.records.description.files import FileDescriber, sizes, suffix
@@ -48,7 +48,7 @@ class VideoDescriber(FileDescriber):
 
 def _inside(path):
     """The names in a folder, or None for a file."""
-    if "://" not in path:
+    if not is_url(path):
         return os.listdir(path) if os.path.isdir(path) else None
     try:
         return tf.io.gfile.listdir(path) if tf.io.gfile.isdir(path) else None
