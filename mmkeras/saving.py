@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import stat
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ import keras
 from mmkeras import __version__
 from mmkeras.checks import checked_keywords
 from mmkeras.errors import InputError, shown
-from mmkeras.files import write_whole
+from mmkeras.files import private_folder, write_whole
 from mmkeras.model_spec import ModelSpec
 from mmkeras.schema import Schema
 from mmkeras.tasks import learn_loss_weights, shape_of, tasks_of
@@ -71,8 +70,8 @@ def save(path: str | os.PathLike[str], model: keras.Model, schema: Schema, spec:
         texts[PAST] = json.dumps(weight_history(model))
     path = Path(path)
     try:
-        with tempfile.TemporaryDirectory(prefix=".mmkeras-", dir=path.parent) as folder:
-            part = Path(folder) / MODEL
+        with private_folder(path.parent, ".mmkeras-") as folder:
+            part = folder / MODEL
             model.save(part)
             _check_model_file(part, "save: ")
             # what cannot be loaded again must not take the place of what can
@@ -106,12 +105,12 @@ def load(path: str | os.PathLike[str]) -> tuple[keras.Model, Schema, ModelSpec |
         raise InputError(f"load: expected a path, received {shown(path)}")
     where = f"load: {str(path)!r}: "
     try:
-        with open(path, "rb") as file, tempfile.TemporaryDirectory(prefix="mmkeras-") as folder:
+        with open(path, "rb") as file, private_folder(prefix="mmkeras-load-") as folder:
             archive = _opened(file, where)
             about = _json(archive, ABOUT, where)
             _check_format(about, where)
             schema = _schema(_text(archive, SCHEMA, where), where)
-            part = Path(folder) / MODEL
+            part = folder / MODEL
             with archive.open(MODEL) as packed, open(part, "wb") as unpacked:
                 shutil.copyfileobj(packed, unpacked)
             _check_model_file(part, where)

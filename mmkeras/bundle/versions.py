@@ -1,19 +1,18 @@
 """Versions of a model side by side in one folder, each written whole or not at all."""
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from mmkeras.errors import InputError
-from mmkeras.files import rename_whole
+from mmkeras.files import private_folder, rename_whole
 
 
 def write_version(directory: str | os.PathLike[str], write: Callable[[Path], object]) -> Path:
     """Write the next version into `directory`; it has the first free number.
 
-    It is written beside the versions and renamed: a server that polls the folder never sees half a version.
+    It is written beside the versions and renamed: a server that polls the folder never sees half a version. What a
+    killed export left is removed; other exports may be at work in the folder.
 
     Args:
         directory: folder of the versions; made if there is none.
@@ -28,13 +27,10 @@ def write_version(directory: str | os.PathLike[str], write: Callable[[Path], obj
     directory = Path(directory)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=directory))
-        try:
+        with private_folder(directory, ".unfinished-") as unfinished:
             write(unfinished)
-            unfinished.chmod(0o755)  # mkdtemp's folder is its owner's alone; a server may run as somebody else
+            unfinished.chmod(0o755)  # a server may run as somebody else
             return _publish(unfinished, directory)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
     except OSError as error:
         raise InputError(f"export: cannot write to {str(directory)!r}: {error.strerror}") from error
 
