@@ -14,6 +14,7 @@ import tensorflow as tf
 
 import mmkeras as mk
 from mmkeras.errors import InputError
+from mmkeras.files import one_at_a_time
 from mmkeras.pipeline import shards
 
 ROWS = 40
@@ -152,6 +153,18 @@ def test_a_folder_of_other_records(records, tmp_path):
             mk.write_shards(records, tmp_path, **other)
     with pytest.raises(InputError, match="holds shards of other records"):
         mk.write_shards(records.take(range(39)), tmp_path, shards=2)
+    (tmp_path / "shards.json").unlink()
+    with pytest.raises(InputError, match=r"shard-00000-of-00002.tfrecord' is there already, and it is not known"):
+        mk.write_shards(records, tmp_path, shards=2)
+
+
+def test_one_process_at_a_time(records, tmp_path):
+    with (
+        one_at_a_time(tmp_path, ""),
+        pytest.raises(InputError, match=rf"write_shards: another process is at work .*process {os.getpid()} on "),
+    ):
+        mk.write_shards(records, tmp_path, shards=2)
+    assert os.listdir(tmp_path) == []
 
 
 def test_interrupted_writing_goes_on(records, tmp_path, monkeypatch):
@@ -171,6 +184,8 @@ def test_interrupted_writing_goes_on(records, tmp_path, monkeypatch):
         InputError, match=r"expected a folder with shards\.json, found an unfinished folder: call write_sh"
     ):
         mk.read_shards(tmp_path / "broken")
+    with pytest.raises(InputError, match="holds shards of other records"):
+        mk.write_shards(records, tmp_path / "broken", shards=3)
     again = []
     monkeypatch.setattr(shards, "readable", lambda part, targets: again.append(part) or readable(part, targets=targets))
     assert mk.write_shards(records, tmp_path / "broken", shards=4).files == whole.files
@@ -228,7 +243,7 @@ def test_killed_at_any_moment(records, tmp_path):
             mk.read_shards(tmp_path / "set")
     written = mk.write_shards(records, tmp_path / "set", shards=20)
     assert written.files == expected.files
-    assert not list((tmp_path / "set").glob("*.part"))
+    assert sorted(os.listdir(tmp_path / "set")) == sorted(os.listdir(tmp_path / "whole"))
 
 
 def test_bad_rows_are_left_out_and_accounted_for(records, tmp_path):

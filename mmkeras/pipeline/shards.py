@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from mmkeras.checks import checked_keywords, is_whole
 from mmkeras.errors import InputError, shown, warn
-from mmkeras.files import remove_unfinished, write_json, write_whole
+from mmkeras.files import LOCK, one_at_a_time, remove_unfinished, write_json, write_whole
 from mmkeras.pipeline.decoded import columns, readable, row_layout, truths
 from mmkeras.pipeline.gather import presence
 from mmkeras.pipeline.weights import class_counts, class_numbers, there
@@ -59,7 +59,8 @@ def write_shards(records: Records, folder: str | os.PathLike[str], *, shards: in
     """Decode records once and write them as TFRecord files, in a random order.
 
     Memory does not grow with the number of rows. A file is there whole or not at all; after an interruption the same
-    call goes on after the last whole file. Bad cells are treated as `records.on_bad` says.
+    call goes on after the last whole file. One call at a time writes into a folder. Bad cells are treated as
+    `records.on_bad` says.
 
     Args:
         records: `Records` with a fitted schema.
@@ -71,7 +72,8 @@ def write_shards(records: Records, folder: str | os.PathLike[str], *, shards: in
         `Shards`.
 
     Raises:
-        InputError: a folder that holds shards of other records; more shards than rows; a disk that is full; bad cells.
+        InputError: a folder that holds shards of other records, or into which another process writes; more shards than
+            rows; a disk that is full; bad cells.
     """
     if not isinstance(records, Records):
         raise InputError(f"write_shards: expected Records (from mk.read), received {type(records).__name__}")
@@ -84,20 +86,37 @@ def write_shards(records: Records, folder: str | os.PathLike[str], *, shards: in
     folder, made_of = Path(folder), _made_of(records, shards, seed)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if _own(folder / INDEX, made_of) is None:
-            remove_unfinished(folder)
-            _write(records, folder, shards, seed, made_of)
+        paths = [folder / f"shard-{number:05d}-of-{shards:05d}.tfrecord" for number in range(shards)]
+        if _own(folder / INDEX, made_of) is None or (folder / LOCK).exists():
+            with one_at_a_time(folder, "write_shards: "):
+                remove_unfinished(folder)
+                if _own(folder / INDEX, made_of) is None:
+                    _check_ours(folder, paths, made_of)
+                    _write(records, paths, seed, made_of)
+                for path in paths:
+                    _notes(path).unlink(missing_ok=True)
     except (OSError, tf.errors.OpError) as error:
         raise InputError(f"write_shards: cannot write to {str(folder)!r}: {error}") from error
     return read_shards(folder)
 
 
-def _write(records, folder, shards, seed, made_of):
+def _check_ours(folder, paths, made_of):
+    """Refuse a folder with shards of other records, or with files of these names that have no notes of ours."""
+    for notes in folder.glob("shard-*-of-*.json"):
+        _own(notes, made_of)
+    for path in paths:
+        if path.exists() and not _notes(path).exists():
+            raise InputError(
+                f"write_shards: {str(path)!r} is there already, and it is not known to be of write_shards; expected "
+                "an empty folder"
+            )
+
+
+def _write(records, paths, seed, made_of):
     order = np.random.default_rng(seed).permutation(len(records))
     bar = keras.utils.Progbar(len(records), unit_name="row")
     done, rows_seen = {}, 0
-    for number, rows in enumerate(np.array_split(order, shards)):
-        path = folder / f"shard-{number:05d}-of-{shards:05d}.tfrecord"
+    for path, rows in zip(paths, np.array_split(order, len(paths)), strict=True):
         done[path] = _finished(path, made_of) or _write_shard(records.take(rows), path, made_of)
         for entry in done[path]["bad"]:
             records.entries.add(*entry)
@@ -114,9 +133,7 @@ def _write(records, folder, shards, seed, made_of):
         },
         "files": {path.name: {key: file[key] for key in ("rows", "bytes", "sha256")} for path, file in done.items()},
     }
-    write_json(folder / INDEX, index)
-    for path in done:
-        _notes(path).unlink()
+    write_json(paths[0].with_name(INDEX), index)
     if left_out := len(records) - sum(file["rows"] for file in done.values()):
         warn(f"{records.name}: {left_out} of {len(records)} rows left out; see records.ledger")
 
@@ -130,7 +147,7 @@ def _check_share(records, left_out):
 
 
 def _write_shard(records, path, made_of):
-    """Write one file whole or not at all, and next to it its notes, which are returned."""
+    """Write one file whole or not at all, and before it its notes, which are returned."""
     notes = {"made_of": made_of, "rows": 0, "counts": {}, "bad": []}
     chunk = max(1, min(1024, 2**26 // row_size(records.schema)))
 
@@ -146,10 +163,10 @@ def _write_shard(records, path, made_of):
                 for example in _examples(kept, notes):
                     writer.write(example)
                 notes["bad"] += part.ledger.astype({"row": object}).to_numpy().tolist()
+        notes.update(bytes=os.path.getsize(file.name), sha256=_sha256(file.name))
+        write_json(_notes(path), notes)  # first: a file without notes is not ours
 
     write_whole(path, write)
-    notes |= {"bytes": os.path.getsize(path), "sha256": _sha256(path)}
-    write_json(_notes(path), notes)
     return notes
 
 
