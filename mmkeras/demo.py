@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ TOWERS: dict[str, Any] = {
 FUSIONS = {"concat": {"kind": "concat", "depth": 2, "dropout": 0.1}, "attention": {"kind": "attention", "dropout": 0.1}}
 AUGMENT = {"image": {"crop": 0.15}}
 PEAK_RATE = {"concat": 2e-3, "attention": 1e-3}
-BATCH = 128
+BATCH, SUMMARY = 128, "summary.json"
 
 
 def demo(out: str | os.PathLike[str] = ".", fusion: str = "concat", epochs: int = 16, seed: int = 0) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def demo(out: str | os.PathLike[str] = ".", fusion: str = "concat", epochs: int 
         dict, as in summary.json: "test_accuracy", "subsets", "bundle", "sample", "seconds".
 
     Raises:
-        InputError: a folder that cannot be written.
+        InputError: a folder that cannot be written, or that holds a summary.json or a data set that is not the demo's.
     """
     began = time.monotonic()
     out = _writable(Path(out).absolute())
@@ -87,7 +88,7 @@ def demo(out: str | os.PathLike[str] = ".", fusion: str = "concat", epochs: int 
         "sample": {name: rows[0][name] for name in SCHEMA.inputs},
         "seconds": round(time.monotonic() - began, 1),
     }
-    write_whole(out / "summary.json", json.dumps(summary, indent=1) + "\n")
+    write_whole(out / SUMMARY, json.dumps(summary, indent=1) + "\n")
     print(
         f"\nTest accuracy {summary['test_accuracy']:.4f} after {summary['seconds']:.0f} s.\n"
         f"  the data        {manifest}\n"
@@ -103,14 +104,26 @@ def demo(out: str | os.PathLike[str] = ".", fusion: str = "concat", epochs: int 
 
 
 def _writable(out: Path) -> Path:
+    """The folder, if the demo may write into it and would overwrite nothing of somebody else's."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        probe = out / ".mmkeras"
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=out):
+            pass
+        _check_summary(out / SUMMARY)
     except OSError as error:
         raise InputError(f"demo: cannot write to {str(out)!r}: {error.strerror}") from error
     return out
+
+
+def _check_summary(path: Path) -> None:
+    if not path.exists():
+        return
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not {"test_accuracy", "bundle"} <= found.keys():
+        raise InputError(f"demo: {str(path)!r} is there already, and it is not of a demo; give another folder")
 
 
 def _ceilings(manifest, subsets):

@@ -100,7 +100,8 @@ def _new_part(target: Path, mode: int) -> BinaryIO:
     """A new file next to the target, open and locked."""
     while True:
         part = target.with_name(f".{target.name[:40]}.{secrets.token_hex(8)}.part")
-        file = open(part, "xb", opener=lambda name, flags: os.open(name, flags, mode))  # "x": never an existing file
+        # "x": never an existing file; the caller closes it
+        file = open(part, "xb", opener=lambda name, flags: os.open(name, flags, mode))  # noqa: SIM115
         if _lock(file.fileno()) is not False and _is_at(file.fileno(), part):
             return file
         file.close()  # taken for a dead one by another process before it was locked
@@ -188,7 +189,7 @@ def private_folder(parent: str | os.PathLike[str] | None = None, prefix: str = "
 
 
 def _remove_left(outer: Path) -> None:
-    """Remove a private folder whose process is gone: a folder of this user with our lock in it, and only what is ours."""
+    """Remove a private folder whose process is gone: one of this user with our lock in it, and only what is ours."""
     with contextlib.suppress(OSError):
         found = outer.lstat()
         if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid():

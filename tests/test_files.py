@@ -198,6 +198,6 @@ def test_a_planted_link_is_no_folder_of_ours(tmp_path):
     assert (tmp_path / "thesis" / "work").is_dir()
     (tmp_path / "thesis" / ".mmkeras.lock").unlink()
     (tmp_path / "thesis" / ".mmkeras.lock").symlink_to(tmp_path / "mine")
-    with pytest.raises(OSError, match="mmkeras.lock"), one_at_a_time(tmp_path / "thesis", ""):
+    with pytest.raises(OSError, match=r"mmkeras\.lock"), one_at_a_time(tmp_path / "thesis", ""):
         pass
     assert not (tmp_path / "mine").exists()

@@ -18,12 +18,16 @@ import pytest
 import mmkeras as mk
 from mmkeras.alignment import ALIGNMENTS
 from mmkeras.errors import InputError
+from mmkeras.files import one_at_a_time
 from mmkeras.layers import MeanSquared
 from mmkeras.tasks import TASKS
 from mmkeras.towers import TOWERS
 from mmkeras.training import Training
 from mmkeras.tuning import controls
+from mmkeras.tuning import folder as folder_of_a_search
 from mmkeras.tuning import space as spaces
+from mmkeras.tuning.child import read_job, write_job
+from mmkeras.tuning.folder import KEYS, at_work, begin_anew, claim
 from mmkeras.tuning.objective import objective_of
 from mmkeras.tuning.space import FUSION_KINDS, space_of
 from mmkeras.tuning.trial import Request, controlled
@@ -284,6 +288,110 @@ def test_a_directory_holds_one_search(found, keypad_splits):
         search(keypad_splits, found.directory, epochs=3)
     with pytest.raises(InputError, match="holds a search with another space"):
         search(keypad_splits, found.directory, epochs=2, augment={"audio": {"gain": 6}}, space=SPACE | {"width": [4]})
+
+
+def empty(folder, schema, **change):
+    """A search's folder in which nothing was done yet, with what a user put into it."""
+    folder.mkdir()
+    (folder / "search.json").write_text(json.dumps(dict.fromkeys(KEYS) | change))
+    schema.save(folder / "schema.json")
+    for name in ("trial_0/outcome.json", "trial_0/notes.txt", "report/report.md", "data/search.json", "thesis.tex"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("mine")
+    (folder / "a.json").write_text("{}")  # KerasTuner's of a worker
+    return folder
+
+
+def files(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+
+
+def test_overwrite_removes_the_search_alone(keypad_splits, tmp_path):
+    folder = empty(tmp_path / "search", keypad_splits.schema)
+    with pytest.warns(UserWarning, match=r"stays: 'data', 'report', 'thesis\.tex' and 1 more"):
+        begin_anew(folder)
+    assert files(folder) == ["data/search.json", "report/report.md", "thesis.tex", "trial_0/notes.txt"]
+    before = files(folder)
+    with pytest.raises(InputError, match=r"overwrite=True: expected a folder with a search .* nothing was removed"):
+        search(keypad_splits, folder, overwrite=True)
+    assert files(folder) == before
+
+
+def test_overwrite_follows_no_link(keypad_splits, tmp_path):
+    folder = empty(tmp_path / "search", keypad_splits.schema)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "outcome.json").write_text("mine")
+    (folder / "trial_1").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="trial_1' is a link, and what is behind it is not removed"):
+        begin_anew(folder)
+    (folder / "trial_1").unlink()
+    (folder / "trial_0" / "log.txt").symlink_to(tmp_path / "elsewhere" / "outcome.json")
+    (tmp_path / "link").symlink_to(folder)
+    with pytest.warns(UserWarning, match="stays: "):
+        begin_anew(tmp_path / "link")
+    assert (tmp_path / "elsewhere" / "outcome.json").read_text() == "mine"
+    assert "trial_0/log.txt" in files(folder)
+    assert "trial_0/outcome.json" not in files(folder)
+
+
+@pytest.mark.parametrize("content", ['{"query": "mine"}', "[]", "no JSON"])
+def test_a_search_file_that_is_not_ours(keypad_splits, tmp_path, content):
+    (tmp_path / "search.json").write_text(content)
+    (tmp_path / "data.csv").write_text("mine")
+    with pytest.raises(InputError, match="nothing was removed"):
+        search(keypad_splits, tmp_path, overwrite=True)
+    with pytest.raises(InputError, match=r"search\.json' is there already, and it is not of a search"):
+        search(keypad_splits, tmp_path)
+    assert files(tmp_path) == ["data.csv", "search.json"]
+    assert (tmp_path / "search.json").read_text() == content
+
+
+def test_the_schema_is_written_before_the_search_file(keypad_splits, tmp_path, monkeypatch):
+    """Killed between the two: the same call goes on; a schema of somebody else's is not replaced."""
+    settings = dict.fromkeys(KEYS - {"schema"})
+
+    def killed(path, content):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(folder_of_a_search, "write_json", killed)
+    with pytest.raises(KeyboardInterrupt):
+        claim(tmp_path, keypad_splits.schema, settings)
+    assert files(tmp_path) == ["schema.json"]
+    monkeypatch.undo()
+    with pytest.raises(InputError, match=r"schema\.json' is there already, of another schema"):
+        claim(tmp_path, mk.Schema({"word": mk.Text(2)}, {}), settings)
+    claim(tmp_path, keypad_splits.schema, settings)
+    (tmp_path / "schema.json").unlink()  # as an older version left it
+    claim(tmp_path, keypad_splits.schema, settings)
+    assert files(tmp_path) == ["schema.json", "search.json"]
+
+
+def test_one_search_at_a_time(keypad_splits, tmp_path):
+    with (
+        one_at_a_time(tmp_path, ""),
+        pytest.raises(InputError, match=rf"tune: another process is at work in .* \(process {os.getpid()} on "),
+    ):
+        search(keypad_splits, tmp_path, overwrite=True)
+    with (
+        at_work(tmp_path, None),
+        at_work(tmp_path, "a"),  # a chief and its workers
+        at_work(tmp_path, "b"),
+        pytest.raises(InputError, match="another process is at work"),
+        at_work(tmp_path, "a"),
+    ):
+        pass
+    assert files(tmp_path) == []
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError, match=r"tune: cannot write to '.*file/search': Not a directory"):
+        search(keypad_splits, tmp_path / "file" / "search")
+
+
+def test_what_another_put_in_the_place_of_the_data_is_not_unpickled(keypad_splits, tmp_path):
+    sha256 = write_job({}, tmp_path)
+    assert read_job(tmp_path, sha256) == {}
+    (tmp_path / "job.pkl").write_bytes(b"cos\nsystem\n(S'touch pwned'\ntR.")
+    with pytest.raises(InputError, match="is not the file that the search wrote"):
+        read_job(tmp_path, sha256)
 
 
 # failures ------------------------------------------------------------------------------------------------------------

@@ -1,11 +1,12 @@
-"""Run a version in a process of its own."""
+"""Run a version, or another program, in a process of its own."""
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import tensorflow as tf
 from mmkeras.bundle.golden import plain
 from mmkeras.decode import codec_of
 from mmkeras.errors import InputError, shown
+from mmkeras.files import private_folder
 from mmkeras.schema import Schema
 
 _ASK = """
@@ -58,15 +60,39 @@ def ask(bundle: str | os.PathLike, rows: Sequence[Mapping[str, Any]], schema: Sc
         except tf.errors.OpError as error:
             raise InputError(f"ask: {name!r}: cannot read one of {shown(cells.tolist())}: {error.message}") from error
         question |= codec_of(feature).batch(name, feature, sent)
-    done = subprocess.run(
-        [sys.executable, "-c", _ASK, str(bundle)],
-        input=json.dumps({key: plain(values) for key, values in question.items()}),
-        capture_output=True,
-        text=True,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        cwd=tempfile.gettempdir(),
-        check=False,
-    )
+    given = json.dumps({key: plain(values) for key, values in question.items()})
+    with private_folder(prefix="mmkeras-ask-") as folder:
+        done = run_isolated(_ASK, ("tensorflow", "numpy"), os.path.abspath(bundle), folder=folder, given=given)
     if done.returncode:
         raise InputError(f"cannot run the bundle {str(bundle)!r}: " + " ".join(done.stderr.strip().splitlines()[-3:]))
     return json.loads(done.stdout)
+
+
+def run_isolated(
+    program: str, packages: Sequence[str], *arguments: str, folder: Path, given: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a Python program that imports nothing but Python's own modules and installed packages.
+
+    It sees neither the current folder nor PYTHONPATH, so it runs no code that somebody put there.
+
+    Args:
+        program: its text.
+        packages: to be found as they are found here, wherever they are installed.
+        arguments: of the program.
+        folder: its current folder: empty, or with files of ours alone.
+        given: its standard input.
+
+    Returns:
+        `subprocess.CompletedProcess` with the text that it printed.
+    """
+    found = [importlib.util.find_spec(name).submodule_search_locations[0] for name in packages]
+    paths = list(dict.fromkeys(os.path.dirname(os.path.abspath(path)) for path in found))
+    return subprocess.run(
+        [sys.executable, "-I", "-c", f"import sys; sys.path += {paths!r}\n{program}", *arguments],
+        input=given,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        cwd=folder,
+        check=False,
+    )

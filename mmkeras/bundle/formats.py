@@ -6,9 +6,6 @@ import logging
 import logging.handlers
 import os
 import re
-import subprocess
-import sys
-import tempfile
 import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -21,10 +18,12 @@ import tensorflow as tf
 from keras import ops
 
 from mmkeras.bundle.answers import labels_of
+from mmkeras.bundle.asking import run_isolated
 from mmkeras.bundle.versions import write_version
 from mmkeras.decode import codec_of
 from mmkeras.errors import InputError, unknown
 from mmkeras.evaluation import check_model
+from mmkeras.files import private_folder
 from mmkeras.schema import Schema
 from mmkeras.tasks import tasks_of
 
@@ -308,14 +307,14 @@ def _verify_decoded(kind, received, schema, tasks):
 
 def _ask(kind, path, values):
     """The runtime's answers by target, from a process of its own: if the runtime aborts, this one goes on."""
-    with tempfile.TemporaryDirectory() as folder:
-        np.savez(f"{folder}/values.npz", **values)
-        command = [sys.executable, "-c", kind.ask, str(path.resolve()), "values.npz", "answers.npz"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    with private_folder(prefix="mmkeras-ask-") as folder:
+        np.savez(folder / "values.npz", **values)
+        names, packages = ("values.npz", "answers.npz"), (kind.packages[-1], "numpy")  # the last is the runtime
+        done = run_isolated(kind.ask, packages, str(path.resolve()), *names, folder=folder)
         if done.returncode:
             said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
             raise InputError(f"export: the runtime of {kind.title} cannot load or run the model: {said[-1][:500]}")
-        with np.load(f"{folder}/answers.npz") as answers:
+        with np.load(folder / "answers.npz") as answers:
             return dict(answers)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmkeras.errors import InputError
-from mmkeras.files import write_whole
+from mmkeras.files import one_at_a_time, remove_unfinished, write_whole
 
 
 def write_once(
@@ -18,26 +18,36 @@ def write_once(
     """Write a set unless `directory` holds it already; returns the path of its manifest.
 
     `<set>.json` beside the manifest tells what the directory holds. It says "complete": false before the first file is
-    written and true after the last, so a set that was cut short is known as ours, and is never taken for whole.
+    written and true after the last, so a set that was cut short is known as ours, and is never taken for whole. One
+    process at a time writes in a directory.
     """
     directory = Path(directory)
     manifest, label = directory / "manifest.csv", directory / f"{settings['set']}.json"
     try:
-        present = [name for name in names if (directory / name).exists()]
-        if label.exists():
-            found = _label(label, settings["set"])
-            if found == {**settings, "complete": True} and len(present) == len(names):
-                return manifest
-        elif present:
-            raise InputError(f"{directory}: expected no {present[0]} or one beside {label.name}; this is not ours")
+        if _is_whole(directory, label, settings, names):
+            return manifest
         directory.mkdir(parents=True, exist_ok=True)
-        write_whole(label, json.dumps({**settings, "complete": False}) + "\n")
-        manifest.unlink(missing_ok=True)
-        write(directory)
-        write_whole(label, json.dumps({**settings, "complete": True}) + "\n")
+        with one_at_a_time(directory, f"{settings['set']}: "):
+            remove_unfinished(directory)
+            if not _is_whole(directory, label, settings, names):
+                write_whole(label, json.dumps({**settings, "complete": False}) + "\n")
+                manifest.unlink(missing_ok=True)
+                write(directory)
+                write_whole(label, json.dumps({**settings, "complete": True}) + "\n")
     except OSError as error:
         raise InputError(f"cannot write {error.filename or directory}: {error.strerror or error}") from error
     return manifest
+
+
+def _is_whole(directory: Path, label: Path, settings: dict[str, Any], names: Sequence[str]) -> bool:
+    """Whether the directory holds this very set; raises `InputError` if it holds something that is not ours."""
+    present = [name for name in names if (directory / name).exists()]
+    if label.exists():
+        found = _label(label, settings["set"])
+        return found == {**settings, "complete": True} and len(present) == len(names)
+    if present:
+        raise InputError(f"{directory}: expected no {present[0]} or one beside {label.name}; this is not ours")
+    return False
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

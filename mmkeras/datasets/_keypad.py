@@ -170,7 +170,7 @@ def _write(directory: Path, rows: int, seed: int) -> None:
     table, keys = _rows(digits.target, _strata(digits), rows, rng)
     images = [f"images/{n:04d}.png" for n in rng.permutation(len(digits.target))]
     audio = [f"audio/{n:05d}.wav" for n in rng.permutation(len(keys))]
-    for folder, files in (("images", "*.png"), ("audio", "*.wav")):
+    for folder, files in (("images", "[0-9]" * 4 + ".png"), ("audio", "[0-9]" * 5 + ".wav")):  # ours, not "me.png"
         (directory / folder).mkdir(exist_ok=True)
         for old in (directory / folder).glob(files):
             old.unlink()

@@ -1,8 +1,8 @@
 """Trials in processes of their own: their memory is released, and a crash ends only the trial."""
 
+import hashlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import cloudpickle
 
+from mmkeras.errors import InputError
 from mmkeras.files import write_json
 from mmkeras.pipeline import Shards, read_decoded, readable, write_decoded
 from mmkeras.records import Records
@@ -23,26 +24,32 @@ from mmkeras.tuning.trial import LOG, OUTCOME, Outcome, Request, run, whole
 JOB, REQUEST = "job.pkl", "request.json"
 
 
-def write_job(data: Mapping[str, Records | Shards], folder: Path) -> None:
+def write_job(data: Mapping[str, Records | Shards], folder: Path) -> str:
     """Write the data for the processes of a search: records with their decoded values, registered parts.
 
     Args:
         data: mapping of split -> `Records` or `Shards`.
-        folder: it is emptied first.
+        folder: an empty one.
+
+    Returns:
+        The SHA-256 sum of the file with which `read_job` begins: reading it runs code, so no other will do.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     kept = {split: rows if isinstance(rows, Shards) else readable(rows, targets=True) for split, rows in data.items()}
     for split, records in kept.items():
         if not isinstance(records, Shards):
             (folder / split).mkdir()
             write_decoded(records, folder / split)
-    (folder / JOB).write_bytes(cloudpickle.dumps({"data": kept, "parts": registered()}))
+    content = cloudpickle.dumps({"data": kept, "parts": registered()})
+    (folder / JOB).write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
 
 
-def read_job(folder: Path) -> dict[str, Records | Shards]:
+def read_job(folder: Path, sha256: str) -> dict[str, Records | Shards]:
     """The data that `write_job` wrote; parts that are not known yet are registered."""
-    content = cloudpickle.loads((folder / JOB).read_bytes())
+    pickled = (folder / JOB).read_bytes()
+    if hashlib.sha256(pickled).hexdigest() != sha256:
+        raise InputError(f"tune: {str(folder / JOB)!r} is not the file that the search wrote")
+    content = cloudpickle.loads(pickled)
     restore(content["parts"])
     for split, records in content["data"].items():
         if not isinstance(records, Shards):
@@ -52,6 +59,7 @@ def read_job(folder: Path) -> dict[str, Records | Shards]:
 
 def run_in_child(
     job: Path,
+    sha256: str,
     request: Request,
     folder: Path,
     *,
@@ -63,6 +71,7 @@ def run_in_child(
 
     Args:
         job: folder of `write_job`.
+        sha256: what it returned.
         request: `Request`.
         folder: of the trial.
         seconds: time limit for the whole process, None: none.
@@ -79,7 +88,8 @@ def run_in_child(
     began = time.monotonic()
     with open(folder / LOG, "ab") as log:
         child = subprocess.Popen(
-            [sys.executable, "-m", "mmkeras.tuning.child", str(job), str(folder)],
+            # -P: nothing is imported from the current folder, unless this process does so
+            [sys.executable, "-P", "-m", "mmkeras.tuning.child", str(job), sha256, str(folder)],
             stdin=subprocess.PIPE,  # never written to: its end tells the child that this process is gone
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -136,15 +146,15 @@ def _die_with_parent():
     os._exit(1)
 
 
-def main(job: str, folder: str) -> None:
+def main(job: str, sha256: str, folder: str) -> None:
     """The main function of the process."""
     threading.Thread(target=_die_with_parent, daemon=True).start()
     request = Request.from_json(json.loads((Path(folder) / REQUEST).read_text(encoding="utf-8")))
-    run(partial(_train, Path(job)), request, folder)
+    run(partial(_train, Path(job), sha256), request, folder)
 
 
-def _train(job, request, watch):
-    whole(read_job(job), 2, request, watch)
+def _train(job, sha256, request, watch):
+    whole(read_job(job, sha256), 2, request, watch)
 
 
 if __name__ == "__main__":

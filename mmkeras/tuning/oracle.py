@@ -1,6 +1,5 @@
 """KerasTuner's oracles, safe against kills: if a process is killed, no finished trial is lost or done twice."""
 
-import shutil
 import time
 import warnings
 from pathlib import Path
@@ -13,6 +12,7 @@ from keras_tuner.engine.trial import Trial
 from sklearn.exceptions import ConvergenceWarning
 
 from mmkeras.files import write_json
+from mmkeras.tuning.folder import remove_ours
 
 
 class _Durable:
@@ -42,7 +42,7 @@ class _Durable:
             self._signs[tuner_id] = time.monotonic()
         for trial_id in set(self.trials) - set(self.start_order):  # sampled, but the oracle's state is older
             del self.trials[trial_id]
-            shutil.rmtree(self._get_trial_dir(trial_id))
+            remove_ours(Path(self._project_dir), f"trial_{trial_id}")
         self.trials = dict(sorted(self.trials.items()))
         for trial_id in list(self._retry_queue):  # ended, but the oracle's state is older
             if self.trials[trial_id].status in ("COMPLETED", "FAILED"):

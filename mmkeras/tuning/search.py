@@ -2,9 +2,7 @@
 
 import contextlib
 import gc
-import json
 import os
-import shutil
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -15,7 +13,7 @@ import keras_tuner
 
 from mmkeras.checks import check_choice, check_number, check_whole
 from mmkeras.errors import InputError, unknown
-from mmkeras.files import write_json
+from mmkeras.files import private_folder
 from mmkeras.model import build
 from mmkeras.model_spec import ModelSpec
 from mmkeras.pipeline import Shards
@@ -25,6 +23,7 @@ from mmkeras.tuning.child import run_in_child, write_job
 from mmkeras.tuning.controls import CONTROLS, requests
 from mmkeras.tuning.features import TOWERS, features_of, on_features, once, tuned
 from mmkeras.tuning.features import check as compare
+from mmkeras.tuning.folder import at_work, begin_anew, claim
 from mmkeras.tuning.model import Space, SpecModel, require_splits
 from mmkeras.tuning.objective import objective_of
 from mmkeras.tuning.oracle import oracle_of
@@ -34,7 +33,6 @@ from mmkeras.tuning.trial import WEIGHTS, Request, run, whole
 from mmkeras.tuning.tuner import Search, role
 
 TUNERS, ISOLATIONS = ("bayesian", "random", "hyperband"), ("process", "none")
-SCHEMA, SETTINGS = "schema.json", "search.json"
 
 
 def tune(
@@ -62,7 +60,7 @@ def tune(
     The search uses KerasTuner, and `directory` is a project of KerasTuner's. Each trial is trained in a process of its
     own, so that its memory is released and a crash ends only this trial. A trial can fail by an invalid combination, a
     NaN loss, a lack of memory or the time limit; it is listed with the reason, and the search goes on.
-    If the search is stopped or killed, the same call continues it.
+    If the search is stopped or killed, the same call continues it. One search at a time runs in a directory.
 
     Over several machines with a common folder: see `mmkeras tune --help`, or set KerasTuner's own variables
     KERASTUNER_TUNER_ID ("chief", or a name of the worker), KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT, and make
@@ -94,7 +92,7 @@ def tune(
             modality shuffled among the rows, for as many epochs: this shows whether fusion is worth it (`.controls`,
             `.worth`). They are scored on "test" too, if there is such a split.
         lost_after: seconds, for several machines, see above.
-        overwrite: begin anew, and delete the content of the directory.
+        overwrite: begin anew: remove the search that the directory holds, and nothing else of what is in it.
         seed: of the search and of every trial.
         training: options of `mmkeras.training.Training`: epochs, augment, class_weight, group_by, weight_decay, ...
 
@@ -102,7 +100,8 @@ def tune(
         `TuningResult`.
 
     Raises:
-        InputError: an unknown option; a directory that holds another search; no completed trial, with the reasons.
+        InputError: an unknown option; a directory that holds another search, or in which another process searches; with
+            overwrite, one that holds other files but no search; no completed trial, with the reasons.
     """
     _check(tuner, trials, isolation, workers, time_limit, features)
     require_splits(data, "tune")
@@ -110,16 +109,21 @@ def tune(
     objective = objective_of(schema, objective, space)
     plan = Training.from_options({**training, "seed": seed}, beside=tune)
     ask = space_of(schema, space)  # refused before there is a folder
-    folder = Path(directory).absolute()
-    if overwrite and role() != "worker":
-        shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder, worker = Path(directory).absolute(), os.environ["KERASTUNER_TUNER_ID"] if role() == "worker" else None
     settings = {"tuner": tuner, "objective": objective, "seed": seed, "training": training, "features": features}
     settings["space"] = "a function" if callable(space) else space
-    _same_search(folder, schema, settings)
     splits = ("train", "val", "test") if controls and "test" in data else ("train", "val")
     rows = {} if role() == "chief" and not controls else {split: data[split] for split in splits}
-    with _runner(rows, folder, isolation, workers, time_limit) as runner:
+    with contextlib.ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(at_work(folder, worker))
+            if overwrite and not worker:
+                begin_anew(folder)
+            claim(folder, schema, settings)
+            runner = stack.enter_context(_runner(rows, folder, isolation, workers, time_limit))
+        except OSError as error:
+            raise InputError(f"tune: cannot write to {str(folder)!r}: {error.strerror or error}") from error
         try:
             model, train = SpecModel(data, ask, plan), runner
             if features:
@@ -127,7 +131,7 @@ def tune(
             oracle = oracle_of(tuner, keras_tuner.Objective(*objective), trials, plan.epochs, seed + 1)
             Search(oracle, model, train, folder, lost_after).run(workers)
             result = TuningResult.load(folder)
-            if role() != "worker":
+            if not worker:
                 _afterwards(result, runner, check if features else 0, controls, "test" in splits)
         except KeyboardInterrupt:
             print(f"\ninterrupted; the same call goes on.\n{TuningResult.load(folder, complete=False)}")
@@ -190,22 +194,6 @@ def _check(tuner, trials, isolation, workers, time_limit, features):
         check_number(time_limit, "time_limit (minutes)", "tune: ", least=0, above=True)
 
 
-def _same_search(folder, schema, settings):
-    """Write down the arguments of the search; raises `InputError` if the folder holds another search."""
-    found = json.loads(json.dumps({**settings, "schema": json.loads(schema.to_json())}, default=str))
-    path = folder / SETTINGS
-    if not path.exists():
-        write_json(path, found)
-        schema.save(folder / SCHEMA)
-    there = json.loads(path.read_text(encoding="utf-8"))
-    for key, value in found.items():
-        if there.get(key) != value:
-            raise InputError(
-                f"tune: {str(folder)!r} holds a search with another {key}: expected {there.get(key)!r}, received "
-                f"{value!r}; give another directory, or overwrite=True"
-            )
-
-
 @contextlib.contextmanager
 def _runner(data, folder, isolation, workers, time_limit):
     """A function `(request, folder, **options) -> Outcome`."""
@@ -213,13 +201,9 @@ def _runner(data, folder, isolation, workers, time_limit):
     if isolation == "none":
         yield partial(_run_here, partial(whole, data, 0), seconds=seconds)
         return
-    job = folder / f"job-{os.environ.get('KERASTUNER_TUNER_ID', 'tuner0')}"
-    write_job(data, job)
     threads = max(1, os.cpu_count() // workers) if workers > 1 else None
-    try:
-        yield partial(run_in_child, job, seconds=seconds, threads=threads)
-    finally:
-        shutil.rmtree(job, ignore_errors=True)
+    with private_folder(folder, f"job-{os.environ.get('KERASTUNER_TUNER_ID', 'tuner0')}-") as job:
+        yield partial(run_in_child, job, write_job(data, job), seconds=seconds, threads=threads)
 
 
 def _run_here(train, request, folder, *, seconds=None, beat=None):
