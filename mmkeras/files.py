@@ -24,7 +24,7 @@ from mmkeras.errors import InputError
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None
 
 LOCK, WORK = ".mmkeras.lock", "work"
 _PART, _RANDOM = re.compile(r"\..+\.[0-9a-f]{16}\.part"), re.compile("[a-z0-9_]{8}")  # the second as of tempfile
