@@ -59,7 +59,7 @@ def foreign(start: bytes, name: str) -> str | None:
     >>> foreign(b"age,label", "sales.csv")
     """
     suffix = os.path.splitext(name)[1]
-    found = next((what for magic, *what in MAGIC if start.startswith(magic)), None)
+    found = next(((what, do) for magic, what, do in MAGIC if start.startswith(magic)), None)
     if found is None and start.startswith(PICKLES):
         found = NAMES[".pkl"]
     if found is None and start.startswith(b"PK\3\4"):
