@@ -274,7 +274,7 @@ def test_metadata_is_asked_once(ask, monkeypatch):
     assert found["inputs"]["patient"] == {"dtype": "string", "shape": (None, 3)}
     assert found["inputs"]["trace"] == {"dtype": "float32", "shape": (None, None, 2)}
     assert found["outputs"]["version"] == {"dtype": "int64", "shape": (None,)}
-    monkeypatch.setattr(client._server, "signatures", None)
+    monkeypatch.setattr(client._server, "described", None)
     assert client.metadata() == found
 
 

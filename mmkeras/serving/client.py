@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import functools
+import os
 import random
+import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from numbers import Integral
 from typing import Any, Self
@@ -13,9 +16,10 @@ from typing import Any, Self
 import numpy as np
 
 from mmkeras.checks import check_whole, is_number, is_whole
-from mmkeras.errors import InputError, shown, unknown
+from mmkeras.errors import InputError, shown
 from mmkeras.serving.arrays import as_arrays
-from mmkeras.serving.failures import ServingError
+from mmkeras.serving.connection import MAX_BYTES, Connection, checked
+from mmkeras.serving.failures import ServingError, malformed, printable
 from mmkeras.serving.over_grpc import Grpc
 from mmkeras.serving.rest import Rest
 from mmkeras.serving.values import as_columns, load_schema
@@ -38,7 +42,11 @@ class Client:
     Threads may share one client; its connections are kept open. A request that fails for a reason that may pass (no
     response, a broken connection, HTTP's 429, 502, 503 and 504, gRPC's UNAVAILABLE and RESOURCE_EXHAUSTED) is sent
     again, after pauses of 0.1, 0.2, 0.4 ... seconds, randomly shortened by up to half; that is safe, since a prediction
-    changes nothing. `timeout` holds for one request with all its attempts: after it, nothing is sent again.
+    changes nothing. `timeout` holds for one request with all its attempts, from looking up the host's name to the last
+    byte of the answer: after it, nothing is sent again.
+
+    The server is not trusted: redirects are not followed, an answer has at most `max_bytes`, and one that does not fit
+    the signature (a missing output, another type, shape or number of rows) is a `ServingError`.
 
     Values, by the kind of input:
 
@@ -67,9 +75,18 @@ class Client:
         retries: attempts after the first.
         batch_size: rows in one request.
         rotate: whether JPEG files and bytes are turned as their EXIF orientation says (and then sent as PNG).
+        headers: dict of name -> value, sent with every request, as {"Authorization": "Bearer ..."}; gRPC's metadata.
+            Without TLS everybody on the way can read them.
+        ca: path of a PEM file with the authorities that may have signed the server's certificate; None: the public
+            ones. Certificates are always checked.
+        certificate: paths of two PEM files, the client's own certificate and its key (without a passphrase), where the
+            server asks for them.
+        trust_env: whether the proxies in the environment (HTTPS_PROXY, NO_PROXY ...) are used and, over REST, the
+            passwords in .netrc. By default requests go to the target alone.
+        max_bytes: most bytes of one answer, decompressed (64 MiB).
 
     Raises:
-        InputError: an option of the wrong kind, a missing package.
+        InputError: an option of the wrong kind, a file that holds no certificate, a missing package.
 
     >>> Client("localhost:8501", model="keypad", retries=-1)
     Traceback (most recent call last):
@@ -88,6 +105,11 @@ class Client:
         retries: int = 3,
         batch_size: int = 64,
         rotate: bool = False,
+        headers: Mapping[str, str] | None = None,
+        ca: str | os.PathLike[str] | None = None,
+        certificate: tuple[str | os.PathLike[str], str | os.PathLike[str]] | None = None,
+        trust_env: bool = False,
+        max_bytes: int = MAX_BYTES,
     ):
         if not isinstance(model, str) or not model:
             raise InputError(f"Client: expected model to be a name, as in models.config, received {shown(model)}")
@@ -101,7 +123,10 @@ class Client:
         self.retries = check_whole(retries, "retries", "Client: ", least=0)
         self.batch_size = check_whole(batch_size, "batch_size", "Client: ")
         self._schema = load_schema(schema)
-        self._server = _connect(target, model, version, signature)
+        scheme, host = _address(target)
+        options = checked(headers, ca, certificate, trust_env, max_bytes, scheme)
+        self._connect = functools.partial(_connect, scheme, host, model, signature=signature, options=options)
+        self._server = self._connect(version=version)
         self._lock, self._metadata = threading.Lock(), None
         self._workers: ThreadPoolExecutor | None = None
         self._closing = self._closed = False  # requests submitted before `close` are still sent
@@ -129,17 +154,20 @@ class Client:
         answers = [self._batch(columns, inputs, outputs, rows) for rows in batches]
         if not answers:
             return {name: _empty(*described) for name, described in outputs.items()}
-        return {name: np.concatenate([one[name] for one in answers]) for name in answers[0]}
+        return {name: self._joined(name, [one[name] for one in answers]) for name in answers[0]}
+
+    def _joined(self, name: str, parts: list[np.ndarray]) -> np.ndarray:
+        shapes = sorted({part.shape[1:] for part in parts})
+        if len(shapes) > 1:
+            raise malformed(
+                self._server.where,
+                f"{name!r}: expected rows of one shape in all batches, received {shapes[0]} and {shapes[1]}",
+            )
+        return np.concatenate(parts)
 
     def _batch(self, columns: dict, inputs: dict, outputs: dict, rows: range) -> dict[str, np.ndarray]:
         arrays = as_arrays(columns, inputs, self._schema, rows, self.rotate)
         answers = self._ask(lambda left: self._server.predict(arrays, outputs, left))
-        for name, answer in answers.items():
-            if answer.shape[:1] != (len(rows),):
-                raise ServingError(
-                    f"{self._server.where}: {name!r}: expected {len(rows)} rows, received the shape {answer.shape}",
-                    "INTERNAL",
-                )
         return {name: _as_str(name, answer) for name, answer in answers.items()}
 
     def submit(self, values: Any) -> Future:
@@ -167,16 +195,14 @@ class Client:
 
     def _asked(self) -> dict[str, dict]:
         if self._metadata is None:  # no lock: simultaneous threads must not wait for each other's attempts
-            found = self._ask(self._server.signatures)
-            if self.signature not in found:
-                raise unknown("signature", self.signature, found, where=f"{self.model!r}: ")
-            self._metadata = found[self.signature]
+            self._metadata = self._ask(self._server.described)
         return self._metadata
 
     def status(self) -> dict[int, str]:
         """The state of each version of the model: dict of version -> str; "ready" is the good one."""
         found = self._ask(self._server.status)
-        return {version: STATES.get(state, state) + (f": {said}" if said else "") for version, state, said in found}
+        words = {version: STATES.get(state, state) + (f": {said}" if said else "") for version, state, said in found}
+        return {version: printable(said) for version, said in words.items()}
 
     def ready(self, wait: float = 0.0) -> bool:
         """Whether the model is ready now, or within `wait` seconds. Without a response it is False."""
@@ -190,12 +216,12 @@ class Client:
                 return False
             time.sleep(PAUSE)
 
-    def _what_is_there(self) -> str:
+    def _what_is_there(self, left: float) -> str:
         """The model's versions on the server, in words."""
         found = []
-        server = _connect(self.target, self.model, None, self.signature)
+        server = self._connect(version=None)
         with contextlib.suppress(ServingError), contextlib.closing(server):
-            found = [f"{version} ({STATES.get(state, state)})" for version, state, _ in server.status(self.timeout)]
+            found = [f"{version} ({STATES.get(state, state)})" for version, state, _ in server.status(left)]
         if not found:
             return f"the server has no model {self.model!r}: its name is the one in models.config"
         return f"versions of {self.model!r}: {', '.join(found)}"
@@ -209,12 +235,13 @@ class Client:
                 return question(max(deadline - time.monotonic(), 1e-3))  # a pause may have taken longer than planned
             except ServingError as error:
                 error.attempts = attempt
-                if error.code == "INVALID_ARGUMENT":
+                if error.code in ("INVALID_ARGUMENT", "INTERNAL"):
                     self._metadata = None  # perhaps from a version that is no longer served: ask for it again
                 pause = min(PAUSE * 2 ** (attempt - 1), LONGEST_PAUSE) * random.uniform(0.5, 1)
                 if not error.transient or attempt > self.retries or time.monotonic() + pause >= deadline:
-                    if error.code == "NOT_FOUND" or "version label" in str(error):
-                        error.args = (f"{error.args[0]}; {self._what_is_there()}",)
+                    left = deadline - time.monotonic()
+                    if left > 0 and (error.code == "NOT_FOUND" or "version label" in str(error)):
+                        error.args = (f"{error.args[0]}; {self._what_is_there(left)}",)
                     raise
             time.sleep(pause)
 
@@ -241,19 +268,29 @@ class Client:
         return f"Client({self.target!r}, model={self.model!r}, version={self.version!r}, signature={self.signature!r})"
 
 
-def _connect(target: Any, model: str, version: int | str | None, signature: str) -> Rest | Grpc:
+HOST = re.compile(r"(\[[0-9A-Fa-f:.]+(%\w+)?\]|[\w.-]+)(:\d{1,5})?")  # no user, no path: headers hold what is secret
+
+
+def _address(target: Any) -> tuple[str, str]:
+    """The scheme ("http", "https", "grpc", "grpcs") and the host with its port."""
     scheme, found, host = str(target).rstrip("/").partition("://")
-    scheme, host = (scheme, host) if found else ("", scheme)
-    host = "" if "/" in host else host
+    scheme, host = (scheme, host) if found else ("grpc" if scheme.rpartition(":")[1] else "", scheme)
+    if scheme not in ("http", "https", "grpc", "grpcs") or not HOST.fullmatch(host):
+        received = "one with a user or a password; send them in headers" if "@" in host else shown(target)
+        raise InputError(
+            'Client: expected target to be "http://host:8501" (REST) or "grpc://host:8500" or "host:8500" (gRPC), '
+            f"received {received}"
+        )
+    return scheme, host
+
+
+def _connect(
+    scheme: str, host: str, model: str, version: int | str | None, signature: str, options: Connection
+) -> Rest | Grpc:
     version = int(version) if isinstance(version, Integral) else version
-    if scheme in ("http", "https") and host:
-        return Rest(f"{scheme}://{host}", model, version, signature)
-    if (scheme in ("grpc", "grpcs") and host) or (not found and host.rpartition(":")[2].isdecimal()):
-        return Grpc(host, scheme == "grpcs", model, version, signature)
-    raise InputError(
-        'Client: expected target to be "http://host:8501" (REST) or "grpc://host:8500" or "host:8500" (gRPC), received '
-        f"{shown(target)}"
-    )
+    if scheme in ("http", "https"):
+        return Rest(f"{scheme}://{host}", model, version, signature, options)
+    return Grpc(host, scheme == "grpcs", model, version, signature, options)
 
 
 def _empty(dtype: str, shape: tuple[int | None, ...] | None) -> np.ndarray:

@@ -55,12 +55,31 @@ class ServingError(RuntimeError):
 def answered(where: str, code: str, said: object, transient: bool) -> ServingError:
     """The error for a failure that the server reports: `said` is the server's message."""
     words = WORDS.get(code, f"the server failed with {code}")
-    return ServingError(f"{where}: {words}: {' '.join(str(said).split())[:500]}", code, transient)
+    return ServingError(f"{where}: {words}: {printable(said)}", code, transient)
+
+
+def malformed(where: str, what: str) -> ServingError:
+    """The error for an answer that is not what was asked for."""
+    return ServingError(f"{where}: the answer is malformed: {what}", "INTERNAL")
+
+
+def printable(said: object, longest: int = 500) -> str:
+    """A server's text in one line, cut, without characters that move a terminal's cursor or change its colours."""
+    text = " ".join(str(said)[: 4 * longest].split())[:longest]
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
 def too_late(where: str, seconds: float) -> ServingError:
     """The error for a response that did not come in time."""
     return ServingError(f"{where}: no answer within {seconds:.3g} s (timeout)", "DEADLINE_EXCEEDED")
+
+
+def too_long(where: str, most: int) -> ServingError:
+    """The error for an answer of too many bytes."""
+    return ServingError(
+        f"{where}: an answer of more than {most:,} bytes: take a smaller batch_size, or allow more with max_bytes",
+        "RESOURCE_EXHAUSTED",
+    )
 
 
 def package(module: str, name: str, purpose: str) -> ModuleType:

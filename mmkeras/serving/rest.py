@@ -2,93 +2,51 @@
 
 import base64
 import json
+import re
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 
-from mmkeras.serving.failures import CODES, ServingError, answered, package, too_late
+from mmkeras.serving.answers import Described, brief, check_names, chosen, described, from_json, parsed, part
+from mmkeras.serving.connection import Connection
+from mmkeras.serving.failures import CODES, ServingError, answered, malformed
+from mmkeras.serving.http import Http
 
 TRANSIENT = (429, 502, 503, 504)
-CONNECTIONS = 64  # kept open
+SIZE = re.compile(r"-?[0-9]{1,18}")
+NAMES = {"float": "float32", "double": "float64", "half": "float16"}
+ROLES = ("inputs", "outputs")
 
 
 class Rest:
-    """One pool of connections to a server. Its methods send one request, and raise `ServingError`.
+    """TensorFlow Serving's REST API. Its methods send one request, and raise `ServingError`.
 
     Args:
         where: "http://host:port" or "https://host:port".
         model, version, signature: as `Client` takes them.
+        options: `Connection`.
     """
 
-    def __init__(self, where: str, model: str, version: int | str | None, signature: str):
-        self.requests = package("requests", "requests", "REST")
-        self.urllib3 = package("urllib3", "urllib3", "REST")
-        self.where, self.signature = where, signature
+    def __init__(self, where: str, model: str, version: int | str | None, signature: str, options: Connection):
+        self.http = Http(where, options)
+        self.where, self.model, self.signature = where, model, signature
         kind = "versions" if isinstance(version, int) else "labels"
-        part = f"/{kind}/{quote(str(version), safe='')}" if version is not None else ""
-        self.url = f"{where}/v1/models/{quote(model, safe='')}{part}"
-        self.session = self.requests.Session()
-        adapter = self.requests.adapters.HTTPAdapter(pool_connections=1, pool_maxsize=CONNECTIONS)
-        self.session.mount(where, adapter)
+        chosen_version = f"/{kind}/{quote(str(version), safe='')}" if version is not None else ""
+        self.url = f"{where}/v1/models/{quote(model, safe='')}{chosen_version}"
 
-    def _ask(self, path: str, timeout: float, body: bytes | None, *keys: str) -> Any:
-        """The value under these keys in the response's JSON."""
-        errors = self.requests.exceptions
+    def _ask(self, path: str, timeout: float, body: bytes | None) -> Any:
+        """The JSON of an answer that is no error."""
+        status, reason, content = self.http.ask(self.url + path, body, timeout)
+        if 200 <= status < 300:
+            return parsed(self.where, content)
         try:
-            answer = self.session.request(
-                "GET" if body is None else "POST",
-                self.url + path,
-                data=body,
-                headers={"Content-Type": "application/json"},
-                timeout=self.urllib3.Timeout(total=timeout),  # connecting and waiting together
-            )
-        except errors.Timeout as error:
-            raise too_late(self.where, timeout) from error
-        except errors.RequestException as error:
-            raise self._failure(error) from error
-        return self._content(answer, keys)
+            said = part(self.where, parsed(self.where, content), str, "error")
+        except ServingError:  # a proxy's page, perhaps
+            said = content[:4000].decode("utf-8", "replace").strip() or reason
+        raise answered(self.where, CODES.get(status, "INTERNAL"), said, status in TRANSIENT)
 
-    def _failure(self, error: Exception) -> ServingError:
-        errors = self.requests.exceptions
-        said = str(getattr(error.args[0], "reason", error) if error.args else error)  # of urllib3's: its cause
-        if isinstance(error, errors.SSLError):
-            return ServingError(f"{self.where}: no safe connection (TLS): {said}", "UNAVAILABLE")
-        if "BadStatusLine" in said:
-            return ServingError(
-                f"{self.where}: something answers there, but not HTTP: a gRPC port (8500 is the usual one) is given as "
-                f'"grpc://host:8500" ({said})',
-                "UNAVAILABLE",
-            )
-        if isinstance(error, errors.ConnectionError | errors.ChunkedEncodingError):
-            return ServingError(
-                f"{self.where}: nothing answers there, or the connection broke: is the server running, and is this its "
-                f"REST port (8501 is the usual one)? ({said})",
-                "UNAVAILABLE",
-                transient=True,
-            )
-        return ServingError(f"{self.where}: cannot send a request: {said}", "INTERNAL")
-
-    def _content(self, answer: Any, keys: tuple[str, ...]) -> Any:
-        text = answer.content.decode("utf-8", "replace")
-        try:
-            content = json.loads(text)
-            for key in keys if answer.ok else ["error"]:
-                content = content[key]
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            if answer.ok:
-                raise ServingError(
-                    f"{self.where}: expected the JSON of TensorFlow Serving, received {text[:80]!r}", "INTERNAL"
-                ) from error
-            content = text or answer.reason
-        if answer.ok:
-            return content
-        code = CODES.get(answer.status_code, "INTERNAL")
-        raise answered(self.where, code, content, answer.status_code in TRANSIENT)
-
-    def predict(
-        self, inputs: dict[str, np.ndarray], outputs: dict[str, tuple], timeout: float
-    ) -> dict[str, np.ndarray]:
+    def predict(self, inputs: dict[str, np.ndarray], outputs: Described, timeout: float) -> dict[str, np.ndarray]:
         """The outputs of one batch.
 
         Args:
@@ -97,42 +55,64 @@ class Rest:
             timeout: seconds.
 
         Returns:
-            dict of name -> array; strings are objects, str, and bytes in outputs whose name ends in "_bytes".
+            dict of name -> array of that type and shape, with as many rows as the inputs; strings are objects, str, and
+            bytes in outputs whose name ends in "_bytes".
         """
         body = {"signature_name": self.signature, "inputs": {name: _plain(v) for name, v in inputs.items()}}
-        found = self._ask(":predict", timeout, json.dumps(body).encode(), "outputs")
+        answer = self._ask(":predict", timeout, json.dumps(body).encode())
+        found = part(self.where, answer, object, "outputs")
         if len(outputs) == 1:  # then the server leaves the name out
             found = {next(iter(outputs)): found}
-        return {name: _array(values, *outputs[name]) for name, values in found.items() if name in outputs}
+        found = part(self.where, {"outputs": found}, dict, "outputs")
+        check_names(self.where, found, outputs)
+        rows = len(next(iter(inputs.values())))
+        return {name: from_json(self.where, name, found[name], one, rows) for name, one in outputs.items()}
 
-    def signatures(self, timeout: float) -> dict[str, dict[str, dict[str, tuple]]]:
-        """dict of signature -> dict of "inputs" and "outputs" -> dict of name -> (dtype, shape)."""
-        found = self._ask("/metadata", timeout, None, "metadata", "signature_def", "signature_def")
+    def described(self, timeout: float) -> dict[str, Described]:
+        """The signature: dict of "inputs" and "outputs" -> dict of name -> (dtype, shape).
+
+        Raises:
+            InputError: the model has no such signature.
+        """
+        answer = self._ask("/metadata", timeout, None)
+        keys = ("metadata", "signature_def", "signature_def")
+        found = part(self.where, answer, dict, *keys)
+        signature = part(self.where, {self.signature: chosen(self.model, self.signature, found)}, dict, self.signature)
+        roles = {role: part(self.where, {role: {}} | signature, dict, role) for role in ROLES}
         return {
-            name: {role: {key: _described(info) for key, info in one.get(role, {}).items()} for role in _ROLES}
-            for name, one in found.items()
+            role: {name: self._described(role, name, info) for name, info in found.items()}
+            for role, found in roles.items()
         }
+
+    def _described(self, role: str, name: str, info: Any) -> tuple[str, tuple[int | None, ...] | None]:
+        dtype = part(self.where, info, str, "dtype").removeprefix("DT_").lower()
+        shape = part(self.where, {"tensor_shape": {}} | info, dict, "tensor_shape")
+        dims = part(self.where, {"dim": []} | shape, list, "dim")
+        sizes = [str(dim.get("size", "")) if isinstance(dim, dict) else "" for dim in dims]
+        if not all(map(SIZE.fullmatch, sizes)):
+            raise malformed(
+                self.where,
+                f"signature {self.signature!r}: {brief(name)}: expected sizes of axes, received {brief(dims)}",
+            )
+        known = None if shape.get("unknown_rank") else [int(size) for size in sizes]
+        return described(self.where, self.signature, role, name, NAMES.get(dtype, dtype), known)
 
     def status(self, timeout: float) -> list[tuple[int, str, str]]:
         """list of (version, state, message)."""
-        found = self._ask("", timeout, None, "model_version_status")
-        return [(int(one["version"]), one["state"], one.get("status", {}).get("error_message", "")) for one in found]
+        found = part(self.where, self._ask("", timeout, None), list, "model_version_status")
+        return [self._state(one) for one in found]
+
+    def _state(self, one: Any) -> tuple[int, str, str]:
+        version = part(self.where, one, object, "version")
+        if not SIZE.fullmatch(str(version)):
+            raise malformed(self.where, f"expected the number of a version, received {brief(version)}")
+        said = part(self.where, {"status": {}} | one, dict, "status")
+        message = part(self.where, {"error_message": ""} | said, str, "error_message")
+        return int(version), part(self.where, one, str, "state"), message
 
     def close(self) -> None:
         """Close the connections."""
-        self.session.close()
-
-
-_ROLES = ("inputs", "outputs")
-
-
-def _described(info: dict[str, Any]) -> tuple[str, tuple[int | None, ...] | None]:
-    shape = info.get("tensor_shape", {})
-    sizes = (int(dim["size"]) for dim in shape.get("dim", []))
-    dtype = info["dtype"].removeprefix("DT_").lower()
-    names = {"float": "float32", "double": "float64", "half": "float16"}
-    known = not shape.get("unknown_rank")
-    return names.get(dtype, dtype), tuple(size if size >= 0 else None for size in sizes) if known else None
+        self.http.close()
 
 
 def _plain(values: np.ndarray) -> list:
@@ -142,17 +122,3 @@ def _plain(values: np.ndarray) -> list:
     plain = np.empty(values.size, object)
     plain[:] = [v if isinstance(v, str) else {"b64": base64.b64encode(v).decode()} for v in values.ravel()]
     return plain.reshape(values.shape).tolist()
-
-
-def _array(values: Any, dtype: str, shape: tuple[int | None, ...] | None) -> np.ndarray:
-    """The array of JSON values."""
-    if dtype != "string":
-        return np.array(values, dtype)
-    found = np.array(_bytes(values), object)
-    return found if shape is None or found.ndim == len(shape) else found.reshape([0, *(n or 0 for n in shape[1:])])
-
-
-def _bytes(values: Any) -> Any:
-    if isinstance(values, list):
-        return [_bytes(value) for value in values]
-    return base64.b64decode(values["b64"]) if isinstance(values, dict) else values
