@@ -2,7 +2,6 @@
 
 import math
 import os
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -14,12 +13,14 @@ from mmkeras.checks import check_choice, check_number, check_switch, check_whole
 from mmkeras.decode import codec_of
 from mmkeras.decode.access import MAX_BYTES, Access
 from mmkeras.decode.files import is_url
-from mmkeras.errors import InputError, shown, unknown
+from mmkeras.errors import InputError, shown, unknown, warn
 from mmkeras.records import checks
+from mmkeras.records.asked import check_apart, lacking, other_encoding, warn_of_copies
 from mmkeras.records.description import Description, describe
 from mmkeras.records.ledger import ACTIONS, Ledger, settle
 from mmkeras.records.manifest import cells, load
 from mmkeras.records.splits import Splits, assign, strata
+from mmkeras.records.twins import across, sentences
 from mmkeras.records.values import as_cells
 from mmkeras.schema import Schema
 
@@ -38,6 +39,7 @@ class Records:
         memory: GiB of decoded values that are kept in main memory, in the whole process; the rest is in `cache`.
         cache: folder for temporary files; None: the system's.
         access: what may be opened for these rows, now and later.
+        common: sentences about the files and rows that another split has as well.
     """
 
     schema: Schema
@@ -49,6 +51,7 @@ class Records:
     cache: str | os.PathLike | None = None
     access: Access = field(default=Access(urls=True), repr=False)
     entries: Ledger = field(default_factory=Ledger, repr=False)
+    common: tuple[str, ...] = field(default=(), repr=False)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -102,7 +105,7 @@ class Records:
 
     def take(self, rows: Sequence[int] | np.ndarray) -> "Records":
         """The Records of the given positions or boolean mask `(rows,)`, with the same schema."""
-        return replace(self, frame=self.frame.iloc[rows] if len(rows) else self.frame.iloc[:0])
+        return replace(self, frame=self.frame.iloc[rows] if len(rows) else self.frame.iloc[:0], common=())
 
     def where(self, position: int, column: str) -> str:
         """The place of one cell for messages: table, row and column."""
@@ -127,6 +130,7 @@ class Records:
         group: str | None = None,
         stratify: str | None = None,
         seed: int = 0,
+        duplicates: bool = True,
     ) -> Splits:
         """Divide the rows.
 
@@ -139,6 +143,9 @@ class Records:
                 within a row, and of all rows. A column of a `Number`, and numbers most of which differ, are divided
                 into ten bins of equally many rows. With `group`, as evenly as whole groups allow.
             seed: of the random division.
+            duplicates: whether to look for files of the same content and rows of the same inputs that stand in two
+                splits, and to warn of them with figures (`Splits.common` has them, `describe` of a split says them).
+                Of local files those of one size are read, as far as they are alike.
 
         Returns:
             `Splits`, whose schema is fitted on "train".
@@ -162,7 +169,25 @@ class Records:
                 raise InputError(f"split: expected val to be a fraction between 0 and 1, received {shown(val)}")
             parts.update(parts["train"]._divide({"train": 1 - val, "val": val}, **options))
         schema = parts["train"].fit().schema
-        return Splits(schema, {name: replace(part, schema=schema) for name, part in parts.items()})
+        parts = {name: replace(part, schema=schema) for name, part in parts.items()}
+        return (
+            self._compared(schema, parts)
+            if check_switch(duplicates, "duplicates", "split: ")
+            else Splits(schema, parts)
+        )
+
+    def _compared(self, schema, parts):
+        """The splits, with what they have in common, of which it warns."""
+        common = across(parts)
+        said = sentences(common)
+        if said:
+            warn(
+                f"{self.name}: {'; '.join(said)}: scores on such rows are too good. split(..., group=...) keeps the "
+                "rows of one value of a column in one split; duplicates=False does not look for them"
+            )
+        sides = {name: common[(common["split"] == name) | (common["other"] == name)] for name in parts}
+        parts = {name: replace(part, common=tuple(sentences(sides[name]))) for name, part in parts.items()}
+        return Splits(schema, parts, common)
 
     def _column(self, column):
         column = str(column) if is_whole(column, 0) else column  # a DataFrame's columns may be numbered
@@ -224,6 +249,7 @@ def read(
     confine: bool = False,
     urls: bool = False,
     max_bytes: int = MAX_BYTES,
+    targets_as_inputs: bool = False,
 ) -> Records:
     """Read and check a table of samples.
 
@@ -253,13 +279,16 @@ def read(
         max_bytes: most bytes of one file, the table's and those that its cells name; of a table also when it is
             decompressed. 1 GiB; a larger one is an error or a bad cell. These three hold for everything that is made
             of the records later: batches, shards, descriptions, figures.
+        targets_as_inputs: True allows a column to be both an input's and a target's, as for an autoencoder. Else it is
+            refused: the model would be given what it is to predict.
 
     Returns:
         `Records`.
 
     Raises:
         InputError: with table, row and column: no such column, an empty cell, a file that is not there; a name in
-            `missing` that is no part of the schema, is not optional, or has a column in the table.
+            `missing` that is no part of the schema, is not optional, or has a column in the table; a column of a target
+            that is an input's, too.
 
     >>> import pandas as pd
     >>> from mmkeras.schema import Category, Text
@@ -276,14 +305,16 @@ def read(
         check_number(memory, "memory", "read: ", least=0)
     rules = check_switch(confine, "confine", "read: "), check_switch(urls, "urls", "read: ")
     access = Access((), *rules, check_whole(max_bytes, "max_bytes", "read: "))
+    if targets and not check_switch(targets_as_inputs, "targets_as_inputs", "read: "):
+        check_apart(schema)
     frame, name, folder = load(source, encoding=encoding, max_bytes=access.max_bytes)
     access = replace(access, folders=(folder if is_url(folder) else os.path.realpath(folder),))
     wanted = schema.parts if targets else schema.inputs
-    empty = _lacking(schema, frame, missing, name)
+    empty = lacking(schema, frame, missing, name)
     columns = list(dict.fromkeys(column for part in wanted if part not in missing for column in schema.columns(part)))
     for column in columns:
         if column not in frame.columns:
-            raise InputError(str(unknown("column", column, frame.columns, where=f"{name}: ")) + _other_encoding(frame))
+            raise InputError(str(unknown("column", column, frame.columns, where=f"{name}: ")) + other_encoding(frame))
     if frame.empty:
         raise InputError(f"{name}: expected at least one row, found none")
     made, bad = as_cells(schema, [part for part in wanted if part not in missing], frame)
@@ -292,29 +323,9 @@ def read(
     records = settle(records, checks.cells_and_paths(records, wanted, folder))
     if check == "decode":
         records = settle(records, [cell for part in wanted for cell in checks.undecodable(records, part)])
+    if targets and not targets_as_inputs:
+        warn_of_copies(records)
     return records
-
-
-def _other_encoding(frame):
-    """What to do where the header is not in the encoding that it was read in."""
-    if not any(re.search(r"\\x[89a-f][0-9a-f]", column) for column in frame.columns):
-        return ""
-    return '. The header is not UTF-8: save the table as UTF-8, or give mk.read(..., encoding="cp1252") or another'
-
-
-def _lacking(schema, frame, missing, name):
-    """The columns of the parts that the table does not have."""
-    if isinstance(missing, str) or not isinstance(missing, Collection):
-        raise InputError(f"read: expected missing to be a list of names, received {shown(missing)}")
-    for part in missing:
-        if part not in schema.parts:
-            raise unknown("input or target", part, schema.parts, where="read: missing: ")
-        if not schema.parts[part].optional:
-            raise InputError(f"read: missing: expected inputs and targets with optional=True, received {part!r}")
-        for column in schema.columns(part):
-            if column in frame.columns:
-                raise InputError(f"read: missing: {part!r}: expected {name} to be without the column {column!r}")
-    return [column for part in missing for column in schema.columns(part)]
 
 
 def _to_fit(records, name):

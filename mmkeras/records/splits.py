@@ -107,10 +107,18 @@ def strata(cells: np.ndarray, continuous: bool, where: str) -> np.ndarray:
 
 
 class Splits(Mapping[str, "Records"]):
-    """The splits of a table by name, with the schema that was fitted on "train"."""
+    """The splits of a table by name.
 
-    def __init__(self, schema: Schema, parts: dict[str, "Records"]):
+    Attributes:
+        schema: fitted on "train".
+        common: DataFrame of files and rows that stand in two splits: split, other, what (an input of files, compared by
+            content, or "rows", by all inputs), same (how many of the split are in the other one) and of (how many it
+            has). Empty if there are none, or if they were not looked for.
+    """
+
+    def __init__(self, schema: Schema, parts: dict[str, "Records"], common: pd.DataFrame | None = None):
         self.schema = schema
+        self.common = pd.DataFrame(columns=["split", "other", "what", "same", "of"]) if common is None else common
         self._parts = parts
 
     def __getitem__(self, name: str) -> "Records":

@@ -33,6 +33,7 @@ from mmkeras.records.description.base import DESCRIBERS, Describer, Seen, regist
 from mmkeras.records.description.files import FileDescriber
 from mmkeras.records.description.report import Description
 from mmkeras.records.manifest import cells
+from mmkeras.records.twins import within
 
 if TYPE_CHECKING:
     from mmkeras.records import Records
@@ -61,7 +62,8 @@ def describe(records: "Records", *, limit: int = 1000) -> Description:
 
     Args:
         records: `Records`.
-        limit: most distinct files of a column that are opened; if there are more, this many at even distances.
+        limit: most distinct files of a column whose headers are read; if there are more, this many at even distances.
+            Files of the same content are looked for among all.
 
     Returns:
         `Description`.
@@ -83,4 +85,4 @@ def describe(records: "Records", *, limit: int = 1000) -> Description:
         tables[name] = seen.table
     names = ["kind", "column", "rows", "missing", "distinct", "looked_at"]
     table = pd.DataFrame.from_dict(overview, orient="index", columns=names)
-    return Description(records.name, records.schema, table, tables)
+    return Description(records.name, records.schema, table, tables, (*within(records), *records.common))

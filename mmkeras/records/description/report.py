@@ -25,12 +25,14 @@ class Description:
             channels, seconds. Series: file, kind, steps, channels. Video: file, kind, frames, height, width. Number:
             value. Tabular: a row for each column: column, kind, rows, holes, not_numbers, least, mean, most, distinct,
             frequent (the most frequent word), share (of it), outside (share outside the vocabulary, if fitted).
+        notes: sentences about files of the same content and rows of the same inputs, in these rows and in other splits.
     """
 
     name: str
     schema: Schema
     overview: pd.DataFrame
     tables: dict[str, pd.DataFrame]
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         rows = int(self.overview["rows"].iloc[0])
@@ -43,6 +45,7 @@ class Description:
             if part.optional:
                 said.append(f"optional: missing in {row.missing / max(rows, 1):.1%} of the rows")
             lines += ["", *(f"{'' if number else name:{width}}  {line}" for number, line in enumerate(said))]
+        lines += ["", *self.notes] if self.notes else []
         return "\n".join(line.rstrip() for line in lines)
 
     __repr__ = __str__
