@@ -39,16 +39,21 @@ def contents(records: "Records") -> Contents:
         if not set(records.schema.columns(name)) <= set(records.frame):
             continue
         if not part.files:
-            columns += list(records.values(name).reshape(len(records), -1).T)
+            columns += list(_by_column(records.values(name)).T)
             continue
         distinct, number = records.distinct(name)
-        number = number.reshape(len(records), -1)
+        number = _by_column(number)
         same = np.array([*_numbers(distinct)], int)
         paths[name] = number
         files[name] = same[number] if len(distinct) else number
         columns += list(files[name].T)
     table = pd.DataFrame(dict(enumerate(columns)), index=range(len(records)))
     return Contents(files, paths, pd.util.hash_pandas_object(table, index=False).to_numpy())
+
+
+def _by_column(values):
+    """Values `(rows,)` or `(rows, columns)` as `(rows, columns)`, also of no rows."""
+    return values if values.ndim > 1 else values[:, None]
 
 
 def _numbers(paths: Iterable[str]) -> list[int]:

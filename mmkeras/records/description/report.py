@@ -38,6 +38,7 @@ class Description:
         rows = int(self.overview["rows"].iloc[0])
         lines = [f"{self.name}: {rows:,} rows", ""]
         lines += _aligned(self.overview.drop(columns=["rows", "looked_at"]))
+        lines += ["", *self.notes] if self.notes else []
         width = max(map(len, self.tables))
         for name, table in self.tables.items():
             part, row = self.schema.parts[name], self.overview.loc[name]
@@ -45,7 +46,6 @@ class Description:
             if part.optional:
                 said.append(f"optional: missing in {row.missing / max(rows, 1):.1%} of the rows")
             lines += ["", *(f"{'' if number else name:{width}}  {line}" for number, line in enumerate(said))]
-        lines += ["", *self.notes] if self.notes else []
         return "\n".join(line.rstrip() for line in lines)
 
     __repr__ = __str__
