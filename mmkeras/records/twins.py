@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from mmkeras.decode import codec_of
+
 if TYPE_CHECKING:
     from mmkeras.records import Records
 
@@ -43,7 +45,7 @@ def contents(records: "Records") -> Contents:
             continue
         distinct, number = records.distinct(name)
         number = _by_column(number)
-        same = np.array([*_numbers(distinct)], int)
+        same = np.array(_numbers(distinct, records.access.only(codec_of(part), distinct)), int)
         paths[name] = number
         files[name] = same[number] if len(distinct) else number
         columns += list(files[name].T)
@@ -56,10 +58,15 @@ def _by_column(values):
     return values if values.ndim > 1 else values[:, None]
 
 
-def _numbers(paths: Iterable[str]) -> list[int]:
-    """The number of each path's content, the same for the same bytes; -1 for no path."""
+def _numbers(paths: Iterable[str], allowed: Iterable[str]) -> list[int]:
+    """The number of each path's content, the same for the same bytes; -1 for no path.
+
+    Args:
+        paths: of the files.
+        allowed: the same, with "" in the place of those that may not be opened.
+    """
     paths = list(paths)
-    keys: list[Any] = [_size(path) for path in paths]
+    keys: list[Any] = [_size(path) if path else None for path in allowed]
     sizes = Counter(keys)
     for place, (path, size) in enumerate(zip(paths, keys, strict=True)):
         keys[place] = path if size is None or sizes[size] < 2 else (size, _pieces(path, size))
