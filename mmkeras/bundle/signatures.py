@@ -15,11 +15,13 @@ from mmkeras.schema import Schema
 from mmkeras.tasks import tasks_of
 
 EMPTY, TOO_LARGE = 2, 3  # beside decode's own
+UNKNOWN = 5  # of an input, never of a row: it is answered
 STATUSES = {
     str(decode.OK): "fine",
     str(decode.UNREADABLE): "unreadable",
     str(EMPTY): "empty, but not optional",
     str(TOO_LARGE): "a picture of too many pixels",
+    str(UNKNOWN): "answered, but the model does not know most words of the text, or a word of the cells",
 }
 
 
@@ -112,7 +114,7 @@ def _reader(archive, schema):
             raw = [given[key] for key in codec_of(feature).wire_spec(name, feature)]
             made, statuses[f"{name}_status"] = _model_inputs(name, feature, decoders[name], raw)
             inputs |= made
-        return inputs, {"status": tf.reduce_max(tf.stack(list(statuses.values())), axis=0), **statuses}
+        return inputs, {"status": _of_rows(statuses.values()), **statuses}
 
     return tf.function(read, list(raw_inputs(schema).values()), autograph=False).get_concrete_function()
 
@@ -125,6 +127,11 @@ def _equally_many(values):
     )
     with tf.control_dependencies([check]):
         return [tf.identity(value) for value in values]
+
+
+def _of_rows(statuses):
+    """The status of each row: the highest of its inputs, `UNKNOWN` aside."""
+    return tf.reduce_max(tf.stack([tf.where(one == UNKNOWN, decode.OK, one) for one in statuses]), axis=0)
 
 
 def _decoder(archive, feature):
@@ -146,7 +153,9 @@ def _model_inputs(name, feature, decoder, raw):
     inputs = {name + suffix: made[suffix] for suffix in feature.received}
     status = tf.where(there, status, decode.OK if feature.optional else EMPTY)
     large = codec.too_large(feature, raw[0], status == decode.UNREADABLE)
-    return inputs, tf.where(large, TOO_LARGE, status)
+    status = tf.where(large, TOO_LARGE, status)
+    strange = there & (status == decode.OK) & codec.unknown(feature, values, *raw)
+    return inputs, tf.where(strange, UNKNOWN, status)
 
 
 def _holds_tables(function):

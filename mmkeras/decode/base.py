@@ -147,6 +147,16 @@ class Codec:
         """Which of the unreadable values, `(n,)` bool, were refused for their size: `(n,)` bool."""
         return tf.zeros_like(unreadable)
 
+    def unknown(self, feature: Any, values: tf.Tensor, *raw: tf.Tensor) -> tf.Tensor:
+        """Which of the values that could be read say little to the model, as it does not know their words: `(n,)` bool.
+
+        Args:
+            feature: the input, fitted.
+            values: as decoded.
+            raw: what the client sent, the tensors of `wire_spec`.
+        """
+        return tf.zeros([tf.shape(values)[0]], tf.bool)
+
     def example_spec(self, name: str, feature: Any) -> dict[str, Any]:
         """How the input stands in a tf.Example: dict of key -> a feature for `tf.io.parse_example`."""
         shape = row_shape(feature)
@@ -214,6 +224,15 @@ class Codec:
             dict of a column's position -> `(rows,)` bool, and what was expected.
         """
         return {}
+
+    def strangers(self, feature: Any, cells: np.ndarray) -> Iterable[tuple[int, str]]:
+        """What the model will not see of most of these cells: of a column's position a sentence, for a warning.
+
+        Args:
+            feature: the input, fitted.
+            cells: `(rows,)` or `(rows, columns)` str.
+        """
+        return ()
 
     def card(self, feature: Any) -> str:
         """What is sent, and what becomes of it, for the model card."""

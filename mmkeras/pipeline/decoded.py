@@ -11,10 +11,10 @@ import numpy as np
 
 from mmkeras import decode
 from mmkeras.decode import OK, UNREADABLE, codec_of
-from mmkeras.errors import InputError, shown
+from mmkeras.errors import InputError, shown, warn
 from mmkeras.pipeline.kept import Column, Store, fits, in_main_memory
 from mmkeras.records import Records
-from mmkeras.records.checks import unreadable
+from mmkeras.records.checks import strangers, unreadable
 from mmkeras.records.ledger import settle
 from mmkeras.schema import Schema
 from mmkeras.targets import Target
@@ -27,6 +27,7 @@ CHUNK = 2**26  # bytes of truths that are encoded at a time
 _Remembered = weakref.WeakKeyDictionary[Records, tuple[Records | None, dict[str, Column]]]
 _TRUTHS: _Remembered = weakref.WeakKeyDictionary()
 _INPUTS: _Remembered = weakref.WeakKeyDictionary()
+_STRANGERS: weakref.WeakKeyDictionary[Records, list[str]] = weakref.WeakKeyDictionary()
 
 
 def readable(records: Records, targets: bool = False) -> Records:
@@ -43,6 +44,10 @@ def readable(records: Records, targets: bool = False) -> Records:
     if not isinstance(records, Records):
         raise InputError(f"expected Records (from mk.read), received {type(records).__name__}")
     records.schema.require_fitted("decoding")
+    if records not in _STRANGERS:
+        _STRANGERS[records] = strangers(records)
+    for said in _STRANGERS[records]:
+        warn(said)
     if not targets:
         return _read(_INPUTS, records, records.schema.inputs)[0]
     labelled, truth = _read(_TRUTHS, records, records.schema.targets)

@@ -117,9 +117,12 @@ class Records:
         """These records with the schema fitted on them: vocabularies, classes, means that were not given."""
         values = {name: _to_fit(self, name) for name in self.schema.unfitted}
         try:
-            return replace(self, schema=self.schema.fit(values))
+            records = replace(self, schema=self.schema.fit(values))
         except InputError as error:
             raise InputError(f"{self.name}: {error}") from error
+        for said in checks.strangers(records):
+            warn(said)
+        return records
 
     @checked_keywords
     def split(
@@ -325,6 +328,8 @@ def read(
         records = settle(records, [cell for part in wanted for cell in checks.undecodable(records, part)])
     if targets and not targets_as_inputs:
         warn_of_copies(records)
+    for said in checks.strangers(records):
+        warn(said)
     return records
 
 

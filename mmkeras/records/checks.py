@@ -122,6 +122,17 @@ def _of_cells(records, name, number, bad):
     ]
 
 
+def strangers(records: "Records") -> list[str]:
+    """What a model will not see of the inputs that are fitted, as most values of a column are unknown: sentences."""
+    schema, found = records.schema, []
+    for name, feature in schema.inputs.items():
+        columns = schema.columns(name)
+        if feature.fitted and not feature.files and {*columns} <= {*records.frame.columns}:
+            said = codec_of(feature).strangers(feature, records.values(name))
+            found += [f"{records.name}: {columns[at]!r}: {what}" for at, what in said]
+    return found
+
+
 def undecodable(records: "Records", name: str) -> list[Bad]:
     """The cells of an input or target whose files cannot be decoded: list of `Bad`. Shows a progress bar."""
     feature = records.schema.parts[name]

@@ -7,6 +7,7 @@ import pandas as pd
 import tensorflow as tf
 
 from mmkeras.decode.base import OK, UNREADABLE, Codec, Decoded, Decoder
+from mmkeras.decode.strangers import in_words
 from mmkeras.decode.table import register
 from mmkeras.decode.tabular import decode_tabular, lookups, no_number
 from mmkeras.inputs import Tabular
@@ -31,6 +32,10 @@ class TabularCodec(Codec):
             return Decoded(values, tf.where(good, OK, UNREADABLE))
 
         return Decoder(decode, tables)
+
+    def unknown(self, feature: Tabular, values: tf.Tensor, *raw: tf.Tensor) -> tf.Tensor:
+        """Rows with a word outside its column's vocabulary."""
+        return tf.reduce_any(values[:, 2 * len(feature.numeric) :] == 1, axis=1)
 
     def to_fit(self, feature: Tabular, distinct: Any, times: np.ndarray) -> list[np.ndarray]:
         """The columns: float, NaN at a hole, or str."""
@@ -62,6 +67,10 @@ class TabularCodec(Codec):
         """What is no number, in the columns of numbers."""
         columns = range(len(feature.numeric))
         return {column: (no_number(cells[:, column]), "expected a finite number") for column in columns}
+
+    def strangers(self, feature: Tabular, cells: np.ndarray) -> list[tuple[int, str]]:
+        """Columns most of whose words are unknown."""
+        return [(feature.columns.index(column), said) for column, said in in_words(feature, cells)]
 
     def card(self, feature: Tabular) -> str:
         """The columns."""

@@ -7,11 +7,12 @@ import numpy as np
 import tensorflow as tf
 
 from mmkeras.decode.base import OK, UNREADABLE, Codec, Decoded, Decoder
-from mmkeras.decode.spelling import characters_of, composed
+from mmkeras.decode.spelling import BLANKS, characters_of, composed
+from mmkeras.decode.strangers import in_texts, some
 from mmkeras.decode.table import register
 from mmkeras.decode.tokens import count_tokens, vectorizer
 from mmkeras.inputs import Text
-from mmkeras.tokenizers import tokenizer_of
+from mmkeras.tokenizers import PADDING, UNKNOWN, tokenizer_of
 
 
 @register(Text)
@@ -35,6 +36,13 @@ class TextCodec(Codec):
 
         return Decoder(decode, [vectorize])
 
+    def unknown(self, feature: Text, values: tf.Tensor, *raw: tf.Tensor) -> tf.Tensor:
+        """Texts of whose tokens most are outside the vocabulary, or that hold something but no token."""
+        strange = tf.reduce_sum(tf.cast(values == UNKNOWN, tf.int32), axis=1)
+        tokens = tf.reduce_sum(tf.cast(values != PADDING, tf.int32), axis=1)
+        blank = tf.strings.regex_full_match(raw[0], f"(?:{BLANKS})?")
+        return (2 * strange > tokens) | ((tokens == 0) & ~blank)
+
     def to_fit(self, feature: Text, distinct: Any, times: np.ndarray) -> Counter:
         """How often each token is there."""
         return count_tokens(feature, distinct, times)
@@ -48,6 +56,10 @@ class TextCodec(Codec):
     def made_up(self, feature: Text) -> str:
         """The first tokens of the vocabulary."""
         return tokenizer_of(feature.tokenizer).joint.join(feature.vocabulary[: feature.length])
+
+    def strangers(self, feature: Text, cells: np.ndarray) -> list[tuple[int, str]]:
+        """Most words unknown, texts that are one word each, symbols that vanish."""
+        return [(0, said) for said in in_texts(feature, some(cells))]
 
     def card(self, feature: Text) -> str:
         """How many tokens are read."""
