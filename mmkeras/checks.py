@@ -8,6 +8,7 @@ returns the value as a plain Python one.
 import functools
 import inspect
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from numbers import Integral, Real
@@ -106,6 +107,17 @@ def check_choice(value: Any, name: str, known: Collection[Any], where: str = "")
     if not isinstance(value, str | int | float | None) or value not in known:
         raise unknown(f"value of {name}", value, known, where)
     return value
+
+
+def of_a_date(cell: str) -> str:
+    """What to do where a number was expected and a date or a duration was found; "" for all else.
+
+    >>> of_a_date("2024-01-02"), of_a_date("x")
+    (': of a date the time since a first one, as (column - column.min()).dt.total_seconds()', '')
+    """
+    if re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\b", cell):
+        return ": of a date the time since a first one, as (column - column.min()).dt.total_seconds()"
+    return ": of a duration its seconds, as column.dt.total_seconds()" if re.match(r"-?[0-9]+ days?\b", cell) else ""
 
 
 def no_cell(value: object) -> InputError:

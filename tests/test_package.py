@@ -17,7 +17,7 @@ ROOT = Path(mmkeras.__file__).parent
 MODULES = sorted(module.name for module in pkgutil.walk_packages([str(ROOT)], "mmkeras."))
 
 # A room may import from the rooms named behind it, from itself, and from those that every room needs.
-EVERYWHERE = {"checks", "errors", "files", "markdown", "spelling"}
+EVERYWHERE = {"checks", "errors", "files", "markdown", "precision", "spelling"}
 MAY_IMPORT = {
     "errors": "",
     "files": "errors",
@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "plotting": "",
     "checks": "errors",
     "spelling": "errors",
+    "precision": "",
     "registry": "",
     "tokenizers": "registry",
     "targets": "registry",
@@ -63,6 +64,7 @@ MAY_IMPORT = {
 WITHOUT_TENSORFLOW = [
     "checks",
     "spelling",
+    "precision",
     "tokenizers",
     "targets",
     "inputs",

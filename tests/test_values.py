@@ -6,6 +6,7 @@ import unicodedata
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
 import mmkeras as mk
 from mmkeras import spelling
@@ -235,3 +236,195 @@ def test_a_cell_of_blanks_is_empty():
     records = mk.read(frame, mk.Schema({"i": mk.Tabular(["n"], ["c"])}, {"y": mk.Category(optional=True)}))
     assert records.values("i").tolist() == [["1", ""], ["", "a"]]
     assert records.there("y").tolist() == [True, False]
+
+
+# Numbers that float32 cannot tell apart
+
+SECONDS = 1_700_000_000 + 10 * np.arange(40)
+COLLAPSED = {
+    "seconds": SECONDS,
+    "seconds with a fraction": SECONDS + 0.25,
+    "seconds, many": 1_700_000_000 + 10 * np.arange(20_000),
+    "milliseconds": 1000 * SECONDS,
+    "nanoseconds": 10**9 * SECONDS,
+    "identifiers of 17 digits": 12345678901234567 + np.arange(40),
+    "identifiers as text": [str(9_876_543_210 + i) for i in range(40)],
+    "two lots of identifiers": np.r_[10**9 + np.arange(20), 9 * 10**9 + np.arange(20)],
+    "with a hole": [None, *(float(i) for i in SECONDS[1:])],
+}
+FINE = {
+    "ordinary floats": np.random.default_rng(0).random(20_000),
+    "with an offset": 1000 + np.random.default_rng(0).normal(size=20_000),
+    "of many sizes": np.exp(3 * np.random.default_rng(0).normal(size=20_000)),
+    "sums": [0.1 + 0.2, 0.3, 0.1, 0.1 + 1e-12, 7],
+    "a year of seconds, some rows": 1_700_000_000 + 3600 * np.arange(8000),
+    "constant": [1_700_000_001] * 5,
+    "exact": [2**30, 2**40, 0],
+    "amounts": (10 ** np.random.default_rng(0).uniform(0, 9, 5000)).astype(int),
+}
+
+
+def table_of(values):
+    return pd.DataFrame({"x": pd.Series(values), "t": "a"})
+
+
+@pytest.mark.parametrize("values", COLLAPSED.values(), ids=COLLAPSED)
+def test_numbers_that_float32_cannot_tell_apart(values):
+    with pytest.raises(InputError, match=r"'x': expected numbers that float32 can tell apart, .*: subtract a constant"):
+        mk.read(table_of(values), mk.Schema({"i": mk.Tabular(["x"], optional=True)}, {}))
+    with pytest.raises(
+        InputError, match=r"'x': Number: expected numbers that float32 can tell apart|subtract a constant"
+    ):
+        mk.read(table_of(values), mk.Schema(TEXT, {"x": mk.Number(optional=True)})).fit()
+
+
+@pytest.mark.parametrize("values", FINE.values(), ids=FINE)
+def test_numbers_that_float32_can_tell_apart(values):
+    mk.read(table_of(values), mk.Schema({"i": mk.Tabular(["x"])}, {})).fit()
+
+
+def test_numbers_of_later_tables():
+    schema = mk.Schema({"i": mk.Tabular(["x"], means=[500.0], std=[10.0], vocabularies=[])}, {})
+    mk.read(table_of([1e6, 0.1]), schema)
+    with pytest.raises(InputError, match=r"row 1: 'x': .* with a standard deviation of 10: subtract .*: '1700000010'"):
+        mk.read(table_of([1, 1_700_000_010]), schema)
+    decoded = mk.decode.decoder(schema.inputs["i"])(np.array([["1700000010"], ["1e6"], [""]]))
+    assert decoded.status.numpy().tolist() == [1, 0, 0]
+    assert decoded.values.numpy().tolist() == [[0, 0], [1e6, 1], [0, 0]]
+
+
+@pytest.mark.parametrize("target", [False, True])
+def test_dates_are_no_numbers(target):
+    frame = pd.DataFrame({"x": pd.date_range("2024-01-01", periods=4), "t": "a"})
+    schema = mk.Schema(TEXT, {"x": mk.Number()}) if target else mk.Schema({"i": mk.Tabular(["x"])}, {})
+    with pytest.raises(
+        InputError, match=r"expected a finite number: of a date the time since a first one, as \(column"
+    ):
+        mk.read(frame, schema)
+    frame["x"] -= frame["x"].min()
+    with pytest.raises(InputError, match=r"expected a finite number: of a duration its seconds"):
+        mk.read(frame, schema)
+    frame["x"] = frame["x"].dt.total_seconds()
+    mk.read(frame, schema).fit()
+
+
+@pytest.mark.parametrize("kind", ["npy", "csv", "int64"])
+def test_series_that_float32_cannot_tell_apart(kind, tmp_path):
+    values = np.stack([np.sin(np.arange(40)), SECONDS], axis=1)
+    path = tmp_path / f"a.{'csv' if kind == 'csv' else 'npy'}"
+    np.savetxt(path, values, delimiter=",") if kind == "csv" else np.save(path, values)
+    if kind == "int64":
+        np.save(path, values.astype(np.int64))
+    frame = pd.DataFrame({"s": [str(path)], "t": "a"})
+    schema = mk.Schema({"s": mk.Series(40, 2, means=[0, 0], std=[1, 1])}, {})
+    said = "40 different numbers become 4: those around 1700000200 are rounded to multiples of 128 in channel 1"
+    with pytest.raises(InputError, match=f"row 0: 's': expected numbers that float32 can tell apart, {said}"):
+        mk.read(frame, schema, check="decode")
+
+
+def test_series_that_differ_from_file_to_file_alone(tmp_path):
+    for number in range(30):
+        np.save(tmp_path / f"{number}.npy", np.stack([np.arange(5), np.full(5, SECONDS[number])], axis=1))
+    frame = pd.DataFrame({"s": [str(tmp_path / f"{number}.npy") for number in range(30)]})
+    with pytest.raises(InputError, match=r"apart, 30 different numbers become 3: .* in channel 1: subtract a constant"):
+        mk.read(frame, mk.Schema({"s": mk.Series(5, 2)}, {})).fit()
+    np.save(tmp_path / "0.npy", np.stack([np.arange(5), np.full(5, 1_700_000_001)], axis=1))
+    mk.read(frame[:1], mk.Schema({"s": mk.Series(5, 2)}, {})).fit()  # constant: nothing is lost
+
+
+# Values that a model does not know
+
+
+def of_texts(texts, vocabulary=None):
+    return mk.Schema({"t": mk.Text(8, vocabulary)}, {})
+
+
+STRANGE = {
+    "unknown": (["a zebra ran", "zebra"], "75.0% of the words are outside the vocabulary of 2, as 'zebra'"),
+    "Chinese": (
+        ["今天天气很好", "我们去公园"],
+        "100.0% of the texts have no spaces between words: the tokenizer 'words' makes",
+    ),
+    "Thai": (["สวัสดีครับ", "วันนี้อากาศดี"], "100.0% of the words are outside the vocabulary of 2, as '"),
+    "emoji alone": (["😀", "😡"], "100.0% of the words are outside the vocabulary of 2, as '😀'"),
+    "emoji": (["a 😀", "b 😡"], "100.0% of the texts hold symbols that the tokenizer leaves out, as 😀"),
+    "languages": (["a c++", "b c#"], r"100.0% of the texts hold symbols that the tokenizer leaves out, as \+"),
+}
+
+
+@pytest.mark.parametrize(("texts", "said"), STRANGE.values(), ids=STRANGE)
+def test_texts_that_a_model_does_not_know(texts, said):
+    with pytest.warns(UserWarning, match=f"DataFrame: 't': {said}"):
+        records = mk.read(pd.DataFrame({"t": texts}), of_texts(texts, ["a", "b"]))
+    with pytest.warns(UserWarning, match=f"DataFrame: 't': {said}"):
+        mk.batches(records, 2)
+
+
+@pytest.mark.parametrize("name", ["Chinese", "emoji", "languages"])
+def test_texts_that_lose_something_when_they_are_fitted(name):
+    texts, _ = STRANGE[name]
+    with pytest.warns(UserWarning, match=r"have no spaces|hold symbols"):
+        mk.read(pd.DataFrame({"t": texts}), of_texts(texts)).fit()
+
+
+@pytest.mark.filterwarnings("error")
+def test_texts_that_a_model_knows():
+    texts = ["It's a cat, isn't it?", "A dog (3 years) & a cat: 5 $!", "今天 天气 很好", "naïve café"]
+    records = mk.read(pd.DataFrame({"t": texts}), of_texts(texts)).fit()
+    mk.read(pd.DataFrame({"t": [*texts, "two unknown words of many: a cat, it isn't a dog"]}), records.schema)
+
+
+def test_words_of_cells_that_a_model_does_not_know():
+    schema = mk.Schema({"i": mk.Tabular(["n"], ["code"], [0], [1], [["a", "b"]])}, {})
+    with pytest.warns(UserWarning, match=r"'code': 66.7% of the words are outside the vocabulary of 2, as 'x'"):
+        mk.read(pd.DataFrame({"n": 1.0, "code": ["a", "x", "y"]}), schema)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """A model of texts and cells, fitted on codes that pandas wrote as floats, and its bundle's signature."""
+    frame = pd.DataFrame(
+        {"t": ["un caf\u00e9", "deux"] * 8, "n": range(16), "code": ["1.0", "2.0"] * 8, "y": list("ab") * 8}
+    )
+    schema = mk.Schema(TEXT | {"i": mk.Tabular(["n"], ["code"])}, {"y": mk.Category()})
+    records = mk.read(frame, schema).fit()
+    model = mk.build(records.schema, width=8)
+    model.compile(**mk.compile_args(records.schema))
+    path = mk.export(model, records.schema, tmp_path_factory.mktemp("models") / "words", records=records)
+    return model, records, tf.saved_model.load(str(path)).signatures["serving_default"]
+
+
+def ask(served, texts, cells):
+    found = served[2](t=tf.constant(texts), i=tf.constant(cells))
+    return {name: value.numpy() for name, value in found.items()}
+
+
+def test_the_served_graph_spells_as_training_does(served):
+    expected = ask(served, ["un caf\u00e9"] * 2, [["3", "1"]] * 2)
+    found = ask(served, ["UN CAFE\u0301 ", "un caf\u00e9"], [["3", " 1.0 "], ["3.0", "1.00"]])
+    np.testing.assert_allclose(found["probabilities"], expected["probabilities"], atol=1e-6)
+    assert not any(found[name].any() for name in ("status", "t_status", "i_status"))
+
+
+def test_the_served_graph_tells_what_it_does_not_know(served):
+    texts = ["un caf\u00e9", "zebra crossing", "😀", "deux zebra", "deux", "deux", ""]
+    cells = [["3", "1"]] * 4 + [["3", "7"], ["1700000010", "1"], ["3", "1"]]
+    found = ask(served, texts, cells)
+    assert found["t_status"].tolist() == [0, 5, 5, 0, 0, 0, 2]
+    assert found["i_status"].tolist() == [0, 0, 0, 0, 5, 1, 0]
+    assert found["status"].tolist() == [0, 0, 0, 0, 0, 1, 2]
+    assert (found["score"] > 0).tolist() == [True] * 5 + [False] * 2
+
+
+def test_predict_and_evaluate_warn(served):
+    model, records, _ = served
+    frame = pd.DataFrame({"t": ["zebra"] * 3, "n": 1.0, "code": [7, 8, 9], "y": list("aba")})
+    with pytest.warns(UserWarning, match="'t': 100.0% of the words"):
+        strange = mk.read(frame, records.schema)
+    for use in (mk.predict, mk.evaluate, mk.predict):
+        with pytest.warns(UserWarning, match="outside the vocabulary") as said:
+            use(model, strange)
+        assert {str(one.message)[:60] for one in said} >= {
+            "DataFrame: 't': 100.0% of the words are outside the vocabulary"[:60],
+            "DataFrame: 'code': 100.0% of the words are outside the vocabulary"[:60],
+        }

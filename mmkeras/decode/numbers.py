@@ -13,6 +13,7 @@ from mmkeras.decode.files import as_path, open_file, open_npy
 from mmkeras.decode.graph import from_numpy
 from mmkeras.decode.rows import FileCodec
 from mmkeras.errors import InputError
+from mmkeras.precision import ADVICE, collapsed
 
 FIT_MEMORY = 2**26  # bytes of decoded steps that a schema is fitted on, of at most 1,000 files
 
@@ -55,6 +56,9 @@ class NumbersCodec(FileCodec):
             raise ValueError(error.strerror or str(error)) from error
         if not len(values):
             raise ValueError("found no steps")
+        for channel, numbers in enumerate(np.asarray(values).reshape(len(values), -1).T):
+            if said := collapsed(numbers):
+                raise ValueError(f"expected numbers that float32 can tell apart, {said} in channel {channel}: {ADVICE}")
         with np.errstate(over="ignore"):
             values = np.ascontiguousarray(values, dtype=np.float32)
         if not np.isfinite(values).all():
@@ -111,7 +115,31 @@ class NumbersCodec(FileCodec):
         most = max(10, min(1000, FIT_MEMORY // (4 * math.prod(feature.shape))))
         files = files[np.linspace(0, len(files) - 1, min(len(files), most)).round().astype(int)]
         steps = [one.values[np.arange(feature.shape[0]) < one.length[:, None]] for one in in_chunks(feature, files)]
-        return np.concatenate([np.empty((0, *feature.shape[1:]), np.float32), *steps])
+        steps = np.concatenate([np.empty((0, *feature.shape[1:]), np.float32), *steps])
+        self._check_between(feature, files[:100], steps.reshape(len(steps), -1))
+        return steps
+
+    def _check_between(self, feature: Any, files: Any, steps: np.ndarray) -> None:
+        """Raise an `InputError` for a channel that differs between files alone, by less than float32 tells apart."""
+        coarse = [
+            channel
+            for channel, values in enumerate(steps.T)
+            if len(values) and np.spacing(np.abs(values).max()) > 1e-3 * values.std(dtype="float64") and values.any()
+        ]
+        found = [self._first(feature, path) for path in files] if coarse else []
+        for channel in coarse:
+            if said := collapsed(np.array([values[channel] for values in found if len(values)])):
+                raise InputError(
+                    f"{type(feature).__name__}: expected numbers that float32 can tell apart, {said} in channel "
+                    f"{channel}: {ADVICE}"
+                )
+
+    def _first(self, feature: Any, path: str) -> np.ndarray:
+        """The channels of a file's first step; none of a file that cannot be read."""
+        try:
+            return self.read(feature, path)[:1].reshape(-1)
+        except (OSError, ValueError):
+            return np.zeros(0)
 
     # What a client sends
 

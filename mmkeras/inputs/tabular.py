@@ -10,6 +10,7 @@ from mmkeras import spelling
 from mmkeras.checks import as_words, checked_keywords
 from mmkeras.errors import InputError, shown
 from mmkeras.inputs.base import Input, check_numbers, check_positive, check_switches, most_frequent
+from mmkeras.precision import ADVICE, collapsed
 
 
 @checked_keywords
@@ -114,6 +115,8 @@ class Tabular(Input):
         for name, column in zip(self.numeric, cells[:count], strict=True):
             if np.isnan(column).all():
                 raise InputError(f"Tabular: expected numbers in {name!r} to fit on, found none")
+            if said := collapsed(column):
+                raise InputError(f"Tabular: {name!r}: expected numbers that float32 can tell apart, {said}: {ADVICE}")
         for name, column in zip(self.categorical, cells[count:], strict=True):
             if self.vocabularies is None and not any(column):
                 raise InputError(f"Tabular: expected words in {name!r} to fit on, found none: leave the column out")

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from mmkeras import decode
+from mmkeras.checks import of_a_date
 from mmkeras.decode import codec_of
 from mmkeras.decode.files import local_path
 from mmkeras.records.ledger import Bad
@@ -51,7 +52,8 @@ def _bad_cells(records, name):
     elif part.checked_early:
         _, good = part.encode(values)
         wrong = np.flatnonzero(~good & (values != ""))
-        bad += [Bad(int(row), name, values[row], f"expected {part.expected}") for row in wrong]
+        expected = f"expected {part.expected}" + (of_a_date(values[wrong[0]]) if len(wrong) else "")
+        bad += [Bad(int(row), name, values[row], expected) for row in wrong]
     if part.optional:
         return bad
     empty = np.flatnonzero(~records.there(name))

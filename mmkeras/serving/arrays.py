@@ -9,6 +9,7 @@ import numpy as np
 
 from mmkeras.errors import InputError, shown, unknown
 from mmkeras.inputs import Input
+from mmkeras.precision import ADVICE, collapsed
 from mmkeras.serving.media import as_sent, as_text, missing
 from mmkeras.serving.values import Described, is_length, is_padded
 
@@ -141,7 +142,8 @@ def _trace(value: Any, single: list[int | None], longest: int | None, dtype: str
         value = _load(Path(value))
     expected = f"expected numbers ({', '.join(['steps', *map(str, single)])})"
     try:
-        trace = np.asarray(value, dtype)
+        given = np.asarray(value)
+        trace = given.astype(dtype)
     except (TypeError, ValueError) as error:
         raise InputError(f"{expected}, received {str(value)[:40]!r} ({error})") from error
     if trace.ndim == 1 and single in ([None], [1]):
@@ -149,6 +151,9 @@ def _trace(value: Any, single: list[int | None], longest: int | None, dtype: str
     fits = trace.ndim == 1 + len(single)
     if not fits or any(size not in (None, given) for size, given in zip(single, trace.shape[1:], strict=True)):
         raise InputError(f"{expected}, received an array {trace.shape}")
+    for numbers in given[:longest].reshape(len(given[:longest]), -1).T if dtype == "float32" else ():
+        if said := collapsed(numbers):
+            raise InputError(f"expected numbers that float32 can tell apart, {said}: {ADVICE}")
     return trace[:longest]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from mmkeras.checks import checked_keywords
 from mmkeras.errors import InputError
+from mmkeras.precision import ADVICE, collapsed
 from mmkeras.targets.base import Target
 
 MAX, TINY = float(np.finfo(np.float32).max), float(np.finfo(np.float32).tiny)
@@ -92,6 +93,8 @@ class Number(Target):
                 f"Number: expected numbers that float32 can tell apart, received a mean of {mean} and a "
                 f"standard deviation of {std}: subtract a constant"
             )
+        if said := collapsed(np.array(values)):
+            raise InputError(f"Number: expected numbers that float32 can tell apart, {said}: {ADVICE}")
         return replace(self, mean=mean, std=std)
 
     def encode(self, cells: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

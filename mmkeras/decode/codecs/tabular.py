@@ -6,11 +6,13 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from mmkeras.checks import of_a_date
 from mmkeras.decode.base import OK, UNREADABLE, Codec, Decoded, Decoder
 from mmkeras.decode.strangers import in_words
 from mmkeras.decode.table import register
-from mmkeras.decode.tabular import decode_tabular, lookups, no_number
+from mmkeras.decode.tabular import decode_tabular, lookups, no_number, numbers_in, rounded
 from mmkeras.inputs import Tabular
+from mmkeras.precision import ADVICE, collapsed
 
 
 @register(Tabular)
@@ -64,9 +66,21 @@ class TabularCodec(Codec):
         return f"expected {self.format}"
 
     def wrong_cells(self, feature: Tabular, cells: np.ndarray) -> dict[int, tuple[np.ndarray, str]]:
-        """What is no number, in the columns of numbers."""
-        columns = range(len(feature.numeric))
-        return {column: (no_number(cells[:, column]), "expected a finite number") for column in columns}
+        """What is no number, in the columns of numbers, and numbers that float32 cannot tell apart."""
+        return {column: self._wrong(feature, column, cells[:, column]) for column in range(len(feature.numeric))}
+
+    def _wrong(self, feature: Tabular, column: int, cells: np.ndarray) -> tuple[np.ndarray, str]:
+        """The wrong cells of one column of numbers, and what was expected."""
+        wrong = no_number(cells)
+        if wrong.any():
+            return wrong, f"expected a finite number{of_a_date(cells[wrong.argmax()])}"
+        expected = "expected numbers that float32 can tell apart"
+        if said := collapsed(numbers_in(cells)):
+            return cells != "", f"{expected}, {said}: {ADVICE}, or read identifiers as words (categorical)"
+        if feature.std is None:
+            return wrong, expected
+        std = feature.std[column]
+        return rounded(cells, [std]), f"{expected}, with a standard deviation of {std:g}: {ADVICE}"
 
     def strangers(self, feature: Tabular, cells: np.ndarray) -> list[tuple[int, str]]:
         """Columns most of whose words are unknown."""
