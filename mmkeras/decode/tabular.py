@@ -44,7 +44,7 @@ def no_number(cells: Any) -> np.ndarray:
 def rounded(cells: Any, std: Sequence[float]) -> np.ndarray:
     """Whether each cell holds a number that float32 rounds by more than a quarter of its column's `std`: bool array.
 
-    >>> rounded([["1700000010"], ["1024"], ["x"]], [40.0]).ravel().tolist()
+    >>> rounded([["1700000010"], ["1024"], ["x"]], [30.0]).ravel().tolist()
     [True, False, False]
     """
     cells = tf.constant(cells, tf.string)
