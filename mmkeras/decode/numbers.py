@@ -114,9 +114,9 @@ class NumbersCodec(FileCodec):
         files = distinct[distinct != ""]
         most = max(10, min(1000, FIT_MEMORY // (4 * math.prod(feature.shape))))
         files = files[np.linspace(0, len(files) - 1, min(len(files), most)).round().astype(int)]
-        steps = [one.values[np.arange(feature.shape[0]) < one.length[:, None]] for one in in_chunks(feature, files)]
-        steps = np.concatenate([np.empty((0, *feature.shape[1:]), np.float32), *steps])
-        self._check_between(feature, files[:100], steps.reshape(len(steps), -1))
+        found = [one.values[np.arange(feature.shape[0]) < one.length[:, None]] for one in in_chunks(feature, files)]
+        steps = np.concatenate([np.empty((0, *feature.shape[1:]), np.float32), *found])
+        self._check_between(feature, files[:100], steps.reshape(-1, math.prod(feature.shape[1:])))
         return steps
 
     def _check_between(self, feature: Any, files: Any, steps: np.ndarray) -> None:

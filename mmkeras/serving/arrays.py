@@ -151,7 +151,8 @@ def _trace(value: Any, single: list[int | None], longest: int | None, dtype: str
     fits = trace.ndim == 1 + len(single)
     if not fits or any(size not in (None, given) for size, given in zip(single, trace.shape[1:], strict=True)):
         raise InputError(f"{expected}, received an array {trace.shape}")
-    for numbers in given[:longest].reshape(len(given[:longest]), -1).T if dtype == "float32" else ():
+    kept = given[:longest]
+    for numbers in kept.reshape(len(kept), -1).T if dtype == "float32" and kept.size else ():
         if said := collapsed(numbers):
             raise InputError(f"expected numbers that float32 can tell apart, {said}: {ADVICE}")
     return trace[:longest]
