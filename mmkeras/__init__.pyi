@@ -17,6 +17,7 @@ from .retrieval import Retrieval, negative_pairs, retrieve
 from .saving import load, save
 from .schema import Audio, Category, Image, Labels, Number, Schema, Series, Tabular, Text, Video
 from .tasks import compile_args
+from .training import Run, train
 from .transfer import transfer_weights, weight_history
 from .tuning import TuningResult, hypermodel, tune
 from .verification import Verification, verify
@@ -35,6 +36,7 @@ __all__ = [
     "Number",
     "Records",
     "Retrieval",
+    "Run",
     "Schema",
     "Series",
     "Shards",
@@ -82,6 +84,7 @@ __all__ = [
     "tasks",
     "tokenizers",
     "towers",
+    "train",
     "transfer_weights",
     "tune",
     "verify",

@@ -126,15 +126,19 @@ class Kinds(Catalogue):
 
         `where`: beginning of the message for an unknown kind.
         """
+        if (found := self.known(part)) is not None:
+            return found
         kind = part if isinstance(part, type) else type(part)
-        for base in kind.__mro__:
-            if base in self:
-                return self[base]
         known = ", ".join(sorted(one.__name__ for one in self))
         raise InputError(
             f"{where}unknown kind {kind.__name__!r}: no {self.what} is known for it; expected one of {known}, or your "
             f"own: @{self.home}.{self.how.format(kind=kind.__name__)}"
         )
+
+    def known(self, part: Any) -> Any:
+        """As `of`, but None for an unknown kind, where a kind may do without."""
+        kind = part if isinstance(part, type) else type(part)
+        return next((self[base] for base in kind.__mro__ if base in self), None)
 
 
 def registered() -> dict[str, dict]:

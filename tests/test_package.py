@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "alignment": "layers registry schema",
     "model_spec": "",
     "model": "alignment fusion tasks layers model_spec registry schema towers",
-    "training": "tasks model model_spec pipeline records registry schema",
+    "training": "augment bundle evaluation tasks model model_spec pipeline records registry saving schema towers",
     "cached_features": "model pipeline records schema",
     "fine_tuning": "tasks layers registry",
     "transfer": "fine_tuning inputs schema",

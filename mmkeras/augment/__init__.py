@@ -15,10 +15,13 @@ import tensorflow as tf
 from mmkeras.augment.audio import AudioAugmentation
 from mmkeras.augment.base import Augmentation, Draws
 from mmkeras.augment.image import ImageAugmentation
+from mmkeras.augment.series import SeriesAugmentation
+from mmkeras.augment.tabular import TabularAugmentation
 from mmkeras.augment.text import TextAugmentation
+from mmkeras.augment.video import VideoAugmentation
 from mmkeras.checks import is_whole
 from mmkeras.errors import InputError, shown, unknown
-from mmkeras.inputs import Audio, Image, Input, Text
+from mmkeras.inputs import Audio, Image, Input, Series, Tabular, Text, Video
 from mmkeras.registry import Kinds
 from mmkeras.schema import Schema
 
@@ -29,6 +32,9 @@ register = AUGMENTATIONS.register
 register(Image)(ImageAugmentation)
 register(Audio)(AudioAugmentation)
 register(Text)(TextAugmentation)
+register(Series)(SeriesAugmentation)
+register(Tabular)(TabularAugmentation)
+register(Video)(VideoAugmentation)
 
 
 def augmenter(
@@ -59,6 +65,14 @@ def augmenter(
             A sentence:
                 drop: probability, 0 to 1, that a word becomes the unknown word (id 1), as in Bowman et al., Generating
                     Sentences from a Continuous Space, 2016; at least one word of each sentence stays.
+            A trace, in this order (Um et al., Data Augmentation of Wearable Sensor Data, 2017):
+                warp: greatest shift of a step in time, 0 to 0.3 of the trace's length; its ends stay.
+                scale: greatest change, 0 to 1, of the factor on each sensor's distance from its mean.
+                noise: 0 to 10 standard deviations of the sensor.
+            Columns, in this order:
+                noise: 0 to 10 standard deviations of the column; on numbers alone.
+                hide: probability, 0 to 1, that a cell becomes a hole.
+            A video, all of its frames alike: flip (horizontal), brightness, contrast and colour of a picture.
         seed: whole number.
 
     Returns:

@@ -20,6 +20,10 @@ class AudioAugmentation(Augmentation):
         low, high, unit = self.limits[option]
         check_limits(option, value, low, min(high, feature.seconds) if option == "shift" else high, unit, where)
 
+    def mild(self, feature: Audio) -> dict[str, Any]:
+        """A shift by at most a tenth of a second, another level, faint noise."""
+        return {"shift": min(0.1, feature.seconds / 20), "gain": 6, "noise": 20}
+
     def apply(self, x: tf.Tensor, draws: Draws, options: Mapping[str, Any], feature: Audio) -> tf.Tensor:
         """Waves `(batch, samples)` float32 in [-1, 1], changed in the order of the options."""
         if "shift" in options:

@@ -57,6 +57,10 @@ class Augmentation:
         low, high, unit = self.limits[option]
         check_limits(option, value, low, high, unit, where)
 
+    def mild(self, feature: Any) -> dict[str, Any]:
+        """Options that leave the target right whatever it is, as `mk.train` uses them by default; {}: none."""
+        return {}
+
     def apply(self, x: tf.Tensor, draws: Draws, options: Mapping[str, Any], feature: Any) -> tf.Tensor:
         """The values after the change.
 

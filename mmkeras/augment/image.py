@@ -35,6 +35,10 @@ class ImageAugmentation(Augmentation):
         if option == "colour" and feature.channels != 3:
             raise InputError(f"{where}expected 3 channels for colour, received {feature.channels}")
 
+    def mild(self, feature: Image) -> dict[str, Any]:
+        """A crop and a change of the light; no flip, which makes another letter of b."""
+        return {"crop": 0.1, "brightness": 0.1, "contrast": 0.1}
+
     def apply(self, x: tf.Tensor, draws: Draws, options: Mapping[str, Any], feature: Image) -> tf.Tensor:
         """Pictures `(batch, height, width, channels)` uint8, changed in the order of the options."""
         for axis in FLIPS[options.get("flip", False)]:

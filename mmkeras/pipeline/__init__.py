@@ -56,6 +56,7 @@ def batches(
     mix: Mapping[str, Mapping[Any, float]] | None = None,
     shard: tuple[int, int] | None = None,
     seed: int = 0,
+    epoch: tf.Variable | None = None,
 ) -> tf.data.Dataset:
     """A tf.data pipeline of batches for `fit`, `evaluate` and `predict`.
 
@@ -81,6 +82,9 @@ def batches(
             that only some sources have is the share of these sources.
         shard: with `Shards`, (number of this worker from 0, number of workers): it reads its share of the files.
         seed: of shuffling and augmentation; the same seed gives the same batches.
+        epoch: with `Records` and without `mix`, a scalar int64 that is set to the number of each epoch before it
+            begins: order and changes are a function of it and of the seed, so that a training can be resumed; None:
+            each pass over the batches is a new epoch.
 
     Returns:
         `tf.data.Dataset` of `(inputs, target)`: inputs a dict of name -> `(batch, ...)` as `schema.model_inputs` says
@@ -98,10 +102,16 @@ def batches(
     _check(records, training, targets, augment, class_weight, group_by, mix)
     batch_size = check_whole(batch_size, "batch_size", "batches: ")
     if isinstance(records, Shards):
+        if epoch is not None:
+            raise InputError("batches: expected no epoch with Shards, whose rows are shuffled while they are read")
         if group_by is not None:
             raise InputError("batches: group_by needs Records: a shard holds every row with values of its own")
         data = serialised(records, batch_size, training, shard, seed)
-        return _batched(data, parser(records, training, targets, class_weight), records.schema, augment, seed)
+        return _batched(
+            data, _draws(seed), parser(records, training, targets, class_weight), records.schema, augment, seed
+        )
+    if epoch is not None and mix is not None:
+        raise InputError("batches: expected no epoch with mix, whose order is one of all epochs")
     if shard is not None:
         raise InputError("batches: expected shard with Shards only; take a share of Records by records.take(...)")
     records = readable(records, targets)
@@ -113,8 +123,11 @@ def batches(
         rows = mixed_rows(sources(records, mix, batch_size), seed)
     else:
         index = None if group_by is None else columns(records)[group_by].index
-        rows = _rows(len(records), batch_size, training, seed, index)
-    data = _batched(rows, lambda rows, draw: (inputs(rows, draw), truth(rows)), records.schema, augment, seed, group_by)
+        rows = _rows(len(records), batch_size, training, seed, epoch, index)
+    draws = _draws(seed, epoch)
+    data = _batched(
+        rows, draws, lambda rows, draw: (inputs(rows, draw), truth(rows)), records.schema, augment, seed, group_by
+    )
     data.decoded = columns(records), truths(records) if targets else {}  # files on disk live as long as the pipeline
     return data
 
@@ -135,7 +148,20 @@ def _check(records, training, targets, augment, class_weight, group_by, mix):
         )
 
 
-def _batched(rows, read, schema, augment, seed, group_by=None):
+def _draws(seed, epoch=None):
+    """Random numbers without end, scalar int64; each pass gives others, with `epoch` those of its value."""
+    if epoch is None:
+        return tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
+    least, most = tf.int64.min, tf.int64.max
+
+    def draw(step):
+        key = tf.stack([tf.constant(seed, tf.int64), epoch.read_value() * 2**32 + step])
+        return tf.random.stateless_uniform([], key, least, most, tf.int64)
+
+    return tf.data.Dataset.counter().map(plain(draw))
+
+
+def _batched(rows, draws, read, schema, augment, seed, group_by=None):
     """The pipeline from row numbers (or serialised rows) by `read`: the inputs, and a list of targets and weights."""
     change = augmenter(schema, augment, seed) if augment else lambda inputs, draw: inputs
 
@@ -145,12 +171,11 @@ def _batched(rows, read, schema, augment, seed, group_by=None):
         inputs = inputs if group_by is None else tuple(inputs.values())
         return (inputs, *truth) if truth else inputs
 
-    draws = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
     data = tf.data.Dataset.zip(rows, draws).map(plain(batch), num_parallel_calls=tf.data.AUTOTUNE)
     return data.prefetch(4)  # AUTOTUNE keeps hundreds of megabytes ready
 
 
-def _rows(count, batch_size, training, seed, index=None):
+def _rows(count, batch_size, training, seed, epoch=None, index=None):
     """Batches of row numbers, each epoch in another order in training; rows of one `index` together."""
     if not training and index is None:
         return tf.data.Dataset.range(count).batch(batch_size)
@@ -168,8 +193,7 @@ def _rows(count, batch_size, training, seed, index=None):
             place = tf.random.experimental.stateless_shuffle(place, [draw, seed + 1])
         return tf.gather(rows, tf.argsort(tf.gather(place, tf.gather(group, rows)), stable=True))
 
-    draws = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).take(1)
-    batched = draws.map(plain(order)).rebatch(batch_size)
+    batched = _draws(seed, epoch).take(1).map(plain(order)).rebatch(batch_size)
     return batched.apply(tf.data.experimental.assert_cardinality(-(-count // batch_size)))
 
 

@@ -1,4 +1,4 @@
-"""Training by mmkeras itself: in the demo and in the trials of a search."""
+"""The recipe: optimizer, learning rate and batches, the same in `mk.train`, the demo and every trial."""
 
 import math
 import os
@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import keras
 
-from mmkeras.checks import check_number, check_whole
+from mmkeras.checks import check_number, check_share, check_whole
 from mmkeras.errors import unknown
 from mmkeras.model import build, deduplicated_model
 from mmkeras.model_spec import ModelSpec
@@ -18,6 +18,8 @@ from mmkeras.records import Records
 from mmkeras.registry import own_options
 from mmkeras.schema import Schema
 from mmkeras.tasks import compile_args
+from mmkeras.training.average import Average
+from mmkeras.training.keeper import Keeper
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,9 @@ class Training:
         learning_rate: the peak rate, reached after the warm-up.
         warm_up: epochs in which the rate rises from 0.
         weight_decay: of AdamW.
+        clip_norm: greatest norm of all gradients together (Pascanu et al., 2013); None: any.
+        average: momentum of a moving average of the weights (Polyak and Juditsky, 1992), which is validated and kept in
+            their place, 0 to below 1; None: none.
         augment, class_weight, group_by: of `mk.batches`.
         seed: of the weights, the order of the rows, dropout and augmentation.
     """
@@ -39,6 +44,8 @@ class Training:
     learning_rate: float = 1e-3
     warm_up: int = 1
     weight_decay: float = 0.01
+    clip_norm: float | None = None
+    average: float | None = None
     augment: Mapping[str, Mapping[str, Any]] | None = None
     class_weight: ClassWeight = None
     group_by: str | None = None
@@ -49,6 +56,10 @@ class Training:
             check_whole(getattr(self, name), name, "Training: ", least=least)
         check_number(self.learning_rate, "learning_rate", "Training: ", least=0, above=True)
         check_number(self.weight_decay, "weight_decay", "Training: ", least=0)
+        if self.clip_norm is not None:
+            check_number(self.clip_norm, "clip_norm", "Training: ", least=0, above=True)
+        if self.average is not None:
+            check_share(self.average, "average", "Training: ")
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any], beside: Callable | None = None) -> Self:
@@ -100,8 +111,13 @@ def compile_for(
         warmup_target=rate if warm_up else None,
         warmup_steps=warm_up,
     )
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=training.weight_decay)
-    model.compile(optimizer, **compile_args(schema, spec.tasks, model), **options)
+    averaged = {} if training.average is None else {"use_ema": True, "ema_momentum": training.average}
+    optimizer = keras.optimizers.AdamW(
+        schedule, weight_decay=training.weight_decay, global_clipnorm=training.clip_norm, **averaged
+    )
+    # otherwise Keras makes its variables inside the first step, which is then traced twice
+    optimizer.build(model.trainable_variables)
+    model.compile(optimizer, **{**compile_args(schema, spec.tasks, model), **options})
 
 
 def fit(
@@ -111,6 +127,8 @@ def fit(
     training: Training,
     *,
     callbacks: Iterable[keras.callbacks.Callback] = (),
+    keeper: Keeper | None = None,
+    options: Mapping[str, Any] | None = None,
     initial_epoch: int = 0,
     verbose: str | int = "auto",
 ) -> keras.callbacks.History:
@@ -122,6 +140,8 @@ def fit(
         training: `Training`.
         spec: `ModelSpec` of the model.
         callbacks: of Keras.
+        keeper: keeps the best weights and resumes, or None.
+        options: of `compile`, beside those of the recipe.
         initial_epoch: number of the first epoch, from 0.
         verbose: of Keras.
 
@@ -132,7 +152,7 @@ def fit(
     trained = model
     if by:
         trained = deduplicated_model(model, schema, by)
-        compile_for(trained, schema, spec, training, len(data["train"]))
+        compile_for(trained, schema, spec, training, len(data["train"]), **(options or {}))
     batch, seed = training.batch_size, training.seed
     train = batches(
         data["train"],
@@ -142,13 +162,24 @@ def fit(
         class_weight=training.class_weight,
         group_by=by,
         seed=seed,
+        epoch=keeper.number if keeper is not None and isinstance(data["train"], Records) else None,
     )
+    average = Average() if training.average is not None else None
+    callbacks = [*([average] if average else []), *callbacks]
+    if keeper is not None:
+        keeper.average = average
+        initial_epoch = keeper.resume(trained)
+        callbacks.append(keeper)
+        if keeper.ended or initial_epoch >= training.epochs:
+            keeper.set_model(trained)
+            keeper.on_train_end()
+            return keras.callbacks.History()
     return trained.fit(
         train,
         validation_data=batches(data["val"], 2 * batch, group_by=by, seed=seed) if "val" in data else None,
         epochs=training.epochs,
         initial_epoch=initial_epoch,
-        callbacks=list(callbacks),
+        callbacks=callbacks,
         shuffle=False,  # the batches are shuffled already, and Keras would warn that it cannot shuffle them
         verbose=verbose,
     )
