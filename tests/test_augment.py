@@ -298,8 +298,7 @@ def test_one_word_always_stays():
         ({"question": {"drop": 1.5}}, r"expected drop to be from 0 to 1 \(probability\), received 1.5"),
         (
             {"trace": {"gain": 3}},
-            "unknown kind 'Series': no augmentation is known for it; expected one of Audio, Image, Text, or your own: "
-            r"@mmkeras.augment.register\(Series\)",
+            "'trace': unknown option of Series 'gain'.*Known: noise, scale, warp",
         ),
         ({"image": "flip"}, "'image': expected a dict of options, received 'flip'"),
         (["image"], "expected a dict of input name -> options"),
@@ -330,7 +329,16 @@ def test_a_kind_of_ones_own():
         def apply(self, x, draws, options, feature):
             return x + draws.around("jitter", feature.shape, options["jitter"])
 
+    @dataclass(frozen=True)
+    class Plain(mk.inputs.Input):
+        shape = (2,)
+
     try:
+        mk.inputs.register("Plain")(Plain)
+        with pytest.raises(
+            InputError, match=r"'p': unknown kind 'Plain': no augmentation is known for it; expected one "
+        ):
+            augmenter(mk.Schema({"p": Plain()}, SCHEMA.targets), {"p": {"gain": 3}})
         mk.inputs.register("Cloud")(Cloud)
         schema = mk.Schema({"cloud": Cloud()}, SCHEMA.targets)
         with pytest.raises(InputError, match=r"expected jitter to be from 0 to 1 \(metres\), received 2"):
@@ -340,5 +348,6 @@ def test_a_kind_of_ones_own():
     finally:
         mk.augment.AUGMENTATIONS.pop(Cloud)
         mk.inputs.INPUTS.pop("Cloud")
+        mk.inputs.INPUTS.pop("Plain")
     assert ((cloud != 0).all(axis=2).sum(axis=1) == [0, 1, 7, 3]).all()
     assert 0 < np.abs(cloud).max() <= 0.1

@@ -44,7 +44,6 @@ MAY_IMPORT = {
     "alignment": "layers registry schema",
     "model_spec": "",
     "model": "alignment fusion tasks layers model_spec registry schema towers",
-    "training": "augment bundle evaluation tasks model model_spec pipeline records registry saving schema towers",
     "cached_features": "model pipeline records schema",
     "fine_tuning": "tasks layers registry",
     "transfer": "fine_tuning inputs schema",
@@ -52,8 +51,9 @@ MAY_IMPORT = {
     "distillation": "schema tasks",
     "retrieval": "alignment decode inputs pipeline plotting records registry schema targets",
     "evaluation": "tasks model pipeline records schema targets",
-    "tuning": "cached_features fusion tasks model model_spec pipeline plotting records registry schema towers training",
     "bundle": "decode tasks evaluation model model_spec pipeline records schema transfer",
+    "training": "augment bundle evaluation tasks model model_spec pipeline records registry saving schema towers",
+    "tuning": "cached_features fusion tasks model model_spec pipeline plotting records registry schema towers training",
     "datasets": "",
     "demo": "bundle datasets evaluation model_spec records schema training",
     "experiment": "records schema",
@@ -133,7 +133,7 @@ PUBLIC = """
     export datasets decode InputError WordVectors read_word_vectors tune hypermodel TuningResult
     verify Verification serving transfer_weights freeze weight_history learning_rate_multipliers
     distiller alignment encoder combine retrieve Retrieval negative_pairs
-    features_model extract_features inputs targets tokenizers augment save load
+    features_model extract_features train Run inputs targets tokenizers augment save load
 """
 
 

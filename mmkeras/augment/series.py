@@ -24,7 +24,7 @@ class SeriesAugmentation(Augmentation):
         """Traces `(batch, length, channels)` float32, changed in the order of the options."""
         if "warp" in options:
             x = _warp(x, draws.around("warp", (1,), options["warp"]))
-        means, std = np.float32(feature.means), np.float32(feature.std)
+        means, std = np.asarray(feature.means, np.float32), np.asarray(feature.std, np.float32)
         if "scale" in options:
             x = means + (x - means) * (1 + draws.around("scale", (1, feature.channels), options["scale"]))
         if "noise" in options:

@@ -24,7 +24,7 @@ class TabularAugmentation(Augmentation):
         count, words = len(feature.numeric), len(feature.categorical)
         numbers, there, codes = tf.split(x, [count, count, words], axis=1)
         if "noise" in options:
-            numbers += there * draws.normal("noise", (count,)) * np.float32(feature.std) * options["noise"]
+            numbers += there * draws.normal("noise", (count,)) * np.asarray(feature.std, np.float32) * options["noise"]
         if "hide" in options:
             kept = tf.cast(draws.uniform("hide", (count + words,), 0, 1) >= options["hide"], tf.float32)
             numbers, there, codes = numbers * kept[:, :count], there * kept[:, :count], codes * kept[:, count:]

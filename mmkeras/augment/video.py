@@ -8,7 +8,6 @@ import tensorflow as tf
 from mmkeras.augment.base import Draws
 from mmkeras.augment.image import ImageAugmentation
 from mmkeras.errors import InputError, shown
-from mmkeras.inputs import Video
 
 
 class VideoAugmentation(ImageAugmentation):
@@ -16,13 +15,17 @@ class VideoAugmentation(ImageAugmentation):
 
     limits: ClassVar = {key: ImageAugmentation.limits[key] for key in ("flip", "brightness", "contrast", "colour")}
 
-    def check(self, option: str, value: Any, feature: Video, where: str) -> None:
+    def mild(self, feature: Any) -> dict[str, Any]:
+        """A change of the light."""
+        return {"brightness": 0.1, "contrast": 0.1}
+
+    def check(self, option: str, value: Any, feature: Any, where: str) -> None:
         """As for a picture, but no vertical flip."""
         super().check(option, value, feature, where)
         if option == "flip" and value not in (True, False, "horizontal"):
             raise InputError(f"{where}expected flip to be True or False, received {shown(value)}")
 
-    def apply(self, x: tf.Tensor, draws: Draws, options: Mapping[str, Any], feature: Video) -> tf.Tensor:
+    def apply(self, x: tf.Tensor, draws: Draws, options: Mapping[str, Any], feature: Any) -> tf.Tensor:
         """Videos `(batch, frames, height, width, channels)` uint8: their frames one below the other are a picture."""
         frames, height, width, channels = feature.shape
         tall = super().apply(tf.reshape(x, (-1, frames * height, width, channels)), draws, options, feature)

@@ -97,7 +97,7 @@ class Keeper(keras.callbacks.Callback):
         state = {f"state/{place}": value for place, value in enumerate(self._state())}
         kept = {f"best/{place}": value for place, value in enumerate(self.weights or [])}
         about = np.frombuffer(json.dumps({**given, "call": self.call}).encode(), np.uint8)
-        write_whole(self.path, lambda file: np.savez(file, about=about, **state, **kept))
+        write_whole(self.path, lambda file: np.savez(file, **{"about": about, **state, **kept}, allow_pickle=False))
 
     def _state(self) -> list[np.ndarray]:
         """All that the next epoch depends on: the trained weights, those of random layers, the optimizer's."""

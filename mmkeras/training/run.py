@@ -81,11 +81,10 @@ class Run:
         return export(self.model, self.schema, directory, **{**papers, **options})
 
     def _records(self, records: Records | None, purpose: str) -> Records:
-        if records is None:
-            records = self.data.get("test", self.data.get("val"))
-        if not isinstance(records, Records):
-            received = "none in the data" if records is None else type(records).__name__
+        found = self.data.get("test", self.data.get("val")) if records is None else records
+        if not isinstance(found, Records):
+            received = "none in the data" if found is None else type(found).__name__
             raise InputError(
                 f"Run.{purpose}: expected records, or a split 'test' or 'val' of Records, received {received}"
             )
-        return records
+        return found

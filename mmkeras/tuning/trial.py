@@ -197,9 +197,9 @@ def whole(data: Mapping[str, Records | Shards], verbose: int, request: Request, 
         watch: `Watch`.
     """
     data = controlled(data, request)
-    train, begin = data["train"], {"initial_epoch": request.first_epoch, "verbose": verbose}
+    train, first = data["train"], request.first_epoch
     model = watch.keep(prepare(train.schema, request.spec, request.training, len(train), request.weights))
-    fit(model, data, request.spec, request.training, callbacks=[watch], **begin)
+    fit(model, data, request.spec, request.training, callbacks=[watch], initial_epoch=first, verbose=verbose)
     if request.test:
         model.load_weights(watch.folder / WEIGHTS)
         found = model.evaluate(batches(data["test"], 256), return_dict=True, verbose=0)

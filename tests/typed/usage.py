@@ -69,3 +69,7 @@ name: str = mk.__version__
 def tower(x, feature, *, width, name):
     """A tower of one's own."""
     return mk.towers.conv(x, feature, width=width, name=name)
+
+
+run: mk.Run = mk.train(data, epochs=3, average=0.999, augment=False, directory="runs/one")
+run.evaluate().metrics["accuracy"]

@@ -95,7 +95,12 @@ def train(
     """
     schema = _schema(data)
     rows = len(data["train"])
-    given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "warm_up": warm_up}
+    given: dict[str, Any] = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "warm_up": warm_up,
+    }
     given |= {"weight_decay": weight_decay, "class_weight": class_weight, "group_by": group_by, "seed": seed}
     training = _training(schema, rows, given, augment, {"clip_norm": clip_norm, "average": average})
     if spec is None:
