@@ -24,6 +24,7 @@ PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 ZERO_CROSSINGS = 64  # of the sinc on either side
 KAISER = 8.0  # shape of the window: side lobes at -80 dB
 PASSBAND = 0.92  # share of the lower Nyquist frequency that passes unchanged
+LONGEST = 2**29  # samples of all channels that a FLAC, OGG or MP3 may hold: silence of any length is a small file
 WEIGHTS = 2**20  # the most that are held at once to resample
 
 
@@ -112,7 +113,11 @@ def any_file(raw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 def _soundfile(raw):
     try:
-        wave, rate = soundfile.read(io.BytesIO(raw), dtype="float32", always_2d=True)
+        with soundfile.SoundFile(io.BytesIO(raw)) as file:
+            count, rate = file.frames * file.channels, file.samplerate
+            if count > LONGEST:
+                raise ValueError(f"expected at most {LONGEST:,} samples, found {count:,} in {len(raw):,} bytes")
+            wave = file.read(dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         raise ValueError(str(error)) from error
     if not wave.size:

@@ -3,10 +3,13 @@
 import errno
 import functools
 import io
+import itertools
 import math
 import os
 import re
 import stat
+import tokenize
+from collections.abc import Iterator
 from typing import Any, BinaryIO, Literal, cast
 
 import numpy as np
@@ -14,6 +17,7 @@ import tensorflow as tf
 
 from mmkeras.errors import LONGEST
 
+LINE = 2**20  # characters, or bytes, of the longest line of numbers
 NPY = b"\x93NUMPY"  # the first bytes of a .npy file
 
 
@@ -126,6 +130,17 @@ def _larger(size, most):
     return f"a file of {size:,} bytes, more than max_bytes={most:,}" if size > most else None
 
 
+def short_lines(file: Any, most: int = LINE) -> Iterator[Any]:
+    """The lines of an open file. Raises ValueError where one is longer than `most`, before it is read whole."""
+    for number in itertools.count(1):
+        line = file.readline(most + 1)
+        if len(line) > most:
+            raise ValueError(f"expected lines of at most {most:,} characters, found a longer one: line {number}")
+        if not line:
+            return
+        yield line
+
+
 def as_path(value: Any) -> str:
     """The str of what `tf.numpy_function` gives for a scalar string: bytes in a graph, an array eagerly."""
     return os.fsdecode(np.asarray(value, object).item())
@@ -137,7 +152,10 @@ def open_npy(file: BinaryIO) -> np.ndarray:
     if major > 2:
         raise ValueError("expected an array of numbers, found one with named fields")
     header = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = header(file)
+    try:
+        shape, fortran, dtype = header(file)
+    except (SyntaxError, TypeError, LookupError, RecursionError, MemoryError, tokenize.TokenError) as error:
+        raise ValueError("expected the header of an array, found a damaged one") from error
     if min(shape, default=0) < 0:
         raise ValueError(f"expected an array, found one of the shape {shape}")
     if dtype.kind not in "biuf":

@@ -7,9 +7,8 @@ import re
 import numpy as np
 import pandas as pd
 
-from mmkeras.decode.files import NPY, open_file, open_npy
+from mmkeras.decode.files import LINE, NPY, open_file, open_npy, short_lines
 from mmkeras.inputs import Series
-
 
 def read_series(path: str, feature: Series) -> np.ndarray:
     """The steps kept of a trace.
@@ -47,7 +46,8 @@ def _array(file, feature):
 def _text(file, feature):
     try:
         with io.TextIOWrapper(file, "utf-8-sig") as lines:
-            rows = ((number, line.strip(" \r\n")) for number, line in enumerate(lines, 1) if not line.isspace())
+            numbered = enumerate(short_lines(lines, max(LINE, 64 * feature.channels)), 1)
+            rows = ((number, line.strip(" \r\n")) for number, line in numbered if not line.isspace())
             first = next(rows, None)
             if first is None:
                 raise ValueError("found no steps")

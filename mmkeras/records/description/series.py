@@ -5,11 +5,10 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from mmkeras.decode.files import open_file, open_npy
+from mmkeras.decode.files import open_file, open_npy, short_lines
 from mmkeras.inputs import Series
 from mmkeras.records.description.base import register
 from mmkeras.records.description.files import FileDescriber, counts
-
 
 @register(Series)
 class SeriesDescriber(FileDescriber):
@@ -43,7 +42,7 @@ class SeriesDescriber(FileDescriber):
 
 def _rows(file):
     """Number of rows below a header, if there is one, and of columns in an open CSV file."""
-    lines = (line for line in file if not line.isspace())
+    lines = (line for line in short_lines(file) if not line.isspace())
     first = [_cells(line) for line in itertools.islice(lines, 2)]
     good = [cells for cells in first if None not in cells]
     if not good or (len(first) == 2 and first[1] not in good):
