@@ -1,22 +1,20 @@
 """What a table may have opened: the rules of `read`, at every place where a file is opened."""
 
+import bz2
 import gzip
+import lzma
 import os
-import resource
 import socket
-import subprocess
-import sys
-import wave
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 import tensorflow as tf
 
 import mmkeras as mk
-from mmkeras.decode import codec_of
 from mmkeras.errors import InputError
+from mmkeras.pipeline import readable
 
 PICTURES = mk.Schema({"p": mk.Image(4, 4)}, {"a": mk.Category(["x", "y"])})
 TRACES = mk.Schema({"p": mk.Series(3, 2, means=[0, 0], std=[1, 1])}, {"a": mk.Category(["x", "y"])})
@@ -101,6 +99,8 @@ def test_a_table_behind_a_url_names_files_of_its_own_folder():
             file.write(PNG)
 
     def remote(cell, **options):
+        if tf.io.gfile.exists("ram://set/in/t.csv"):
+            tf.io.gfile.remove("ram://set/in/t.csv")  # it would be appended to
         with tf.io.gfile.GFile("ram://set/in/t.csv", "w") as file:
             file.write(f"p,a\n{cell},x\n")
         return mk.read("ram://set/in/t.csv", PICTURES, **options)
@@ -113,7 +113,7 @@ def test_a_table_behind_a_url_names_files_of_its_own_folder():
             remote(cell, confine=True, urls=True)
     with pytest.raises(InputError, match="a URL, which needs"):
         remote("ram://set/out.png")
-    with pytest.raises(InputError, match="a file of 70 bytes, more than max_bytes=50"):
+    with pytest.raises(InputError, match="a file of 69 bytes, more than max_bytes=50"):
         remote("ram://set/in/good.png", max_bytes=50)
 
 
@@ -154,7 +154,7 @@ def test_rules_hold_long_after_reading(place, name):
     assert records.allowed("p").tolist() == ["", "", ""]
     assert records.describe().tables["p"].iloc[:, 1].tolist() == ["unreadable"] * 3
     with pytest.warns(UserWarning, match="3 of 3 rows left out"):
-        assert len(mk.pipeline.readable(records.take([0, 1, 2]))) == 0
+        assert len(readable(records.take([0, 1, 2]))) == 0
     reasons = records.ledger["reason"].tolist()
     assert reasons[0] == "is not a file"
     assert reasons[1].startswith("outside of the table's folder")
@@ -200,6 +200,46 @@ def test_large_files_are_refused_before_they_are_read(place, name):
         table(place, "large", schema=schema, check="decode")
     with pytest.raises(InputError, match=r"2,147,483,647|cannot decode|channels|steps|numbers|video|characters|FFmpeg"):
         table(place, "large", schema=schema, check="decode", max_bytes=2**40)
+
+
+def test_what_unpacks_to_more_is_refused(place):
+    """A table of 2 MB of gzip, a Parquet file of one long value in many rows, a trace of one long line, a header of an
+    array that is not there."""
+    for suffix, pack in ((".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)):
+        (place / f"t.csv{suffix}").write_bytes(pack(b"p,a\n" + b"good.png,x\n" * 2**17))
+        with pytest.raises(InputError, match=r"unpacks to more than max_bytes=1,000,000; read\(\.\.\., max_bytes"):
+            mk.read(place / f"t.csv{suffix}", PICTURES, max_bytes=10**6)
+    pd.DataFrame({"p": ["good.png" + "/" * 10**5] * 500, "a": "x"}).to_parquet(place / "t.parquet")
+    assert os.path.getsize(place / "t.parquet") < 10**6
+    with pytest.raises(InputError, match="unpacks to more than max_bytes=10,000,000"):
+        mk.read(place / "t.parquet", PICTURES, max_bytes=10**7)
+    with pytest.raises(InputError, match=r"a file of .* bytes, more than max_bytes=1,000"):
+        mk.read(place / "t.csv.gz", PICTURES, max_bytes=1000)
+    (place / "line").write_bytes(b"1," * 2**21)
+    (place / "array").write_bytes(
+        b"\x93NUMPY\1\0\x76\0"
+        + f"{ {'descr': '<f8', 'fortran_order': False, 'shape': (2**60, 2)} }".ljust(117).encode()
+        + b"\n"
+    )
+    (place / "nested").write_bytes(b"\x93NUMPY\1\0\x76\0" + b"(" * 117 + b"\n")
+    with pytest.warns(UserWarning, match="3 of 3 rows left out"):
+        records = table(place, "line", "array", "nested", schema=TRACES, check="decode", on_bad="drop", bad_limit=1)
+    line, array, nested = records.ledger["reason"]
+    assert line == "expected lines of at most 1,048,576 characters, found a longer one: line 1"
+    assert array.startswith("expected 18,446,744,073,709,551,616 bytes of an array")
+    assert "header" in nested or "parse" in nested.lower()
+    assert (
+        table(place, "line", "array", "nested", schema=TRACES).describe().tables["p"]["kind"].tolist()
+        == ["unreadable"] * 3
+    )
+
+
+def test_recordings_of_endless_silence_are_refused(place, monkeypatch):
+    monkeypatch.setattr("mmkeras.decode.audio.LONGEST", 10**5)
+    soundfile.write(place / "long.flac", np.zeros(2 * 10**5), 8000)
+    sound = mk.Schema({"p": KINDS["sound"]}, {"a": mk.Category(["x", "y"])})
+    with pytest.raises(InputError, match=r"expected a recording|expected at most 100,000 samples, found 200,000"):
+        table(place, "long.flac", schema=sound, check="decode")
 
 
 def test_options_are_checked(place):

@@ -10,6 +10,7 @@ import pandas as pd
 from mmkeras.decode.files import LINE, NPY, open_file, open_npy, short_lines
 from mmkeras.inputs import Series
 
+
 def read_series(path: str, feature: Series) -> np.ndarray:
     """The steps kept of a trace.
 

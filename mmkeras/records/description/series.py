@@ -10,6 +10,7 @@ from mmkeras.inputs import Series
 from mmkeras.records.description.base import register
 from mmkeras.records.description.files import FileDescriber, counts
 
+
 @register(Series)
 class SeriesDescriber(FileDescriber):
     """Its table: file, kind, steps, channels."""
