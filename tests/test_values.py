@@ -428,3 +428,23 @@ def test_predict_and_evaluate_warn(served):
             "DataFrame: 't': 100.0% of the words are outside the vocabulary"[:60],
             "DataFrame: 'code': 100.0% of the words are outside the vocabulary"[:60],
         }
+
+
+def test_describe_points_at_near_twins():
+    frame = pd.DataFrame(
+        {"t": ["c++", "a", "今天天气很好", "b"], "y": ["cat", " cat", "Cat", "dog"], "code": ["1.0", "1", "x", "X "]}
+    )
+    schema = mk.Schema(TEXT | {"i": mk.Tabular([], ["code"])}, {"y": mk.Category()})
+    records = mk.read(frame, schema)
+    for found in (records.describe(), records.fit().describe()):
+        said = str(found)
+        assert "3 classes; most frequent 'cat', 50.0%" in said
+        assert "near twins (= is one class): 'cat' = ' cat', 'Cat'\n" in said
+        assert "'cat'  2   50.0%" in said
+        assert found.tables["y"]["written"].tolist() == [("cat", " cat"), ("Cat",), ("dog",)]
+        assert "near twins (= is one word): '1.0', '1'; 'x', 'X '" in said
+        assert "with symbols that no word holds: 25.0% of the texts" in said
+        assert "without spaces between words: 25.0% of the texts" in said
+    labels = mk.Schema(TEXT, {"y": mk.Labels()})
+    said = str(mk.read(frame.assign(y=["1.0|2", "1", "2", "3"]), labels).describe())
+    assert "near twins (= is one class): '1.0' = '1'" in said

@@ -44,7 +44,7 @@ def in_texts(feature: Text, texts: np.ndarray) -> Iterator[str]:
     if (share := (count.sum() + empty.sum()) / max(total, 1)) > MOST:
         example = distinct.numpy()[count.argmax()].decode() if count.any() else texts[empty.argmax()]
         yield f"{share:.1%} of the {unit} are outside the vocabulary of {len(known):,}, as {shown(example, 40)}"
-    tokens = [[token.decode() for token in row] for row in rows.to_list()]
+    tokens = words_of(rows)
     if (share := np.mean([one_word(row) for row in tokens]) if tokens else 0) > MOST:
         yield (
             f"{share:.1%} of the texts have no spaces between words: the tokenizer {feature.tokenizer!r} makes one "
@@ -54,6 +54,12 @@ def in_texts(feature: Text, texts: np.ndarray) -> Iterator[str]:
     if (share := np.mean([bool(symbols) for symbols in lost]) if lost else 0) > MOST:
         example = next(symbols for symbols in lost if symbols)
         yield f"{share:.1%} of the texts hold symbols that the tokenizer leaves out, as {' '.join(example)[:20]}"
+
+
+def words_of(rows: tf.RaggedTensor) -> list[list[str]]:
+    """The tokens of texts, `(n, (tokens))` string, as lists of str."""
+    joined = tf.strings.reduce_join(rows, axis=-1, separator="\0").numpy()
+    return [text.decode(errors="replace").split("\0") for text in joined]
 
 
 def one_word(tokens: Sequence[str]) -> bool:

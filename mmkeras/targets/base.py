@@ -93,6 +93,10 @@ class Target:
         """
         raise no_cell(value)
 
+    def written(self, cell: str) -> list[str]:
+        """The values in a cell as it writes them, blanks included."""
+        return [cell]
+
     def values_of(self, cell: str) -> set[str]:
         """The values in a cell: itself, or each of several labels; none in an empty one."""
         return {cell} - {""}

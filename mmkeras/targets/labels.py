@@ -115,6 +115,10 @@ class Labels(Target):
                 )
         return self.separator.join(labels) or self.separator
 
+    def written(self, cell: str) -> list[str]:
+        """The labels in a cell as it writes them, blanks included."""
+        return [label for label in cell.split(self.separator) if label.strip()]
+
     def _split(self, cell):
         return {label.strip() for label in cell.split(self.separator)} - {""}
 

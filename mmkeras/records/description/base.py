@@ -1,11 +1,14 @@
 """The base class of describers, which describe and draw the cells of one kind of input or target."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from mmkeras import spelling
 from mmkeras.decode.access import Access
+from mmkeras.errors import shown
 from mmkeras.records.description.drawing import histogram
 from mmkeras.registry import Kinds
 
@@ -117,6 +120,26 @@ def spread(values: pd.Series, what: str, form: str, more: tuple[tuple[str, float
         return f"{what}: none"
     points = (("least", 0), ("median", 0.5), *more, ("most", 1))
     return f"{what}: " + ", ".join(f"{form.format(values.quantile(at))} {name}" for name, at in points)
+
+
+def twins_said(names: Mapping[str, str]) -> str:
+    """Words that differ in blanks, case, zeros behind the point or Unicode's form alone.
+
+    "=" stands between those that are one.
+
+    Args:
+        names: dict of a word as it is written -> its one spelling.
+
+    >>> twins_said({"cat": "cat", " cat": "cat", "Cat": "Cat", "dog": "dog"})
+    "'cat' = ' cat', 'Cat'"
+    """
+    groups = []
+    for twins in spelling.twins(names):
+        by_name: dict[str, list[str]] = {}
+        for word in twins:
+            by_name.setdefault(names[word], []).append(shown(word, 40))
+        groups.append(", ".join(" = ".join(words) for words in by_name.values()))
+    return "; ".join(groups[:4]) + ("; ..." if groups[4:] else "")
 
 
 DESCRIBERS = Kinds("describer", Describer, "mmkeras.records.description")

@@ -19,12 +19,14 @@ class Description:
         schema: the `Schema`.
         overview: DataFrame with a row for each input and target: kind, column, rows, missing (rows without it),
             distinct values, and how many of them were looked at.
-        tables: dict of input or target -> DataFrame. A category: label, rows, share, most frequent first. Text: a row
-            for each text: words and, with a fitted schema, how many of them are outside its vocabulary. Image: a row
-            for each file looked at: file, format, height, width, orientation (EXIF). Audio: file, kind, rate,
+        tables: dict of input or target -> DataFrame. A category: label, rows, share, written (its spellings), most
+            frequent first. Text: a row for each text: words, with a fitted schema outside (how many of them are outside
+            its vocabulary), left_out (symbols that no word holds), one_word (whether a phrase is one word). Image: a
+            row for each file looked at: file, format, height, width, orientation (EXIF). Audio: file, kind, rate,
             channels, seconds. Series: file, kind, steps, channels. Video: file, kind, frames, height, width. Number:
             value. Tabular: a row for each column: column, kind, rows, holes, not_numbers, least, mean, most, distinct,
-            frequent (the most frequent word), share (of it), outside (share outside the vocabulary, if fitted).
+            frequent (the most frequent word), share (of it), outside (share outside the vocabulary, if fitted),
+            twins (words that differ in blanks or case alone, and the like).
         notes: sentences about files of the same content and rows of the same inputs, in these rows and in other splits.
     """
 

@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mmkeras import spelling
 from mmkeras.decode.access import Access
 from mmkeras.inputs import Tabular
 from mmkeras.plotting import GREY, PALE, shortened, shortened_inside
-from mmkeras.records.description.base import Describer, Seen, register
+from mmkeras.records.description.base import Describer, Seen, register, twins_said
 from mmkeras.records.description.drawing import BLUE, NAME, ORANGE, SHOWN
 from mmkeras.targets import Number
 
@@ -20,18 +21,20 @@ class TabularDescriber(Describer):
     """Its table has a row for each column.
 
     It holds column, kind, rows, holes, not_numbers, least, mean, most, distinct, frequent (the most frequent word),
-    share (of it), outside (share outside the vocabulary, if fitted).
+    share (of it), outside (share outside the vocabulary, if fitted), twins (words that differ in blanks, case, zeros
+    behind the point or Unicode's form alone).
     """
 
     def look(self, part: Tabular, cells: np.ndarray, most: int, access: Access) -> Seen:
         """Look at each column by itself; different values are different rows."""
         count = len(part.numeric)
         rows = [_of_numbers(*one) for one in zip(part.numeric, cells.T, strict=False)]
-        vocabularies = part.vocabularies or [None] * len(part.categorical)
-        rows += [_of_words(*one) for one in zip(part.categorical, cells.T[count:], vocabularies, strict=True)]
+        none = [None] * len(part.categorical)
+        columns = zip(part.categorical, cells.T[count:], part.vocabularies or none, part.spellings or none, strict=True)
+        rows += [_of_words(*one) for one in columns]
         filled = pd.DataFrame(cells[(cells != "").any(axis=1)])
         distinct = len(filled.drop_duplicates())
-        return Seen(pd.DataFrame(rows, columns=[*COLUMNS, "outside"]), distinct, distinct)
+        return Seen(pd.DataFrame(rows, columns=[*COLUMNS, "outside", "twins"]), distinct, distinct)
 
     def lines(self, part: Tabular, table: pd.DataFrame, distinct: int) -> list[str]:
         """A line for each column, at most `SHOWN`."""
@@ -80,17 +83,19 @@ def _of_numbers(column, cells):
     return row | {"most": numbers.max(), "distinct": len(set(filled))}
 
 
-def _of_words(column, cells, vocabulary):
+def _of_words(column, cells, vocabulary, spelled):
     filled = cells[cells != ""]
-    counts = pd.Series(filled, dtype=object).value_counts()
+    written = pd.Series(filled, dtype=object)
+    names = spelling.names(set(filled), spelled or spelling.spelling_of(set(filled)))
+    counts = written.map(names).value_counts()
     row = {"column": column, "kind": "categorical", "rows": len(cells), "holes": len(cells) - len(filled)}
     row |= {"not_numbers": 0, "distinct": len(counts)}
     if len(counts):
         row |= {"frequent": counts.index[0], "share": counts.iloc[0] / len(filled)}
     if vocabulary is not None:
-        known = set(vocabulary)
-        row["outside"] = np.mean([word not in known for word in filled]) if len(filled) else 0.0
-    return row
+        known = {spelling.key(word, spelled) for word in vocabulary}
+        row["outside"] = np.mean([spelling.key(word, spelled) not in known for word in filled]) if len(filled) else 0.0
+    return row | {"twins": twins_said({word: names[word] for word in dict.fromkeys(filled)})}
 
 
 def _shown(table):
@@ -107,7 +112,8 @@ def _numbers_said(one):
 def _words_said(one):
     outside = f"; outside the vocabulary: {one.outside:.1%}" if one.outside == one.outside else ""
     most = f"; most frequent {shortened(one.frequent, NAME)!r}, {one.share:.1%}" if one.distinct else ""
-    return f"{one.distinct:,} different words{most}{outside}"
+    twins = f"; near twins (= is one word): {one.twins}" if one.twins else ""
+    return f"{one.distinct:,} different words{most}{outside}{twins}"
 
 
 def _note(one):
