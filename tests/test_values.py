@@ -448,3 +448,12 @@ def test_describe_points_at_near_twins():
     labels = mk.Schema(TEXT, {"y": mk.Labels()})
     said = str(mk.read(frame.assign(y=["1.0|2", "1", "2", "3"]), labels).describe())
     assert "near twins (= is one class): '1.0' = '1'" in said
+
+
+def test_splits_and_class_weights_in_any_spelling():
+    frame = pd.DataFrame({"t": "a", "y": [1.0, 0.0, 1.0, 0.0], "part": ["train ", "train", "train", "val"]})
+    data = mk.read(frame, mk.Schema(TEXT, {"y": mk.Category()})).split("part")
+    assert {name: len(part) for name, part in data.items()} == {"train": 3, "val": 1}
+    for weights in ({"1": 3}, {1.0: 3}, {True: 3}):
+        batch = next(iter(mk.batches(data["train"], 3, training=True, class_weight=weights)))
+        assert sorted(batch[2].numpy().tolist()) == [1, 3, 3]

@@ -66,7 +66,8 @@ def export(
       empty, the input is. Outputs: the predictions, and
       `status` and `<input>_status` `(n,)` int32: 0 fine, 1 unreadable, 2 empty but not optional, 3 a picture of more
       than `max_pixels` (a video of more: 1). A row's status is the highest of its inputs; if it is not 0, the row has
-      the label "" and zeros; the other rows get their predictions.
+      the label "" and zeros; the other rows get their predictions. `<input>_status` 5 does not count for the row, which
+      is answered: the model does not know most words of the text (or finds none), or a word of the cells.
     - `embed`: takes the same, gives `embedding` `(n, width)` float32, the fused vector, and the statuses. For a model
       of `mk.build` whose fusion gives one vector (not "late").
     - `examples`: `inputs` `(n,)` string, serialised tf.Example with the same values by the same names, `Series` as a

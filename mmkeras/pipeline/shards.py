@@ -25,6 +25,7 @@ from mmkeras.pipeline.decoded import columns, readable, row_layout, truths
 from mmkeras.pipeline.gather import presence
 from mmkeras.pipeline.weights import class_counts, class_numbers, there
 from mmkeras.records import Records
+from mmkeras.records.checks import strangers
 from mmkeras.records.ledger import Ledger
 from mmkeras.schema import Schema
 
@@ -83,6 +84,8 @@ def write_shards(records: Records, folder: str | os.PathLike[str], *, shards: in
             f"write_shards: expected shards to be a whole number from 1 to the {len(records)} rows, received "
             f"{shown(shards)}"
         )
+    for said in strangers(records):
+        warn(said)
     folder, made_of = Path(folder), _made_of(records, shards, seed)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -123,7 +123,7 @@ def _of_labels(targets, name, weights, where):
             f"{where}{name!r}: expected 'balanced' or a dict of label -> weight, received {shown(weights)}"
         )
     for label, weight in weights.items():
-        if str(label) not in targets[name].classes:
+        if not targets[name].values_of(str(label)) <= {*targets[name].classes}:
             raise unknown(f"label of {name!r}:", str(label), targets[name].classes, where)
         check_number(weight, f"the weight of {label!r}", f"{where}{name!r}: ", least=0)
-    return {str(label): float(weight) for label, weight in weights.items()}
+    return {one: float(weight) for label, weight in weights.items() for one in targets[name].values_of(str(label))}

@@ -23,6 +23,7 @@ from mmkeras.records.splits import Splits, assign, strata
 from mmkeras.records.twins import across, sentences
 from mmkeras.records.values import as_cells
 from mmkeras.schema import Schema
+from mmkeras.spelling import clean
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +162,7 @@ class Records:
         if isinstance(by, Mapping):
             parts = self._divide(by, **options)
         else:
-            labels = self._filled(by, "a split")
+            labels = np.array([clean(label) for label in self._filled(by, "a split")], dtype=object)
             parts = {label: self.take(labels == label) for label in pd.unique(labels)}
         if "train" not in parts:
             raise InputError(f"{self.name}: expected a split named 'train', received {', '.join(parts) or 'none'}")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mmkeras.checks import no_cell
 from mmkeras.errors import InputError, shown, unknown
 from mmkeras.inputs import Input
 from mmkeras.precision import ADVICE, collapsed
@@ -101,6 +102,8 @@ def _cell(cell: Any) -> str | bytes:
         return ""
     if isinstance(cell, bytes):
         return cell
+    if isinstance(cell, Mapping | list | tuple | set) or np.ndim(cell):
+        raise no_cell(cell)
     return as_text(cell if isinstance(cell, str) else str(cell))
 
 
