@@ -36,6 +36,8 @@ from mmkeras.layers import (
 from mmkeras.registry import Catalogue, choose, own_options
 from mmkeras.schema import Schema
 
+__all__ = ["ALIGNMENTS", "aligner", "encoder", "register"]
+
 ALIGNMENTS = Catalogue(
     "alignment",
     {
@@ -52,6 +54,11 @@ ALIGNMENTS = Catalogue(
 )
 
 register = ALIGNMENTS.register
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return __all__
 
 
 def aligner(tokens: Mapping[str, Tokens], present: Mapping[str, Tensor], choice: Any) -> keras.Model:

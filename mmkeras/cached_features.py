@@ -68,6 +68,7 @@ def extract_features(
     """
     front, rest = _halves(model, records.schema, towers, "extract_features")
     records = readable(records, targets=True)
+    records.require_rows("extract_features")
     rows = batches(records, 256, targets=False)
     made = front.predict(rows, verbose=0)
     x: dict[str, np.ndarray] = {}

@@ -8,19 +8,28 @@ returns the value as a plain Python one.
 import functools
 import inspect
 import math
+import os
 import re
+import types
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from numbers import Integral, Real
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 from mmkeras.errors import InputError, shown, unknown
 
 Part = TypeVar("Part", bound=Callable[..., Any])
 
 
+class MissingArgument(InputError, TypeError):
+    """A call without an argument that is needed; a TypeError too, as Python's own."""
+
+
 def checked_keywords(part: Part) -> Part:
-    """Decorator of a function or a class (a dataclass too): refuses unknown keyword arguments.
+    """Decorator of a function or a class (a dataclass too): refuses arguments that cannot be meant.
+
+    An unknown name is refused with the nearest; a missing argument is named; and for an object of another kind than a
+    parameter's annotation names (a model, `Records`, `Schema`, a path, ...), the message says what to type.
 
     >>> @checked_keywords
     ... def fit(rows, *, epochs=1):
@@ -36,17 +45,84 @@ def checked_keywords(part: Part) -> Part:
 
 
 def _checked(function: Any, name: str) -> Any:
-    parameters = [one for one in inspect.signature(function).parameters.values() if one.name != "self"]
+    every = list(inspect.signature(function).parameters.values())
+    own = int(bool(every) and every[0].name in ("self", "cls"))
+    parameters = every[own:]
     known = [one.name for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
+    in_order = [one.name for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    more = any(one.kind is one.VAR_POSITIONAL for one in parameters)
+    needed = [one.name for one in parameters if one.name in known and one.default is one.empty]
+    kinds = {one.name: _kinds(one.annotation) for one in parameters if _kinds(one.annotation)}
 
     @functools.wraps(function)
     def checked(*values: Any, **options: Any) -> Any:
         for option in options:
             if option not in known:
                 raise unknown("argument", option, known, f"{name}: ")
+        given = dict(zip(in_order, values[own:], strict=False)) | options
+        for argument in kinds.keys() & given.keys():
+            if not isinstance(given[argument], kinds[argument]):
+                raise _other_kind(name, argument, kinds[argument], given[argument])
+        if missing := [one for one in needed if one not in given]:
+            plural = "s" if len(missing) > 1 else ""
+            raise MissingArgument(
+                f"{name}() missing {len(missing)} required argument{plural}: {' and '.join(map(repr, missing))}; "
+                f"expected {name}({', '.join(needed)}, ...)"
+            )
+        if len(values) - own > len(in_order) and not more:
+            raise MissingArgument(
+                f"{name}: expected at most {len(in_order)} arguments without a name, received {len(values) - own}; "
+                f"expected {name}({', '.join([*in_order, *(f'{one}=...' for one in known if one not in in_order)])})"
+            )
         return function(*values, **options)
 
     return checked
+
+
+# The kinds of object that functions take, by the name of the class, in words
+_WORDS = {
+    "Model": "a keras.Model",
+    "Records": "Records (from mk.read)",
+    "Schema": "a Schema",
+    "Shards": "Shards (from mk.read_shards)",
+    "ModelSpec": "a ModelSpec",
+    "Evaluation": "the result of mk.evaluate",
+    "PathLike": "a path",
+}
+_TABLES = {"DataFrame", "str", "PathLike", "dict", "list"}
+# What to type: (what is expected, classes of what was received, the words); the first that fits
+_HINTS = (
+    ("Records", {"Splits"}, 'give one of its splits, as data["test"]'),
+    ("Records", _TABLES, "read it first, as mk.read(table, schema); to predict, mk.read(table, schema, targets=False)"),
+    ("Records", {"Shards", "DatasetV2"}, "give the Records that it was made of"),
+    ("Schema", {"Records", "Splits", "Shards"}, "give its schema, as data.schema"),
+    ("Schema", {"str", "PathLike"}, "mk.Schema.load(path) reads one"),
+    ("Model", {"str", "PathLike"}, "model, schema, spec = mk.load(path) reads one"),
+    ("Model", {"tuple"}, "model, schema, spec = mk.load(path) gives three"),
+    ("Model", {"Records", "Splits", "Shards", "DataFrame", "Schema", "ModelSpec"}, "mk.build(schema, ...) makes one"),
+    ("ModelSpec", {"str", "dict"}, "give the options by name, as fusion=..., or mk.ModelSpec(...)"),
+    ("Evaluation", {"dict"}, "evaluation=mk.evaluate(model, records)"),
+)
+
+
+def _kinds(annotation: Any) -> tuple[type, ...] | None:
+    """The classes in an annotation that names those of `_WORDS` alone; None for any other annotation."""
+    union = get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+    found = tuple(get_origin(one) or one for one in union)
+    if not all(isinstance(one, type) and (one.__name__ in _WORDS or one in (str, types.NoneType)) for one in found):
+        return None
+    return found if any(one.__name__ in _WORDS for one in found) else None
+
+
+def _other_kind(name: str, argument: str, kinds: tuple[type, ...], value: Any) -> InputError:
+    words = [_WORDS[kind.__name__] for kind in kinds if kind.__name__ in _WORDS]
+    received = {one.__name__ for one in type(value).__mro__} | ({"PathLike"} if hasattr(value, "__fspath__") else set())
+    names = {kind.__name__ for kind in kinds}
+    hint = next((words for expected, classes, words in _HINTS if expected in names and classes & received), "")
+    plain = value is None or isinstance(value, str | bytes | Real | list | tuple | Mapping | type | os.PathLike)
+    text = shown(value) if plain and "Splits" not in received else type(value).__name__
+    expected = ("" if argument in ("records", "schema", "path") else f"{argument} to be ") + " or ".join(words)
+    return InputError(f"{name}: expected {expected}, received {text}{hint and ': ' + hint}")
 
 
 def is_whole(value: Any, least: float = 1) -> bool:

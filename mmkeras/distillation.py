@@ -98,8 +98,6 @@ def _checked(schemas: Any) -> Sequence[Schema]:
 
 def _check_models(teacher: Any, student: Any, schemas: Sequence[Schema]) -> None:
     for model, schema, whose in zip((teacher, student), schemas, ("teacher", "student"), strict=True):
-        if not isinstance(model, keras.Model):
-            raise InputError(f"distiller: expected the {whose} to be a keras.Model, received {shown(model)}")
         names = [tensor.name for tensor in model.inputs]
         if names != list(schema.model_inputs):
             raise InputError(

@@ -37,7 +37,7 @@ def unknown(kind: str, name: object, known: Iterable[object], where: str = "") -
     >>> print(unknown("tower", "con", ["conv", "lstm"]))
     unknown tower 'con'; did you mean 'conv'? Known: conv, lstm
     """
-    known = sorted(str(one) for one in known)
+    known = sorted({str(one) for one in known})
     close = nearest(name, known)
     hint = f"did you mean {close!r}? " if close else ""
     return InputError(f"{where}unknown {kind} {shown(name)}; {hint}Known: {', '.join(known) or 'none'}")

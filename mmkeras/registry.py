@@ -86,6 +86,11 @@ def _definition(part: Any) -> tuple[str, str]:
     return made_by.__module__, made_by.__qualname__
 
 
+def _a(name: str) -> str:
+    """A name with its article."""
+    return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
+
+
 class Kinds(Catalogue):
     """The object for each kind of input or target.
 
@@ -97,11 +102,16 @@ class Kinds(Catalogue):
     """
 
     def __init__(self, what: str, base: type, home: str, how: str = "register({kind})"):
-        super().__init__(what, {}, home, lambda part: isinstance(part, base), f"a {base.__name__}", base)
+        super().__init__(what, {}, home, lambda part: isinstance(part, base), _a(base.__name__), base)
         self.how = how
 
     def register(self, *kinds: type) -> Callable[[Any], Any]:
         """Decorator of a class (an object of it is made) or of an object, for these kinds."""
+
+        for kind in kinds:
+            if not isinstance(kind, type) or (self.base and issubclass(kind, self.base)):
+                how = self.how.format(kind="PointCloud")
+                raise InputError(f"{self.what}: expected a kind, as @{self.home}.{how}, received {shown(kind)}")
 
         def add(part):
             made = self.made(part)

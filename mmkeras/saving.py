@@ -51,11 +51,6 @@ def save(path: str | os.PathLike[str], model: keras.Model, schema: Schema, spec:
         InputError: something of another kind, a schema that is not fitted or not the model's, a spec whose parts are
             functions, a model with a Lambda layer, a file that cannot be written.
     """
-    for name, value, kind in (("model", model, keras.Model), ("schema", schema, Schema), ("spec", spec, ModelSpec)):
-        if not isinstance(value, kind) and not (name == "spec" and spec is None):
-            raise InputError(f"save: expected {name} to be a {kind.__name__}, received {shown(value)}")
-    if not isinstance(path, str | os.PathLike):
-        raise InputError(f"save: expected a path, received {shown(path)}")
     if str(path).endswith(".keras"):
         raise InputError(
             f"save: expected another ending than that of Keras' own files, as 'model.mmkeras', received {shown(path)}"
@@ -101,8 +96,6 @@ def load(path: str | os.PathLike[str]) -> tuple[keras.Model, Schema, ModelSpec |
         InputError: a file that cannot be read or is no whole file of `mk.save`, one of a newer mmkeras, a class or a
             kind that is not registered here.
     """
-    if not isinstance(path, str | os.PathLike):
-        raise InputError(f"load: expected a path, received {shown(path)}")
     where = f"load: {str(path)!r}: "
     try:
         with open(path, "rb") as file, private_folder(prefix="mmkeras-load-") as folder:

@@ -51,7 +51,18 @@ def _check_parts(role: str, parts: Any, kinds: Mapping[str, type]) -> None:
         if type(part) not in kinds.values():
             raise InputError(
                 f"Schema: expected {role}[{name!r}] to be one of {', '.join(kinds)}, received {shown(part)}"
+                + _hint_of(part)
             )
+
+
+def _hint_of(part: Any) -> str:
+    """What to write in the place of something that is no part of this role."""
+    if isinstance(part, str) and part in {**INPUTS, **TARGETS}:
+        return f": write mk.{part}(...)"
+    if isinstance(part, type) and part in {**INPUTS, **TARGETS}.values():
+        return f": write mk.{part.__name__}(...)"
+    home = [role for role, base in (("inputs", Input), ("targets", Target)) if isinstance(part, base)]
+    return f": it belongs in {home[0]}" if home else ""
 
 
 @checked_keywords
@@ -137,6 +148,8 @@ class Schema:
 
     def columns(self, name: str) -> tuple[str, ...]:
         """The table's columns that hold the input or target `name`: one, but for `Tabular`."""
+        if name not in self.parts:
+            raise unknown("input or target", name, self.parts)
         return self.parts[name].table_columns(name)
 
     def column(self, name: str) -> str:
@@ -221,6 +234,7 @@ class Schema:
                 raise InputError(f"Schema: expected {role} to be a dict of name -> options, received {shown(given)}")
         return cls(_parts(options["inputs"], INPUTS), _parts(options["targets"], TARGETS))
 
+    @checked_keywords
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the schema as JSON to `path`, whole or not at all. Raises `InputError` if it cannot be written."""
         try:
@@ -229,6 +243,7 @@ class Schema:
             raise InputError(f"Schema: cannot write {str(path)!r}: {error.strerror}") from error
 
     @classmethod
+    @checked_keywords
     def load(cls, path: str | os.PathLike[str]) -> Self:
         """Read a schema that `save` has written."""
         try:
@@ -254,7 +269,8 @@ def _parts(content: Mapping[str, Any], kinds: Mapping[str, type]) -> dict[str, A
         options = {**values}
         kind = options.pop("kind")
         if kind not in kinds:
-            raise unknown("kind", kind, kinds, where)
+            own = "; a kind of your own is registered first: import the module that does it"
+            raise InputError(f"{unknown('kind', kind, kinds, where)}{own}")
         known = [option.name for option in fields(kinds[kind])]
         for option in options:
             if option not in known:

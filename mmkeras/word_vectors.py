@@ -86,6 +86,9 @@ def read_word_vectors(path: str | os.PathLike[str], vocabulary: Input | Iterable
 
 
 def _words(vocabulary: Input | Iterable[str]) -> Sequence[str]:
+    if not isinstance(vocabulary, Input | Iterable):
+        hint = ': give one of its inputs, as schema.inputs["question"]' if hasattr(vocabulary, "inputs") else ""
+        raise InputError(f"word vectors: expected a fitted Text or a list of words, received {shown(vocabulary)}{hint}")
     if isinstance(vocabulary, Input):
         if "" not in vocabulary.words:
             raise InputError("word vectors: expected a fitted Text, received one without a vocabulary")

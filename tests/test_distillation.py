@@ -175,7 +175,7 @@ def test_a_teacher_keeps_its_frozen_backbone():
             (SEEN, OTHER),
             r"'label': expected the same words in the same order, received \['a', 'b'\] of the teacher and \['b'",
         ),
-        (None, HEARD, (SEEN, HEARD), "expected the teacher to be a keras.Model, received None"),
+        (None, HEARD, (SEEN, HEARD), "expected teacher to be a keras.Model, received None"),
         (
             SEEN,
             "teacher",

@@ -244,9 +244,9 @@ def with_layer(layer):
 def test_what_cannot_be_saved(tmp_path):
     model, schema, _ = regression()
     path = tmp_path / "a.mmkeras"
-    with pytest.raises(InputError, match="save: expected model to be a Model, received 'b'"):
+    with pytest.raises(InputError, match=r"save: expected model to be a keras.Model, received 'b'"):
         mk.save(path, "b", schema)
-    with pytest.raises(InputError, match="save: expected schema to be a Schema"):
+    with pytest.raises(InputError, match="save: expected a Schema"):
         mk.save(path, model, None)
     with pytest.raises(InputError, match=r"save: expected spec to be a ModelSpec, received \{\}"):
         mk.save(path, model, schema, {})

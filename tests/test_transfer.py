@@ -487,9 +487,7 @@ def test_parts_that_are_no_towers(pair):
             InputError, match=r"expected towers to be inputs, received '.*', which moves with body=True"
         ):
             mk.transfer_weights(*pair, towers=towers)
-    with pytest.raises(
-        InputError, match=r"transfer_weights: expected the source to be a keras.Model, received 'x.keras'"
-    ):
+    with pytest.raises(InputError, match=r"transfer_weights: expected source to be a keras.Model, received 'x.keras'"):
         mk.transfer_weights("x.keras", pair[1])
 
 

@@ -27,6 +27,12 @@ from mmkeras.schema import Schema
 
 __all__ = ["AUGMENTATIONS", "Augmentation", "Draws", "augmenter", "register"]
 
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return __all__
+
+
 AUGMENTATIONS = Kinds("augmentation", Augmentation, __name__)
 register = AUGMENTATIONS.register
 register(Image)(ImageAugmentation)

@@ -6,11 +6,12 @@ from types import ModuleType
 
 import numpy as np
 
-from mmkeras.checks import check_whole
+from mmkeras.checks import check_whole, checked_keywords
 from mmkeras.datasets._files import write_once, write_table
 from mmkeras.errors import InputError
 
 
+@checked_keywords
 def easy_vqa(directory: str | os.PathLike[str], seed: int = 0) -> Path:
     """Write a manifest.csv of the easy-VQA set into `directory` and return its path.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmkeras.checks import check_whole
+from mmkeras.checks import check_whole, checked_keywords
 from mmkeras.datasets._files import write_once, write_table
 from mmkeras.errors import InputError, unknown
 
@@ -79,6 +79,7 @@ KINDS = {
 }
 
 
+@checked_keywords
 def keypad(directory: str | os.PathLike[str], rows: int = 15000, seed: int = 0) -> Path:
     """Write the keypad set into `directory` and return the path of its manifest.csv.
 

@@ -80,8 +80,10 @@ def evaluate(
         raise InputError("evaluate: the model is not compiled; use model.compile(..., **mk.compile_args(schema))")
     check_whole(permutations, "permutations", "evaluate: ")
     check_whole(batch_size, "batch_size", "evaluate: ")
+    check_whole(seed, "seed", "evaluate: ", least=0)
     check_model(model, records.schema, "evaluate")
     records = readable(records, targets=True)
+    records.require_rows("evaluate")
     metrics = model.evaluate(batches(records, batch_size), return_dict=True, verbose=0)
     metrics, decoded = (
         {name: float(value) for name, value in metrics.items()},
@@ -208,7 +210,9 @@ def missing_modality_curve(
         raise InputError(f"missing_modality_curve: expected shares from 0 to 1, received {shown(shares)}")
     check_whole(repeats, "repeats", "missing_modality_curve: ")
     check_whole(batch_size, "batch_size", "missing_modality_curve: ")
+    check_whole(seed, "seed", "missing_modality_curve: ", least=0)
     records = readable(records, targets=True)
+    records.require_rows("missing_modality_curve")
     scorer = Scorer(model, records, batch_size)
     values = scorer.values
     random, count = np.random.default_rng(seed), len(records)

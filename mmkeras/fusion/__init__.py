@@ -52,6 +52,12 @@ __all__ = [
     "weighted",
 ]
 
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return __all__
+
+
 PARTS = (concat, multiply, weighted, gated, film, late, attention, cross_attention, bottleneck, tensor, low_rank)
 FUSIONS = Catalogue("fusion", {part.__name__: part for part in PARTS}, __name__)
 

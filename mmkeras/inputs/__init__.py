@@ -14,6 +14,12 @@ from mmkeras.registry import Catalogue
 
 __all__ = ["INPUTS", "Audio", "Image", "Input", "Series", "Tabular", "Text", "Video", "register"]
 
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return __all__
+
+
 INPUTS = Catalogue(
     "kind of input",
     {kind.__name__: kind for kind in (Image, Audio, Text, Series, Tabular, Video)},

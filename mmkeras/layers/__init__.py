@@ -82,3 +82,8 @@ __all__ = [
     "reverse_gradient",
     "transformer_block",
 ]
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return __all__

@@ -78,13 +78,9 @@ def build(
             that reads grids from towers without grids, neither targets nor align; without targets also a fusion,
             modality_dropout or "through", which act after the shared space.
     """
-    if not isinstance(schema, Schema):
-        raise InputError(f"build: expected a Schema, received {type(schema).__name__}")
     schema.require_fitted("build")
     if spec is None:
         spec = ModelSpec(towers or {}, fusion, width, tasks or {}, modality_dropout, align)
-    elif not isinstance(spec, ModelSpec):
-        raise InputError(f"build: expected spec to be a ModelSpec, received {shown(spec)}")
     for role, known in (("towers", schema.inputs), ("tasks", schema.targets)):
         for name in getattr(spec, role):
             if name not in known:

@@ -101,6 +101,7 @@ def batches(
     """
     _check(records, training, targets, augment, class_weight, group_by, mix)
     batch_size = check_whole(batch_size, "batch_size", "batches: ")
+    check_whole(seed, "seed", "batches: ", least=0)
     if isinstance(records, Shards):
         if epoch is not None:
             raise InputError("batches: expected no epoch with Shards, whose rows are shuffled while they are read")

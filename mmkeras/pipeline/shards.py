@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from mmkeras.checks import checked_keywords, is_whole
+from mmkeras.checks import check_whole, checked_keywords, is_whole
 from mmkeras.errors import InputError, shown, warn
 from mmkeras.files import LOCK, one_at_a_time, remove_unfinished, write_json, write_whole
 from mmkeras.pipeline.decoded import columns, readable, row_layout, truths
@@ -76,9 +76,9 @@ def write_shards(records: Records, folder: str | os.PathLike[str], *, shards: in
         InputError: a folder that holds shards of other records, or into which another process writes; more shards than
             rows; a disk that is full; bad cells.
     """
-    if not isinstance(records, Records):
-        raise InputError(f"write_shards: expected Records (from mk.read), received {type(records).__name__}")
     records.schema.require_fitted("write_shards")
+    records.require_rows("write_shards")
+    check_whole(seed, "seed", "write_shards: ", least=0)
     if not is_whole(shards) or shards > len(records):
         raise InputError(
             f"write_shards: expected shards to be a whole number from 1 to the {len(records)} rows, received "

@@ -105,7 +105,22 @@ class Records:
         return distinct, number.reshape(values.shape)
 
     def take(self, rows: Sequence[int] | np.ndarray) -> "Records":
-        """The Records of the given positions or boolean mask `(rows,)`, with the same schema."""
+        """The Records of the given positions or boolean mask `(rows,)`, with the same schema.
+
+        Raises:
+            InputError: something else, a position beyond the rows, a mask of another length.
+        """
+        given = np.asarray(rows)
+        wrong = given.ndim != 1 or (given.size and given.dtype.kind not in "iub")
+        if not wrong and given.size:
+            count = len(self)
+            wrong = (
+                len(given) != count if given.dtype == bool else bool((given >= count).any() or (given < -count).any())
+            )
+        if wrong:
+            raise InputError(
+                f"take: expected positions of the {len(self)} rows, or a mask of as many bool, received {shown(rows)}"
+            )
         return replace(self, frame=self.frame.iloc[rows] if len(rows) else self.frame.iloc[:0], common=())
 
     def where(self, position: int, column: str) -> str:
@@ -124,6 +139,11 @@ class Records:
         for said in checks.strangers(records):
             warn(said)
         return records
+
+    def require_rows(self, purpose: str) -> None:
+        """Raise an `InputError` unless there is at least one row."""
+        if not len(self):
+            raise InputError(f"{purpose}: expected at least one row of {self.name}, received none")
 
     @checked_keywords
     def split(
@@ -159,6 +179,11 @@ class Records:
                 one row each.
         """
         options = {"group": group, "stratify": stratify, "seed": seed}
+        if not isinstance(by, Mapping | str) and not is_whole(by, 0):
+            raise InputError(
+                'split: expected the name of a column, or fractions as {"train": 0.8, "val": 0.1, "test": 0.1}, '
+                f"received {shown(by)}"
+            )
         if isinstance(by, Mapping):
             parts = self._divide(by, **options)
         else:
@@ -221,7 +246,7 @@ class Records:
             not all(is_number(share, 0, above=True) for share in fractions.values())
             or abs(sum(fractions.values()) - 1) > 1e-6
         ):
-            raise InputError(f"split: expected fractions above 0 that add up to 1, received {dict(fractions)}")
+            raise InputError(f"split: expected fractions above 0 that add up to 1, received {shown(dict(fractions))}")
         check_whole(seed, "seed", "split: ", least=0)
         unit = np.arange(len(self)) if group is None else pd.factorize(self._filled(group, "a group"))[0]
         stratum = None if stratify is None else self._strata(stratify)
@@ -300,8 +325,7 @@ def read(
     >>> len(read(pd.DataFrame({"review": ["good", "bad"], "liked": ["yes", "no"]}), schema))
     2
     """
-    if not isinstance(schema, Schema):
-        raise InputError(f"read: expected a Schema, received {shown(schema)}")
+    check_switch(targets, "targets", "read: ")
     check_choice(on_bad, "on_bad", ACTIONS, "read: ")
     check_choice(check, "check", ("paths", "decode"), "read: ")
     check_number(bad_limit, "bad_limit", "read: ", least=0, most=1)

@@ -1,7 +1,7 @@
 """Dividing rows into splits."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -125,6 +125,14 @@ class Splits(Mapping[str, "Records"]):
         if name not in self._parts:
             raise UnknownSplit(str(unknown("split", name, self._parts)))
         return self._parts[name]
+
+    def __getattr__(self, name: str) -> Any:
+        """Not found: say what to type for a split, or for something that its records have."""
+        parts = self.__dict__.get("_parts", {})
+        if name in parts:
+            raise AttributeError(f"Splits have no attribute {name!r}: the split is data[{name!r}]", name=name, obj=None)
+        hint = f': a split has it, as data["train"].{name}' if hasattr(next(iter(parts.values()), None), name) else ""
+        raise AttributeError(f"Splits have no attribute {name!r}{hint}", name=name, obj=None)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._parts)

@@ -49,6 +49,7 @@ def retrieve(
     check_whole(batch_size, "batch_size", "retrieve: ")
     check_choice(neighbours, "neighbours", NEIGHBOURS, "retrieve: ")
     records = readable(records)
+    records.require_rows("retrieve")
     own, known = isinstance(model, Mapping), list(records.schema.inputs)
     names = list(model if own else known) if inputs is None else inputs
     if isinstance(names, str) or not isinstance(names, Collection) or not names:

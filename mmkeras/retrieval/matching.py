@@ -66,6 +66,7 @@ def negative_pairs(
     """
     _check(records, name, target, copies, seed)
     records = records.take(records.there(name))
+    records.require_rows("negative_pairs")
     schema, frame = records.schema, records.frame
     columns = list(schema.columns(name))
     others = [column for other in schema.inputs if other != name for column in schema.columns(other)]
@@ -85,8 +86,6 @@ def negative_pairs(
 
 
 def _check(records, name, target, copies, seed):
-    if not isinstance(records, Records):
-        raise InputError(f"negative_pairs: expected Records (from mk.read), received {type(records).__name__}")
     if name not in records.schema.inputs:
         raise unknown("input", name, records.schema.inputs, where="negative_pairs: ")
     if len(records.schema.inputs) < 2:

@@ -11,3 +11,8 @@ from mmkeras.serving.config import serve_config
 from mmkeras.serving.failures import ServingError
 
 __all__ = ["Client", "ServingError", "serve_config"]
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return __all__

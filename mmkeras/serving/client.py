@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from mmkeras.checks import check_whole, is_number, is_whole
+from mmkeras.checks import check_whole, checked_keywords, is_number, is_whole
 from mmkeras.errors import InputError, shown
 from mmkeras.serving.arrays import as_arrays
 from mmkeras.serving.connection import MAX_BYTES, Connection, checked
@@ -36,6 +36,7 @@ STATES = {
 }
 
 
+@checked_keywords
 class Client:
     """Sends requests to a model on TensorFlow Serving.
 

@@ -14,6 +14,12 @@ from mmkeras.targets.number import Number
 
 __all__ = ["TARGETS", "Category", "Labels", "Number", "Target", "inputs_read", "register"]
 
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return __all__
+
+
 TARGETS = Catalogue(
     "kind of target",
     {kind.__name__: kind for kind in (Category, Labels, Number)},

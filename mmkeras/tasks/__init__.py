@@ -55,3 +55,8 @@ __all__ = [
     "tasks_of",
     "token",
 ]
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return __all__

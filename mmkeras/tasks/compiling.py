@@ -51,6 +51,9 @@ def compile_args(
     """
     if not schema.targets:
         raise InputError("compile_args: expected targets in the schema, received none: compile without a loss")
+    if tasks is not None and not isinstance(tasks, Mapping):
+        hint = ": the model is the third argument, model=..." if isinstance(tasks, keras.Model) else ""
+        raise InputError(f"compile_args: expected tasks to be a dict of target -> task, received {shown(tasks)}{hint}")
     for name in tasks or {}:
         if name not in schema.targets:
             raise unknown("target", name, schema.targets, where="compile_args: ")

@@ -17,6 +17,12 @@ from mmkeras.tokenizers.words import Words
 
 __all__ = ["PADDING", "TOKENIZERS", "UNKNOWN", "Tokenizer", "Words", "register", "tokenizer_of"]
 
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return __all__
+
+
 TOKENIZERS = Catalogue(
     "tokenizer",
     {"words": Words()},

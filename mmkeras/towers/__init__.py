@@ -69,6 +69,12 @@ __all__ = [
     "waveform",
 ]
 
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return __all__
+
+
 PARTS = [conv, residual, mobile, vit, bag, lstm, gru, conv1d, transformer]
 PARTS += [spectrogram, spectrogram_lstm, spectrogram_transformer, waveform, mlp, feature_tokens, frames]
 TOWERS = Catalogue("tower", {part.__name__: part for part in PARTS}, __name__)

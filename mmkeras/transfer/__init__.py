@@ -81,9 +81,6 @@ def transfer_weights(
     """
     if source is target:
         raise InputError("transfer_weights: expected two models, received one as source and target")
-    for model, whose in ((source, "source"), (target, "target")):
-        if not isinstance(model, keras.Model):
-            raise InputError(f"transfer_weights: expected the {whose} to be a keras.Model, received {shown(model)}")
     pairs = _pairs(source, target, towers)
     _check_schemas(schemas, pairs, body)
     found = [move for given, taken in pairs.items() for move in _tower_moves(source, target, given, taken, schemas)]

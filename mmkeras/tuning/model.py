@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import keras_tuner
+import pandas as pd
 
 from mmkeras.errors import InputError, shown
 from mmkeras.model_spec import ModelSpec
@@ -44,9 +45,20 @@ def hypermodel(data: Mapping[str, Records | Shards], *, space: Space = None, **t
 
 def require_splits(data: Mapping[str, Any], purpose: str) -> None:
     """Raise an `InputError` unless there are rows to train on and rows to choose by."""
+    if not isinstance(data, Mapping) or not all(isinstance(part, Records | Shards) for part in data.values()):
+        text = f"a {type(data).__name__}" if isinstance(data, pd.DataFrame | keras.Model) else shown(data)
+        raise InputError(
+            f'{purpose}: expected data to be Splits, as mk.read(table, schema).split({{"train": 0.8, "val": 0.2}}), '
+            f"or a dict of Records, received {text}"
+        )
     for split in ("train", "val"):
         if split not in data:
-            raise InputError(f"{purpose}: expected data with {split!r}, received {', '.join(data) or 'none'}")
+            raise InputError(
+                f"{purpose}: expected data with {split!r}, received {', '.join(map(str, data)) or 'none'}"
+                + (": records.split(..., val=0.1) makes one of 'train'" if split == "val" else "")
+            )
+        if isinstance(data[split], Records):
+            data[split].require_rows(f"{purpose}: {split!r}")
 
 
 class SpecModel(keras_tuner.HyperModel):

@@ -7,7 +7,7 @@ import keras
 import keras_tuner
 
 from mmkeras.checks import check_choice
-from mmkeras.errors import InputError, unknown
+from mmkeras.errors import InputError, shown, unknown
 from mmkeras.model_spec import ModelSpec
 from mmkeras.schema import Schema
 from mmkeras.tasks import choose_task, direction
@@ -31,7 +31,13 @@ def objective_of(schema: Schema, given: Any = None, space: Any = None) -> tuple[
         given = next((name for name, metric in known.items() if metric is not None), None)
         if given is None:
             raise InputError("tune: expected an objective, as the tasks of the space have no metric in common")
-    name, better = (given, None) if isinstance(given, str) else tuple(given)
+    pair = (given, None) if isinstance(given, str) else given
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise InputError(
+            f'tune: expected objective to be the name of a metric, or a pair as ("{next(iter(known))}", "min"), '
+            f"received {shown(given)}"
+        )
+    name, better = pair
     if name not in known:
         raise unknown("objective", name, known)
     if better is not None:

@@ -86,6 +86,9 @@ def space_of(schema: Schema, given: Any = None) -> Callable[[Any], ModelSpec]:
     if given is not None and not isinstance(given, Mapping):
         raise InputError(f"space: expected a function hp -> ModelSpec or a dict, received {shown(given)}")
     default = domains(schema, given)
+    if "towers" in (given or {}):
+        first = next(iter(schema.inputs))
+        raise InputError(f"space: expected the choices of each tower by its input's name, as {{{first!r}: [...]}}")
     chosen = default | dict(given or {})
     tasks = [name for name in schema.targets if name in chosen]
     roles = {"fusion": FUSIONS, **dict.fromkeys(schema.inputs, TOWERS), **dict.fromkeys(tasks, TASKS)}
