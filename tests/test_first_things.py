@@ -89,7 +89,7 @@ def functions():
             for parameter in inspect.signature(function).parameters.values():
                 if parameter.annotation in EXPECTED:
                     yield name, parameter.name, *EXPECTED[parameter.annotation]
-                elif parameter.name in ("path", "folder", "directory"):
+                elif parameter.name in ("path", "folder", "directory") and parameter.default is not None:
                     yield name, parameter.name, "a path", PATHS
 
 

@@ -39,7 +39,7 @@ def in_texts(feature: Text, texts: np.ndarray) -> Iterator[str]:
     known = {word.encode() for word in feature.vocabulary or ()}
     strange = np.array([token not in known for token in distinct.numpy()], bool)
     count = np.bincount(number, minlength=len(strange)) * strange
-    empty = (rows.row_lengths().numpy() == 0) & [not text.isspace() for text in texts]
+    empty = (rows.row_lengths().numpy() == 0) & np.array([not text.isspace() for text in texts], bool)
     total = len(number) + empty.sum()
     if (share := (count.sum() + empty.sum()) / max(total, 1)) > MOST:
         example = distinct.numpy()[count.argmax()].decode() if count.any() else texts[empty.argmax()]
