@@ -235,3 +235,16 @@ def test_augmentation_changes_what_it_is_asked_to_and_nothing_else(pictures):
     assert alone["p"].shape == (8, 2, 2, 1)
     with pytest.raises(InputError, match="expected augment with training=True only"):
         mk.batches(records, 8, augment={"p": {"flip": True}})
+
+
+def test_drop_remainder_leaves_whole_batches(counted):
+    rows = len(counted)
+    size = rows - 1
+    for training in (False, True):
+        data = mk.batches(counted, size, training=training, drop_remainder=True)
+        assert data.cardinality() == len(list(data)) == 1
+        assert {len(values) for values in next(iter(data))[0].values()} == {size}
+    with pytest.raises(
+        InputError, match=f"drop_remainder: expected at least batch_size={rows + 1} rows, received {rows}"
+    ):
+        mk.batches(counted, rows + 1, drop_remainder=True)

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from mmkeras.augment import augmenter
-from mmkeras.checks import check_whole, checked_keywords
+from mmkeras.checks import check_switch, check_whole, checked_keywords
 from mmkeras.decode.graph import plain
 from mmkeras.errors import InputError, shown
 from mmkeras.pipeline.decoded import columns, read_decoded, readable, truths, write_decoded
@@ -57,12 +57,15 @@ def batches(
     shard: tuple[int, int] | None = None,
     seed: int = 0,
     epoch: tf.Variable | None = None,
+    drop_remainder: bool = False,
 ) -> tf.data.Dataset:
     """A tf.data pipeline of batches for `fit`, `evaluate` and `predict`.
 
     Args:
         records: `Records` with a fitted schema; or `Shards`, with which memory does not grow with the number of rows.
         batch_size: rows in a batch; the last one may hold fewer.
+        drop_remainder: whether to leave out a last batch of fewer rows, as `tf.distribute.MirroredStrategy` needs it
+            where the rows are no multiple of `batch_size` (otherwise Keras ends there in an error of shapes).
         training: shuffle all rows anew in every epoch (of shards: the files, and rows among 10,000 or 128 MiB).
         targets: False: inputs alone.
         augment: dict of input name -> options of `mmkeras.augment.augmenter`, in training only, as
@@ -102,12 +105,13 @@ def batches(
     _check(records, training, targets, augment, class_weight, group_by, mix)
     batch_size = check_whole(batch_size, "batch_size", "batches: ")
     check_whole(seed, "seed", "batches: ", least=0)
+    check_switch(drop_remainder, "drop_remainder", "batches: ")
     if isinstance(records, Shards):
         if epoch is not None:
             raise InputError("batches: expected no epoch with Shards, whose rows are shuffled while they are read")
         if group_by is not None:
             raise InputError("batches: group_by needs Records: a shard holds every row with values of its own")
-        data = serialised(records, batch_size, training, shard, seed)
+        data = serialised(records, batch_size, training, shard, seed, drop_remainder)
         return _batched(
             data, _draws(seed), parser(records, training, targets, class_weight), records.schema, augment, seed
         )
@@ -129,8 +133,16 @@ def batches(
     data = _batched(
         rows, draws, lambda rows, draw: (inputs(rows, draw), truth(rows)), records.schema, augment, seed, group_by
     )
+    data = _whole(data, len(records), batch_size) if drop_remainder and mix is None else data
     data.decoded = columns(records), truths(records) if targets else {}  # files on disk live as long as the pipeline
     return data
+
+
+def _whole(data, rows, batch_size):
+    """The batches without a last one of fewer rows."""
+    if rows < batch_size:
+        raise InputError(f"batches: drop_remainder: expected at least batch_size={batch_size} rows, received {rows}")
+    return data.take(rows // batch_size)
 
 
 def _check(records, training, targets, augment, class_weight, group_by, mix):

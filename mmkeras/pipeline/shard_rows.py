@@ -19,7 +19,12 @@ OPEN = 16  # files that training reads by turns
 
 
 def serialised(
-    shards: Shards, batch_size: int, training: bool, shard: tuple[int, int] | None, seed: int
+    shards: Shards,
+    batch_size: int,
+    training: bool,
+    shard: tuple[int, int] | None,
+    seed: int,
+    drop_remainder: bool = False,
 ) -> tf.data.Dataset:
     """Batches of serialised rows: `(batch,)` string.
 
@@ -40,7 +45,8 @@ def serialised(
     if training:
         buffer = max(batch_size, min(BUFFER // row_size(shards.schema), 10_000))
         data = data.shuffle(buffer, seed=seed, reshuffle_each_iteration=True)
-    return data.batch(batch_size).apply(tf.data.experimental.assert_cardinality(-(-rows // batch_size)))
+    steps = rows // batch_size if drop_remainder else -(-rows // batch_size)
+    return data.batch(batch_size, drop_remainder).apply(tf.data.experimental.assert_cardinality(steps))
 
 
 def _share(shards, shard):

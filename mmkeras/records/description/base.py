@@ -95,7 +95,9 @@ class Describer:
         said = spread(values, self.unit(part), self.form)
         if limit is None or not len(values):
             return said
-        return f"{said}; {self.beyond} {limit[1]}: {np.mean(values > limit[0]):.1%}"
+        # a clip of 5.001 s is one of 5 s, cut at the end of a frame or a sample
+        most = limit[0] if self.whole else 1.01 * limit[0]
+        return f"{said}; {self.beyond} {limit[1]}: {np.mean(values > most):.1%}"
 
     def draw(self, axes: Any, part: Any, table: pd.DataFrame) -> str:
         """Draw its table into matplotlib axes. Returns the title."""
