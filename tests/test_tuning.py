@@ -449,7 +449,7 @@ import mmkeras as mk
 @mk.towers.register("dies")
 def dies(x, *, feature, width, name, how="exit"):
     """A tower of a program's own."""
-    if how == "kill" and "mmkeras.tuning.child" in " ".join(sys.orig_argv):
+    if how == "kill" and "mmkeras.tuning." in " ".join(sys.orig_argv):
         os.kill(os.getpid(), signal.SIGKILL)
     import keras
     return mk.Tokens(keras.layers.Reshape((1, width))(keras.layers.Dense(width)(keras.layers.Flatten()(x))))
@@ -532,7 +532,7 @@ def trial_processes(directory):
             command = path.read_bytes()
         except OSError:
             continue
-        if b"mmkeras.tuning.child" in command and str(directory).encode() in command:
+        if b"mmkeras.tuning." in command and str(directory).encode() in command:
             found.append(int(path.parent.name))
     return found
 

@@ -19,6 +19,7 @@ from mmkeras.files import write_json
 from mmkeras.pipeline import Shards, read_decoded, readable, write_decoded
 from mmkeras.records import Records
 from mmkeras.registry import registered, restore
+from mmkeras.tuning.forks import Forks
 from mmkeras.tuning.trial import LOG, OUTCOME, Outcome, Request, run, whole
 
 JOB, REQUEST = "job.pkl", "request.json"
@@ -65,6 +66,7 @@ def run_in_child(
     *,
     seconds: float | None = None,
     threads: int | None = None,
+    forks: Forks | None = None,
     beat: Callable[[], object] | None = None,
 ) -> Outcome:
     """`trial.run` in a process of its own.
@@ -75,7 +77,8 @@ def run_in_child(
         request: `Request`.
         folder: of the trial.
         seconds: time limit for the whole process, None: none.
-        threads: number of processor cores to use; None: all.
+        threads: number of processor cores to use; None: all. Forks have the environment of their parent.
+        forks: the process to fork from; None: it is a process of its own from the start.
         beat: called without arguments every few seconds.
 
     Returns:
@@ -86,28 +89,32 @@ def run_in_child(
         (folder / name).unlink(missing_ok=True)
     write_json(folder / REQUEST, request.to_json())
     began = time.monotonic()
-    with open(folder / LOG, "ab") as log:
-        child = subprocess.Popen(
-            # -P: nothing is imported from the current folder, unless this process does so
-            [sys.executable, "-P", "-m", "mmkeras.tuning.child", str(job), sha256, str(folder)],
-            stdin=subprocess.PIPE,  # never written to: its end tells the child that this process is gone
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=_environment(threads),
-            start_new_session=True,  # Ctrl-C goes to this process only
-        )
-        try:
-            reason = _wait(child, began, seconds, beat)
-        finally:
-            child.kill()
-            child.wait()
-            child.stdin.close()
+    arguments = [str(job), sha256, str(folder)]
+    child = forks.start(arguments, folder / LOG) if forks else _started(arguments, folder / LOG, threads)
+    try:
+        reason = _wait(child, began, seconds, beat)
+    finally:
+        child.kill()
+        child.wait()
     outcome = Outcome.load(folder) or Outcome(request.to_json())
     if not outcome.finished:
         outcome.status, outcome.reason = "FAILED", reason or _death(child.returncode, folder / LOG)
         outcome.seconds = time.monotonic() - began
         outcome.save(folder)
     return outcome
+
+
+def _started(arguments, log, threads):
+    with open(log, "ab") as file:
+        return subprocess.Popen(
+            # -P: nothing is imported from the current folder, unless this process does so
+            [sys.executable, "-P", "-m", "mmkeras.tuning.child", *arguments],
+            stdin=subprocess.PIPE,  # never written to: its end tells the child that this process is gone
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=environment(threads),
+            start_new_session=True,  # Ctrl-C goes to this process only
+        )
 
 
 def _wait(child, began, seconds, beat):
@@ -123,7 +130,8 @@ def _wait(child, began, seconds, beat):
             beat()
 
 
-def _environment(threads):
+def environment(threads: int | None) -> dict[str, str]:
+    """The environment of a trial's process, which uses so many cores; None: all."""
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     # the processes share the GPU's memory: each takes what it needs; by default TensorFlow takes all
     found = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", **os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -150,7 +158,7 @@ def main(job: str, sha256: str, folder: str) -> None:
     """The main function of the process."""
     threading.Thread(target=_die_with_parent, daemon=True).start()
     request = Request.from_json(json.loads((Path(folder) / REQUEST).read_text(encoding="utf-8")))
-    run(partial(_train, Path(job), sha256), request, folder)
+    run(partial(_train, Path(job), sha256), request, folder, whole_process=True)
 
 
 def _train(job, sha256, request, watch):

@@ -19,11 +19,12 @@ from mmkeras.model_spec import ModelSpec
 from mmkeras.pipeline import Shards
 from mmkeras.records import Records
 from mmkeras.training import Training
-from mmkeras.tuning.child import run_in_child, write_job
+from mmkeras.tuning.child import environment, run_in_child, write_job
 from mmkeras.tuning.controls import CONTROLS, requests
 from mmkeras.tuning.features import TOWERS, features_of, on_features, once, tuned
 from mmkeras.tuning.features import check as compare
 from mmkeras.tuning.folder import at_work, begin_anew, claim
+from mmkeras.tuning.forks import Forks, forkable
 from mmkeras.tuning.model import Space, SpecModel, require_splits
 from mmkeras.tuning.objective import objective_of
 from mmkeras.tuning.oracle import oracle_of
@@ -203,7 +204,13 @@ def _runner(data, folder, isolation, workers, time_limit):
         return
     threads = max(1, os.cpu_count() // workers) if workers > 1 else None
     with private_folder(folder, f"job-{os.environ.get('KERASTUNER_TUNER_ID', 'tuner0')}-") as job:
-        yield partial(run_in_child, job, write_job(data, job), seconds=seconds, threads=threads)
+        forks = Forks(job, environment(threads)) if forkable() else None  # imports while the data is written
+        try:
+            sha256 = write_job(data, job)
+            yield partial(run_in_child, job, sha256, seconds=seconds, threads=threads, forks=forks)
+        finally:
+            if forks:
+                forks.close()
 
 
 def _run_here(train, request, folder, *, seconds=None, beat=None):

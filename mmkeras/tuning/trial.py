@@ -160,6 +160,7 @@ def run(
     folder: str | os.PathLike[str],
     *,
     seconds: float | None = None,
+    whole_process: bool = False,
 ) -> Outcome:
     """Train and score one spec.
 
@@ -168,11 +169,12 @@ def run(
         request: `Request`.
         folder: where the outcome, the log of an error and the weights of the best epoch go.
         seconds: time limit; None: none.
+        whole_process: whether this process has the trial alone: `cpu` then counts all of it.
 
     Returns:
         `Outcome`, also of a failure: only exceptions that end the process are raised.
     """
-    folder, began, cpu = Path(folder), time.monotonic(), time.process_time()
+    folder, began, cpu = Path(folder), time.monotonic(), 0.0 if whole_process else time.process_time()
     folder.mkdir(parents=True, exist_ok=True)
     outcome = Outcome(request.to_json())
     try:
