@@ -18,6 +18,7 @@ from typing import Any, TypeVar, get_args, get_origin
 
 from mmkeras.errors import InputError, shown, unknown
 
+LARGEST = 2**63 - 1  # the largest whole number that tensors hold
 Part = TypeVar("Part", bound=Callable[..., Any])
 
 
@@ -132,9 +133,14 @@ def is_whole(value: Any, least: float = 1) -> bool:
 
 def is_number(value: Any, least: float = -math.inf, above: bool = False, most: float = math.inf) -> bool:
     """Whether it is a finite number, not a bool, from `least` (or above it) to `most`."""
-    if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
+    if not isinstance(value, Real) or isinstance(value, bool):
         return False
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number beyond all floats
+        return False
+    if not math.isfinite(number):
+        return False
     return (number > least if above else number >= least) and number <= most
 
 
@@ -145,6 +151,8 @@ def check_whole(value: Any, name: str, where: str = "", *, least: int = 1) -> in
     Traceback (most recent call last):
     mmkeras.errors.InputError: fit: expected epochs to be a whole number above 0, received 0
     """
+    if is_whole(value, LARGEST + 1):
+        raise InputError(f"{where}expected {name} to be at most {LARGEST:,}, received {shown(value)}")
     if not is_whole(value, least):
         expected = "above 0" if least == 1 else f"from {least}"
         raise InputError(f"{where}expected {name} to be a whole number {expected}, received {shown(value)}")

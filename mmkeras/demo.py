@@ -11,6 +11,7 @@ import pandas as pd
 
 from mmkeras.bundle import ask, export
 from mmkeras.datasets import keypad, keypad_ceilings
+from mmkeras.disk import disk_reason
 from mmkeras.errors import InputError
 from mmkeras.evaluation import evaluate
 from mmkeras.files import write_whole
@@ -111,7 +112,7 @@ def _writable(out: Path) -> Path:
             pass
         _check_summary(out / SUMMARY)
     except OSError as error:
-        raise InputError(f"demo: cannot write to {str(out)!r}: {error.strerror}") from error
+        raise InputError(f"demo: cannot write to {str(out)!r}: {disk_reason(error)}") from error
     return out
 
 
@@ -120,7 +121,7 @@ def _check_summary(path: Path) -> None:
         return
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict) or not {"test_accuracy", "bundle"} <= found.keys():
         raise InputError(f"demo: {str(path)!r} is there already, and it is not of a demo; give another folder")

@@ -19,6 +19,7 @@ tune:                               # options of mk.tune
 """
 
 import inspect
+import math
 import os
 import re
 from collections.abc import Callable
@@ -28,11 +29,13 @@ from typing import Any
 
 import yaml
 
+from mmkeras.disk import check_path, read_text
 from mmkeras.errors import InputError, shown, unknown
 from mmkeras.records import Splits, read
 from mmkeras.records.manifest import join
 from mmkeras.schema import Schema
 
+MOST = 100_000  # values in the file
 KEYS = ("data", "split", "inputs", "targets", "read", "tune")
 
 
@@ -45,7 +48,16 @@ class Experiment:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which 1e-4 is a number, as in Python; PyYAML wants 1.0e-4."""
+    """YAML in which 1e-4 is a number, as in Python (PyYAML wants 1.0e-4), and no key stands twice."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        """As PyYAML's, without a key twice."""
+        seen = set()
+        for key, _ in node.value:
+            if str(key.value) in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} twice", key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
 
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
@@ -64,11 +76,11 @@ def load_experiment(path: str | os.PathLike[str]) -> Experiment:
     Raises:
         InputError: a file that cannot be read, a missing or unknown key, a table that does not fit.
     """
-    path = Path(path)
+    path = check_path(path, "experiment: ")
     content = _content(path)
     where = f"{path.name}: "
     for key in content:
-        if key not in KEYS:
+        if not isinstance(key, str) or key not in KEYS:
             raise unknown("key", key, KEYS, where)
     for key, kind in (("data", str), ("inputs", dict), ("targets", dict), ("read", dict), ("tune", dict)):
         value = content.get(key)
@@ -78,27 +90,66 @@ def load_experiment(path: str | os.PathLike[str]) -> Experiment:
             expected = "a path" if kind is str else "keys and values"
             raise InputError(f"{where}expected {key} to be {expected}, received {shown(value)}")
     options = _options(content, "read", read, where)
-    schema = Schema.from_options({role: content[role] for role in ("inputs", "targets")})
-    table = content["data"]
-    records = read(join(str(path.parent), table), schema, **options)
     tune = dict(content.get("tune") or {})
     if "directory" in tune:
-        tune["directory"] = path.parent / tune["directory"]
+        tune["directory"] = path.parent / check_path(tune["directory"], f"{where}directory: ")
+    try:
+        schema = Schema.from_options({role: content[role] for role in ("inputs", "targets")})
+        records = read(join(str(path.parent), content["data"]), schema, **options)
+        splits = records.split(content.get("split", "split"))
+    except InputError as error:
+        raise InputError(f"{where}{error}") from error
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:  # a value of another type
+        raise InputError(f"{where}expected values as mk.read and mk.Schema take them ({error})") from error
     if isinstance(tune.get("space"), dict):
         tune["space"] = {name: _domain(domain) for name, domain in tune["space"].items()}
-    return Experiment(records.split(content.get("split", "split")), tune)
+    return Experiment(splits, tune)
 
 
 def _content(path: Path) -> dict[str, Any]:
+    text = read_text(path, "experiment: ", 2**24)
+    loader = None
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"experiment: cannot read {str(path)!r}: {error}") from error
+        loader = _Loader(text)
+        content = loader.get_single_data()
     except yaml.YAMLError as error:
-        raise InputError(f"{path.name}: expected YAML: {error}") from error
+        raise InputError(f"{path.name}: expected YAML{_where(error, text)}: {_short(error)}") from error
+    except RecursionError as error:
+        raise InputError(f"{path.name}: expected YAML, received too many lists and keys in each other") from error
+    except (ValueError, TypeError, LookupError, ArithmeticError) as error:  # a date that is none, a key that is a list
+        line = f", line {loader.line + 1}" if loader else ""
+        raise InputError(f"{path.name}: expected YAML of plain values{line}: {error}") from error
+    finally:
+        if loader is not None:
+            loader.dispose()
+    if _size(content, {}) > MOST:
+        raise InputError(f"{path.name}: expected at most {MOST:,} values, received more by aliases (*name)")
     if not isinstance(content, dict):
         raise InputError(f"{path.name}: expected keys and values, received {shown(content)}")
     return content
+
+
+def _size(content: Any, known: dict[int, float]) -> float:
+    """How many values there are, those behind aliases each time; infinitely many where one is within itself."""
+    if not isinstance(content, dict | list | tuple | set):
+        return 1
+    if id(content) not in known:
+        known[id(content)] = math.inf
+        parts = [*content, *content.values()] if isinstance(content, dict) else content
+        known[id(content)] = 1 + sum(_size(part, known) for part in parts)
+    return known[id(content)]
+
+
+def _where(error: yaml.YAMLError, text: str) -> str:
+    if isinstance(error, yaml.reader.ReaderError):  # a character that YAML does not have
+        return f", line {text.count(chr(10), 0, error.position) + 1}"
+    mark = getattr(error, "problem_mark", None)
+    return f", line {mark.line + 1}" if mark else ""
+
+
+def _short(error: yaml.YAMLError) -> str:
+    said = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+    return str(said).strip().splitlines()[0]
 
 
 def _options(content: dict[str, Any], key: str, function: Callable[..., Any], where: str) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """The parts of a model, as plain data."""
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeAlias
 
-from mmkeras.checks import check_whole, checked_keywords
+from mmkeras.checks import check_share, check_whole, checked_keywords
+from mmkeras.disk import parse_json
 from mmkeras.errors import InputError, shown
 
 Part: TypeAlias = str | Mapping[str, Any] | Callable[..., Any]  # a name; "kind" and options; the part itself
@@ -52,6 +54,14 @@ class ModelSpec:
             if not isinstance(parts, Mapping):
                 raise InputError(f"ModelSpec: expected {role} to be a dict of name -> part, received {shown(parts)}")
             object.__setattr__(self, role, dict(parts))
+            for name, part in parts.items():
+                _check_part(part, f"{role}: {name!r}")
+        _check_part(self.fusion, "fusion")
+        if self.align is not None:
+            _check_part(self.align, "align")
+        dropout = self.modality_dropout
+        for name, share in dropout.items() if isinstance(dropout, Mapping) else [("", dropout)]:
+            check_share(share, "modality_dropout", f"ModelSpec: {name!r}: " if name else "ModelSpec: ")
 
     def to_json(self) -> str:
         """The spec as a JSON string. Raises `InputError` if a part is a function: register it, and give its name."""
@@ -68,15 +78,30 @@ class ModelSpec:
     @classmethod
     def from_json(cls, text: str) -> "ModelSpec":
         """The spec from `to_json`'s string. Raises `InputError` for anything else."""
-        try:
-            content = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise InputError(f"ModelSpec: expected JSON, received {shown(text)} ({error})") from error
-        return cls.from_options(content)
+        return cls.from_options(parse_json(text, "ModelSpec: "))
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> "ModelSpec":
         """The spec from a dict; a misspelt key is refused."""
         if not isinstance(options, Mapping):
             raise InputError(f"ModelSpec: expected a dict of options, received {shown(options)}")
+        for option in options:
+            if not isinstance(option, str):
+                raise InputError(f"ModelSpec: expected names of options, received {shown(option)}")
         return cls(**options)
+
+
+def _check_part(part: Any, what: str) -> None:
+    """Refuse what is neither a name, nor a dict with one, nor a part itself: its options are checked with the part."""
+    if not isinstance(part, str | Mapping) and not callable(part) and not hasattr(part, "output"):
+        raise InputError(
+            f'ModelSpec: expected {what} to be a name, a dict of "kind" and options, or a function, received '
+            f"{shown(part)}"
+        )
+    options = part if isinstance(part, Mapping) else {}
+    kind = options.get("kind", "")
+    if not isinstance(kind, str) and not callable(kind) and not hasattr(kind, "output"):
+        raise InputError(f"ModelSpec: expected the kind of {what} to be a name, received {shown(kind)}")
+    for option, value in options.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"ModelSpec: expected {option!r} of {what} to be a finite number, received {value}")

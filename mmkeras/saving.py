@@ -11,12 +11,13 @@ import stat
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import keras
 
 from mmkeras import __version__
 from mmkeras.checks import checked_keywords
+from mmkeras.disk import check_path, parse_json, regular, writing
 from mmkeras.errors import InputError, shown
 from mmkeras.files import private_folder, write_whole
 from mmkeras.model_spec import ModelSpec
@@ -51,6 +52,7 @@ def save(path: str | os.PathLike[str], model: keras.Model, schema: Schema, spec:
         InputError: something of another kind, a schema that is not fitted or not the model's, a spec whose parts are
             functions, a model with a Lambda layer, a file that cannot be written.
     """
+    path = check_path(path, "save: ")
     if str(path).endswith(".keras"):
         raise InputError(
             f"save: expected another ending than that of Keras' own files, as 'model.mmkeras', received {shown(path)}"
@@ -63,17 +65,13 @@ def save(path: str | os.PathLike[str], model: keras.Model, schema: Schema, spec:
         texts[SPEC] = spec.to_json()
     if weight_history(model):
         texts[PAST] = json.dumps(weight_history(model))
-    path = Path(path)
-    try:
-        with private_folder(path.parent, ".mmkeras-") as folder:
-            part = folder / MODEL
-            model.save(part)
-            _check_model_file(part, "save: ")
-            # what cannot be loaded again must not take the place of what can
-            _check_belongs(_model(part, "save: "), schema)
-            return write_whole(path, lambda file: _write(file, texts, part))
-    except OSError as error:
-        raise InputError(f"save: cannot write {str(path)!r}: {error.strerror or error}") from error
+    with writing(path, "save: "), private_folder(path.parent, ".mmkeras-") as folder:
+        part = folder / MODEL
+        model.save(part)
+        _check_model_file(part, "save: ")
+        # what cannot be loaded again must not take the place of what can
+        _check_belongs(_model(part, "save: "), schema)
+        return write_whole(path, lambda file: _write(file, texts, part))
 
 
 @checked_keywords
@@ -96,9 +94,10 @@ def load(path: str | os.PathLike[str]) -> tuple[keras.Model, Schema, ModelSpec |
         InputError: a file that cannot be read or is no whole file of `mk.save`, one of a newer mmkeras, a class or a
             kind that is not registered here.
     """
+    path = check_path(path, "load: ")
     where = f"load: {str(path)!r}: "
     try:
-        with open(path, "rb") as file, private_folder(prefix="mmkeras-load-") as folder:
+        with open(path, "rb", opener=regular) as file, private_folder(prefix="mmkeras-load-") as folder:
             archive = _opened(file, where)
             about = _json(archive, ABOUT, where)
             _check_format(about, where)
@@ -203,9 +202,51 @@ def _check_model_file(path: Path, where: str) -> None:
         if "config.json" not in archive.namelist():
             raise InputError(f"{where}{MODEL}: expected a model of Keras, received another zip")
         config = _json(archive, "config.json", f"{where}{MODEL}: ")
+        for member in archive.namelist():
+            if member.endswith(".h5"):
+                with archive.open(member) as weights:
+                    _check_weights(weights, archive.getinfo(member).file_size, f"{where}{MODEL}: {member}: ")
         for name in CODE:
             if name in _strings(config):
                 raise InputError(f"{where}expected a model without code in it, received one with {name!r}")
+
+
+def _check_weights(file: IO[bytes], size: int, where: str) -> None:
+    """Refuse weights that would take more memory than their file has bytes, or that are in another file."""
+    import h5py
+
+    try:
+        with h5py.File(file, "r") as content:
+            waiting, seen, announced = [content], set(), 0
+            while waiting:
+                group = waiting.pop()
+                for name in group:
+                    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                        raise InputError(f"{where}expected weights, received a link to another place: {shown(name)}")
+                    part = group[name]
+                    place = h5py.h5o.get_info(part.id).addr
+                    if isinstance(part, h5py.Group) and place not in seen:
+                        waiting.append(part)
+                    elif isinstance(part, h5py.Dataset):
+                        announced += _announced(part, where)
+                    seen.add(place)
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{where}expected weights in HDF5, received a damaged file ({error})") from error
+    if announced > size:
+        raise InputError(f"{where}expected weights no larger than their file of {size:,} bytes, found {announced:,}")
+
+
+def _announced(part: Any, where: str) -> int:
+    """The bytes that an array in an HDF5 file takes in memory: as many as in the file, as Keras writes it."""
+    bytes_there = 0 if part.external or part.is_virtual or part.dtype.hasobject else part.id.get_storage_size()
+    if part.nbytes > bytes_there:
+        raise InputError(
+            f"{where}{shown(part.name)}: expected an array as it is, received one of {part.nbytes:,} bytes of which "
+            f"{bytes_there:,} are in the file"
+        )
+    return part.nbytes
 
 
 def _strings(content: Any) -> Iterator[str]:
@@ -260,7 +301,4 @@ def _text(archive: zipfile.ZipFile, name: str, where: str) -> str:
 
 
 def _json(archive: zipfile.ZipFile, name: str, where: str) -> Any:
-    try:
-        return json.loads(_text(archive, name, where))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{where}{name}: expected JSON ({error})") from error
+    return parse_json(_text(archive, name, where), f"{where}{name}: ")

@@ -9,10 +9,10 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any, Self
 
 from mmkeras.checks import checked_keywords
+from mmkeras.disk import check_path, parse_json, read_text, writing
 from mmkeras.errors import InputError, shown, unknown
 from mmkeras.files import write_whole
 from mmkeras.inputs import INPUTS, Audio, Image, Input, Series, Tabular, Text, Video
@@ -209,12 +209,12 @@ class Schema:
     @classmethod
     def from_json(cls, text: str) -> Self:
         """The schema from `to_json`'s string. Raises `InputError` for anything else."""
+        content = parse_json(text, "Schema: ", "the JSON of a schema")
         try:
-            content = json.loads(text)
             if content["format"] != FORMAT:
                 raise InputError(f"Schema: expected format {FORMAT}, received {content['format']!r}")
             return cls.from_options({role: content[role] for role in ("inputs", "targets")})
-        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise InputError(f"Schema: expected the JSON of a schema, received {shown(text)} ({error})") from error
 
     @classmethod
@@ -237,20 +237,19 @@ class Schema:
     @checked_keywords
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the schema as JSON to `path`, whole or not at all. Raises `InputError` if it cannot be written."""
-        try:
+        path = check_path(path, "Schema: ")
+        with writing(path, "Schema: "):
             write_whole(path, self.to_json() + "\n")
-        except OSError as error:
-            raise InputError(f"Schema: cannot write {str(path)!r}: {error.strerror}") from error
 
     @classmethod
     @checked_keywords
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a schema that `save` has written."""
+        """Read a schema that `save` has written. Raises `InputError` for anything else."""
+        text = read_text(path, "Schema: ")
         try:
-            text = Path(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"Schema: cannot read {str(path)!r}: {error}") from error
-        return cls.from_json(text)
+            return cls.from_json(text)
+        except InputError as error:
+            raise InputError(f"{str(path)!r}: {error}") from error
 
 
 def _options(parts: Mapping[str, Any], kinds: Mapping[str, type]) -> dict[str, dict[str, Any]]:
@@ -268,12 +267,18 @@ def _parts(content: Mapping[str, Any], kinds: Mapping[str, type]) -> dict[str, A
             raise InputError(f"{where}expected a dict of 'kind' and options, received {shown(values)}")
         options = {**values}
         kind = options.pop("kind")
-        if kind not in kinds:
+        if not isinstance(kind, str) or kind not in kinds:
             own = "; a kind of your own is registered first: import the module that does it"
             raise InputError(f"{unknown('kind', kind, kinds, where)}{own}")
         known = [option.name for option in fields(kinds[kind])]
         for option in options:
             if option not in known:
                 raise unknown(f"option of {kind}:", option, known, where)
-        parts[name] = kinds[kind](**options)
+        try:
+            parts[name] = kinds[kind](**options)
+        except InputError as error:
+            raise InputError(f"{where}{error}") from error
+        except (TypeError, ValueError, AttributeError, ArithmeticError, LookupError, RecursionError) as error:
+            # an option that is not there, or of a type that no option has
+            raise InputError(f"{where}expected the options of {kind}, received {shown(options)} ({error})") from error
     return parts

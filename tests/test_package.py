@@ -17,9 +17,10 @@ ROOT = Path(mmkeras.__file__).parent
 MODULES = sorted(module.name for module in pkgutil.walk_packages([str(ROOT)], "mmkeras."))
 
 # A room may import from the rooms named behind it, from itself, and from those that every room needs.
-EVERYWHERE = {"checks", "errors", "files", "markdown", "precision", "spelling"}
+EVERYWHERE = {"checks", "disk", "errors", "files", "markdown", "precision", "spelling"}
 MAY_IMPORT = {
     "errors": "",
+    "disk": "errors",
     "files": "errors",
     "markdown": "",
     "saved_classes": "",

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from mmkeras.disk import check_path, disk_reason
 from mmkeras.errors import InputError
 from mmkeras.files import private_folder, rename_whole
 
@@ -24,7 +25,7 @@ def write_version(directory: str | os.PathLike[str], write: Callable[[Path], obj
     Raises:
         InputError: a folder that cannot be written; whatever `write` raises goes through. Nothing is left then.
     """
-    directory = Path(directory)
+    directory = check_path(directory, "export: ")
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with private_folder(directory, ".unfinished-") as unfinished:
@@ -32,7 +33,7 @@ def write_version(directory: str | os.PathLike[str], write: Callable[[Path], obj
             unfinished.chmod(0o755)  # a server may run as somebody else
             return _publish(unfinished, directory)
     except OSError as error:
-        raise InputError(f"export: cannot write to {str(directory)!r}: {error.strerror}") from error
+        raise InputError(f"export: cannot write to {str(directory)!r}: {disk_reason(error)}") from error
 
 
 def _publish(unfinished: Path, directory: Path) -> Path:

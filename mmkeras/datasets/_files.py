@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmkeras.disk import disk_reason
 from mmkeras.errors import InputError
 from mmkeras.files import one_at_a_time, remove_unfinished, write_whole
 
@@ -35,7 +36,7 @@ def write_once(
                 write(directory)
                 write_whole(label, json.dumps({**settings, "complete": True}) + "\n")
     except OSError as error:
-        raise InputError(f"cannot write {error.filename or directory}: {error.strerror or error}") from error
+        raise InputError(f"cannot write {error.filename or directory}: {disk_reason(error)}") from error
     return manifest
 
 
@@ -60,7 +61,7 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[obje
 def _label(path: Path, name: str) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict) or found.get("set") != name:
         raise InputError(f"{path}: expected the label of a {name} set; this is not ours and we leave it")

@@ -9,9 +9,9 @@ import hashlib
 import json
 import math
 import os
+import re
 import warnings
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -19,6 +19,7 @@ import pandas as pd
 import tensorflow as tf
 
 from mmkeras.checks import check_whole, checked_keywords, is_whole
+from mmkeras.disk import check_path, disk_reason, read_json
 from mmkeras.errors import InputError, shown, warn
 from mmkeras.files import LOCK, one_at_a_time, remove_unfinished, write_json, write_whole
 from mmkeras.pipeline.decoded import columns, readable, row_layout, truths
@@ -30,6 +31,7 @@ from mmkeras.records.ledger import Ledger
 from mmkeras.schema import Schema
 
 FORMAT, INDEX = 1, "shards.json"
+SHARD = re.compile(r"shard-\d{5,}-of-\d{5,}\.tfrecord")
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def write_shards(records: Records, folder: str | os.PathLike[str], *, shards: in
         )
     for said in strangers(records):
         warn(said)
-    folder, made_of = Path(folder), _made_of(records, shards, seed)
+    folder, made_of = check_path(folder, "write_shards: "), _made_of(records, shards, seed)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         paths = [folder / f"shard-{number:05d}-of-{shards:05d}.tfrecord" for number in range(shards)]
@@ -99,7 +101,7 @@ def write_shards(records: Records, folder: str | os.PathLike[str], *, shards: in
                 for path in paths:
                     _notes(path).unlink(missing_ok=True)
     except (OSError, tf.errors.OpError) as error:
-        raise InputError(f"write_shards: cannot write to {str(folder)!r}: {error}") from error
+        raise InputError(f"write_shards: cannot write to {str(folder)!r}: {disk_reason(error)}") from error
     return read_shards(folder)
 
 
@@ -213,8 +215,8 @@ def _own(path, made_of):
     """The content of an index or of a shard's notes, or None where there is none; that of other records is refused."""
     if not path.exists():
         return None
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if content["made_of"] != made_of:
+    content = read_json(path, "write_shards: ")
+    if not isinstance(content, dict) or content.get("made_of") != made_of:
         raise InputError(
             f"write_shards: {str(path.parent)!r} holds shards of other records, or of another number, seed or schema; "
             "expected an empty folder, or the same arguments to go on"
@@ -249,17 +251,38 @@ def read_shards(folder: str | os.PathLike[str], *, check: bool = False) -> Shard
     Raises:
         InputError: no such folder, an unfinished one, a file that is missing or not the one that was written.
     """
-    folder = Path(folder)
+    folder = check_path(folder, "read_shards: ")
     if not (folder / INDEX).exists():
         what = "an unfinished folder: call write_shards again" if folder.is_dir() else "none"
         raise InputError(f"read_shards: expected a folder with {INDEX}, found {what}: {str(folder)!r}")
-    index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    index, schema = _index(folder / INDEX)
     for name, file in index["files"].items():
         path = folder / name
-        if not path.exists() or path.stat().st_size != file["bytes"]:
-            found = f"{path.stat().st_size} bytes" if path.exists() else "none"
+        if not path.is_file() or path.stat().st_size != file["bytes"]:
+            found = f"{path.stat().st_size} bytes" if path.is_file() else "none"
             raise InputError(f"read_shards: {str(path)!r}: expected a file of {file['bytes']} bytes, found {found}")
         if check and _sha256(path) != file["sha256"]:
             raise InputError(f"read_shards: {str(path)!r}: its SHA-256 sum is not the one that was written")
-    schema = Schema.from_json(json.dumps(index["schema"]))
     return Shards(schema, str(folder), index["files"], index["counts"])
+
+
+def _index(path):
+    """The content of an index, and the schema in it; it may come from somebody else, and names files of its folder."""
+    index, where = read_json(path, "read_shards: "), f"read_shards: {str(path)!r}: "
+    try:
+        schema = Schema.from_json(json.dumps(index["schema"]))
+        good = all(
+            SHARD.fullmatch(name)
+            and is_whole(file["rows"], 0)
+            and is_whole(file["bytes"], 0)
+            and len(file["sha256"]) == 64
+            for name, file in index["files"].items()
+        )
+        counts = {name: sum(count) for name, count in index["counts"].items()}
+    except InputError as error:
+        raise InputError(f"{where}{error}") from error
+    except (LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(f"{where}expected the index of write_shards, received {shown(index)} ({error!r})") from error
+    if not good or not set(counts) <= set(schema.targets):
+        raise InputError(f"{where}expected the index of write_shards, received {shown(index['files'])}")
+    return index, schema

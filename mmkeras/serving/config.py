@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmkeras.checks import is_whole
+from mmkeras.disk import disk_reason
 from mmkeras.errors import InputError, shown
 from mmkeras.files import write_whole
 
@@ -200,7 +201,7 @@ def _requests(name: str, bundle: Path, port: int, rest_port: int) -> dict[str, s
             rows = sorted(rows, key=lambda row: outputs["status"][row] != 0)
         body = {"signature_name": golden["signature_name"], "inputs": _taken(inputs, rows[:ROWS])}
         expected = {"outputs": _taken(outputs, rows[:ROWS])}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"serve_config: cannot read the golden batch {str(path)!r}: {error!r}") from error
     url = f"http://localhost:{rest_port}"
     return {
@@ -266,5 +267,5 @@ def _write(out: Path, files: dict[str, str]) -> list[Path]:
             # whole: a server reads models.config every minute
             paths.append(write_whole(path, text, mode=0o755 if name.endswith(".sh") else 0o644))
     except OSError as error:
-        raise InputError(f"serve_config: cannot write to {str(out)!r}: {error.strerror}") from error
+        raise InputError(f"serve_config: cannot write to {str(out)!r}: {disk_reason(error)}") from error
     return paths

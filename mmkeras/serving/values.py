@@ -34,7 +34,7 @@ def load_schema(schema: Any) -> dict[str, Input]:
         try:
             path = _newest(path) / "assets.extra" / "schema.json" if path.is_dir() else path
             schema = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"Client: schema: cannot read {str(path)!r}: {error}") from error
     parts = schema.get("inputs") if isinstance(schema, Mapping) else None
     if not isinstance(parts, Mapping) or not all(

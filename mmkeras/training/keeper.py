@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from mmkeras.disk import parse_json, writing
 from mmkeras.errors import InputError
 from mmkeras.files import write_whole
 from mmkeras.training.average import Average
@@ -97,7 +98,8 @@ class Keeper(keras.callbacks.Callback):
         state = {f"state/{place}": value for place, value in enumerate(self._state())}
         kept = {f"best/{place}": value for place, value in enumerate(self.weights or [])}
         about = np.frombuffer(json.dumps({**given, "call": self.call}).encode(), np.uint8)
-        write_whole(self.path, lambda file: np.savez(file, **{"about": about, **state, **kept}, allow_pickle=False))
+        with writing(self.path, "train: "):
+            write_whole(self.path, lambda file: np.savez(file, **{"about": about, **state, **kept}, allow_pickle=False))
 
     def _state(self) -> list[np.ndarray]:
         """All that the next epoch depends on: the trained weights, those of random layers, the optimizer's."""
@@ -117,7 +119,7 @@ class Keeper(keras.callbacks.Callback):
             return 0
         where = f"train: {str(self.path)!r}: "
         with _opened(self.path, where) as stored:
-            about = json.loads(bytes(stored["about"]))
+            about = parse_json(bytes(stored["about"]).decode(errors="replace"), where)
             _check_same(about["call"], json.loads(json.dumps(self.call)), where)
             for place, variable in enumerate(_variables(model)):
                 variable.assign(stored[f"state/{place}"])

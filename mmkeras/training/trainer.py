@@ -11,6 +11,7 @@ import keras
 import pandas as pd
 
 from mmkeras.checks import check_whole, checked_keywords
+from mmkeras.disk import check_path, disk_reason
 from mmkeras.errors import InputError, shown, unknown
 from mmkeras.model import build
 from mmkeras.model_spec import ModelSpec
@@ -194,13 +195,13 @@ def _by_target(schema: Schema, given: Any, what: str) -> dict[str, Any]:
 def _folder(directory: str | os.PathLike[str] | None, overwrite: bool) -> Path | None:
     if directory is None:
         return None
-    folder = Path(directory)
+    folder = check_path(directory, "train: ")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if overwrite:
             (folder / CHECKPOINT).unlink(missing_ok=True)
     except OSError as error:
-        raise InputError(f"train: cannot write to {str(directory)!r}: {error.strerror}") from error
+        raise InputError(f"train: cannot write to {str(directory)!r}: {disk_reason(error)}") from error
     return folder
 
 

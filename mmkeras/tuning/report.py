@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from mmkeras.disk import check_path, writing
 from mmkeras.errors import InputError
 from mmkeras.files import write_whole
 from mmkeras.markdown import table
@@ -41,8 +42,14 @@ def write(result: "TuningResult", folder: str | os.PathLike[str] | None = None) 
         best.json (its `ModelSpec`), training.json (its `Training`) and overview.png (its figure, with matplotlib); with
         controls also controls.csv and controls.png.
     """
-    folder = Path(folder) if folder is not None else result.directory / "report"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = check_path(folder, "report: ") if folder is not None else result.directory / "report"
+    with writing(folder, "report: "):
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(result, folder)
+    return folder
+
+
+def _write(result, folder):
     result.trials.drop(columns="history").to_csv(folder / "trials.csv", index=False)
     sections = [f"# Search in {result.directory.name}", _counts(result)]
     if len(result.completed):
@@ -53,7 +60,6 @@ def write(result: "TuningResult", folder: str | os.PathLike[str] | None = None) 
         reasons = pd.DataFrame({"trials": failed.values(), "reason": failed.keys()})
         sections += ["## Failures", markdown(reasons)]
     write_whole(folder / REPORT, "\n\n".join(sections) + "\n")
-    return folder
 
 
 def _counts(result):

@@ -1,6 +1,5 @@
 """The result of a search."""
 
-import json
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Self
 import keras
 import pandas as pd
 
-from mmkeras.errors import InputError
+from mmkeras.disk import check_path, read_json
+from mmkeras.errors import InputError, shown
 from mmkeras.model import build
 from mmkeras.model_spec import ModelSpec
 from mmkeras.schema import Schema
@@ -54,15 +54,14 @@ class TuningResult:
         Raises:
             InputError: no search; no completed trial, with the reasons.
         """
-        folder = Path(directory).absolute()
-        try:
-            settings = json.loads((folder / "search.json").read_text(encoding="utf-8"))
-            schema = Schema.load(folder / "schema.json")
-        except FileNotFoundError as error:
-            raise InputError(f"expected the directory of a search, but {error.filename!r} is not there") from error
+        folder = check_path(directory, "tuning: ").absolute()
+        for name in ("search.json", "schema.json"):
+            if not (folder / name).exists():
+                raise InputError(f"expected the directory of a search, but {str(folder / name)!r} is not there")
+        schema, objective = Schema.load(folder / "schema.json"), _objective(folder / "search.json")
         rows = [_row(path) for path in sorted(folder.glob("trial_*/trial.json"))]
         columns = OWN + sorted({name for row in rows for name in row}.difference(OWN))
-        result = cls(folder, schema, tuple(settings["objective"]), pd.DataFrame(rows, columns=columns))
+        result = cls(folder, schema, objective, pd.DataFrame(rows, columns=columns))
         if complete and not len(result.completed):
             reasons = result.trials["reason"].replace("", "not finished").value_counts()
             told = "; ".join(f"{reason} ({count} trials)" for reason, count in reasons.items()) or "none was begun"
@@ -195,10 +194,31 @@ class TuningResult:
         return lines
 
 
+def _objective(path):
+    """The name and the direction of the score, from search.json."""
+    settings = read_json(path, "tuning: ")
+    found = settings.get("objective") if isinstance(settings, dict) else None
+    if (
+        not isinstance(found, list)
+        or len(found) != 2
+        or not isinstance(found[0], str)
+        or found[1] not in ("min", "max")
+    ):
+        raise InputError(f"{str(path)!r}: expected the settings of a search, received {shown(settings)}")
+    return tuple(found)
+
+
 def _row(path):
     """One row of the table, from KerasTuner's file of a trial and the outcome next to it."""
-    trial = json.loads(path.read_text(encoding="utf-8"))
-    outcome = Outcome.load(path.parent)
+    try:
+        return _told(read_json(path, "tuning: "), Outcome.load(path.parent))
+    except (LookupError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{str(path)!r}: expected a trial of KerasTuner's, received another JSON ({error!r})"
+        ) from error
+
+
+def _told(trial, outcome):
     values = {name: value for name, value in trial["hyperparameters"]["values"].items() if name != "tuner/trial_id"}
     row = {"trial": trial["trial_id"], "status": trial["status"], "reason": "", **values}
     if outcome is not None:

@@ -5,13 +5,13 @@ import gc
 import os
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import keras
 import keras_tuner
 
 from mmkeras.checks import check_choice, check_number, check_whole
+from mmkeras.disk import check_path, disk_reason
 from mmkeras.errors import InputError, unknown
 from mmkeras.files import private_folder
 from mmkeras.model import build
@@ -110,7 +110,10 @@ def tune(
     objective = objective_of(schema, objective, space)
     plan = Training.from_options({**training, "seed": seed}, beside=tune)
     ask = space_of(schema, space)  # refused before there is a folder
-    folder, worker = Path(directory).absolute(), os.environ["KERASTUNER_TUNER_ID"] if role() == "worker" else None
+    folder, worker = (
+        check_path(directory, "tune: ").absolute(),
+        os.environ["KERASTUNER_TUNER_ID"] if role() == "worker" else None,
+    )
     settings = {"tuner": tuner, "objective": objective, "seed": seed, "training": training, "features": features}
     settings["space"] = "a function" if callable(space) else space
     splits = ("train", "val", "test") if controls and "test" in data else ("train", "val")
@@ -124,7 +127,7 @@ def tune(
             claim(folder, schema, settings)
             runner = stack.enter_context(_runner(rows, folder, isolation, workers, time_limit))
         except OSError as error:
-            raise InputError(f"tune: cannot write to {str(folder)!r}: {error.strerror or error}") from error
+            raise InputError(f"tune: cannot write to {str(folder)!r}: {disk_reason(error)}") from error
         try:
             model, train = SpecModel(data, ask, plan), runner
             if features:

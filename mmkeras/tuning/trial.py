@@ -12,7 +12,8 @@ from typing import Any, Self
 import keras
 import numpy as np
 
-from mmkeras.errors import InputError
+from mmkeras.disk import read_json
+from mmkeras.errors import InputError, shown
 from mmkeras.files import write_json
 from mmkeras.model_spec import ModelSpec
 from mmkeras.pipeline import Shards, batches
@@ -96,7 +97,13 @@ class Outcome:
     def load(cls, folder: str | os.PathLike[str]) -> Self | None:
         """The outcome in the folder, or None."""
         path = Path(folder) / OUTCOME
-        return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+        if not path.exists():
+            return None
+        content = read_json(path, "tuning: ")
+        try:
+            return cls(**content)
+        except TypeError as error:
+            raise InputError(f"{str(path)!r}: expected the outcome of a trial, received {shown(content)}") from error
 
     def answers(self, request: Request) -> bool:
         """Whether this is the end of such a request."""

@@ -134,7 +134,7 @@ def _check_bundle(bundle: Path) -> None:
         raise InputError(
             f"verify: {str(bundle)!r} has no golden outputs: there is no assets.extra/golden.json"
         ) from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"verify: {str(path)!r} holds no golden batch: {type(error).__name__}: {error}") from error
     if not (known and inputs and outputs) or len(rows) != 1:
         raise InputError(
