@@ -93,28 +93,28 @@ def test_urls_have_to_be_allowed(place):
 
 
 def test_a_table_behind_a_url_names_files_of_its_own_folder():
-    for name in ("set/in/good.png", "set/out.png"):
+    for name in ("confined/in/good.png", "confined/out.png"):
         tf.io.gfile.makedirs(f"ram://{os.path.dirname(name)}")
         with tf.io.gfile.GFile(f"ram://{name}", "wb") as file:
             file.write(PNG)
 
     def remote(cell, **options):
-        if tf.io.gfile.exists("ram://set/in/t.csv"):
-            tf.io.gfile.remove("ram://set/in/t.csv")  # it would be appended to
-        with tf.io.gfile.GFile("ram://set/in/t.csv", "w") as file:
+        if tf.io.gfile.exists("ram://confined/in/t.csv"):
+            tf.io.gfile.remove("ram://confined/in/t.csv")  # it would be appended to
+        with tf.io.gfile.GFile("ram://confined/in/t.csv", "w") as file:
             file.write(f"p,a\n{cell},x\n")
-        return mk.read("ram://set/in/t.csv", PICTURES, **options)
+        return mk.read("ram://confined/in/t.csv", PICTURES, **options)
 
     assert len(remote("good.png", confine=True, check="decode")) == 1
-    assert len(remote("ram://set/in/good.png", confine=True)) == 1
-    assert len(remote("ram://set/out.png", urls=True)) == 1
-    for cell in ("../out.png", "ram://set/out.png", "ram://set/in/../out.png", "/etc/hostname"):
+    assert len(remote("ram://confined/in/good.png", confine=True)) == 1
+    assert len(remote("ram://confined/out.png", urls=True)) == 1
+    for cell in ("../out.png", "ram://confined/out.png", "ram://confined/in/../out.png", "/etc/hostname"):
         with pytest.raises(InputError, match="outside of the table's folder"):
             remote(cell, confine=True, urls=True)
     with pytest.raises(InputError, match="a URL, which needs"):
-        remote("ram://set/out.png")
+        remote("ram://confined/out.png")
     with pytest.raises(InputError, match="a file of 69 bytes, more than max_bytes=50"):
-        remote("ram://set/in/good.png", max_bytes=50)
+        remote("ram://confined/in/good.png", max_bytes=50)
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import contracts
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -421,3 +422,26 @@ def test_a_schema_that_is_not_the_models_is_refused(tmp_path):
     with pytest.raises(InputError, match="save: expected another ending than that of Keras' own files"):
         mk.save(tmp_path / "a.keras", model, schema)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda file: file.create_dataset("a", (2**32,), "f4", chunks=(2**20,), compression="gzip"), "17,179,869,184"),
+        (lambda file: file.create_dataset("a", data=np.zeros(10**6, "f4"), compression="gzip"), "4,000,000 bytes of"),
+        (lambda file: file.create_dataset("a", (10,), "f4", external=[("/etc/hostname", 0, 40)]), "expected an array"),
+        (lambda file: file.__setitem__("x", h5py.ExternalLink("/etc/other.h5", "/a")), "a link to another place: 'x'"),
+    ],
+)
+def test_weights_that_are_not_in_their_file_are_refused(tmp_path, make, said):
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        make(file)
+    with open(tmp_path / "w.h5", "rb") as file, pytest.raises(InputError, match=said):
+        saving._check_weights(file, os.path.getsize(tmp_path / "w.h5"), "load: ")
+
+
+@pytest.mark.parametrize("path", ["", "a\0b", "\ud800"])
+def test_what_is_no_path_is_refused(path):
+    for function in (mk.load, mk.Schema.load, mk.read_shards):
+        with pytest.raises(InputError, match=r"expected a path, received"):
+            function(path)
