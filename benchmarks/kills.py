@@ -4,11 +4,13 @@
 
 Each job is run once undisturbed; then it is killed and begun again in one folder until it has ended, and begun anew in
 another one until it has had its share of the kills. A finished part (a trial, a version, a shard) that is gone or
-changed after a kill is lost. A file that the undisturbed run does not have, in the job's folder or in that of the
-temporary files, is left; TensorFlow's own files for autograph are not counted.
+changed after a kill is lost, and so is a result (the table of trials, the index of shards) that is not the undisturbed
+one. A file that the undisturbed run does not have, in the job's folder or in that of the temporary files, and a process
+of a trial that goes on, is left; TensorFlow's own files for autograph are not counted.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -134,6 +136,24 @@ def files(folder: Path) -> set[str]:
     return {re.sub(r"(^|keypad/)\d+/", r"\g<1>N/", path) for path in found}
 
 
+def result(name: str, folder: Path) -> str:
+    """What must not depend on kills."""
+    if name == "tune":
+        columns = ["trial", "status", "score", "epoch", "fusion", "width", "learning_rate"]
+        return mk.TuningResult.load(folder).trials[columns].to_json()
+    return (folder / "shards.json").read_text() if name == "shards" else ""
+
+
+def processes(folder: Path) -> set[str]:
+    """The processes of trials in this folder."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended
+            if str(folder).encode() in path.read_bytes():
+                found.add(f"process {path.parent.name}")
+    return found
+
+
 def empty(folder: Path) -> bool:
     """Whether it is an empty folder, which nobody should leave."""
     return not any(folder.iterdir())
@@ -161,7 +181,8 @@ def killed(name: str, kills: int, manifest: Path, folder: Path, random: np.rando
             whole = False
             row["kills"] += not ends
             row["failed"] += ends and code != 0
-        left = (files(place) ^ expected) | (files(temporary) - before)
+        left = (files(place) ^ expected) | (files(temporary) - before) | processes(place)
+        row["lost"] += code == 0 and result(name, place) != result(name, folder / name)
         row["ended"] += 1
         row["left"] += len(left)
         if left or row["failed"] or row["lost"]:

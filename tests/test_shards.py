@@ -1,10 +1,6 @@
 import json
 import os
 import re
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -210,40 +206,6 @@ def test_a_damaged_shard_is_written_again_and_never_read(records, tmp_path):
         mk.read_shards(tmp_path)
     with pytest.raises(InputError, match=r"expected a folder with shards\.json, found none"):
         mk.read_shards(tmp_path / "nowhere")
-
-
-KILLED = """
-import sys, time
-import mmkeras as mk
-from mmkeras.pipeline import shards
-readable = shards.readable
-def slow(part, targets):
-    time.sleep(0.05)
-    return readable(part, targets=targets)
-shards.readable = slow
-schema = mk.Schema.load(sys.argv[1])
-print("ready", flush=True)
-mk.write_shards(mk.read(sys.argv[2], schema), sys.argv[3], shards=20)
-"""
-
-
-def test_killed_at_any_moment(records, tmp_path):
-    records.schema.save(tmp_path / "schema.json")
-    table = os.path.join(os.path.dirname(records.values("trace")[0]), "rows.csv")
-    expected = mk.write_shards(records, tmp_path / "whole", shards=20)
-    delays = np.random.default_rng(0).uniform(0.1, 2, 3)
-    for delay in delays:
-        arguments = [sys.executable, "-c", KILLED, str(tmp_path / "schema.json"), table, str(tmp_path / "set")]
-        process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        assert process.stdout.readline() == "ready\n"
-        time.sleep(delay)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        with pytest.raises(InputError):
-            mk.read_shards(tmp_path / "set")
-    written = mk.write_shards(records, tmp_path / "set", shards=20)
-    assert written.files == expected.files
-    assert sorted(os.listdir(tmp_path / "set")) == sorted(os.listdir(tmp_path / "whole"))
 
 
 def test_bad_rows_are_left_out_and_accounted_for(records, tmp_path):

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -553,36 +552,6 @@ def test_time_limit(keypad_splits, tmp_path):
     with pytest.raises(InputError, match=r"time limit of 0\.6 s"):
         search(keypad_splits, tmp_path / "search", trials=1, isolation="process", time_limit=0.01)
     assert not trial_processes(tmp_path)
-
-
-def test_kill_and_go_on(program, tmp_path):
-    """Killed twice: the trials are those of a search that was left alone."""
-    quiet, killed = tmp_path / "quiet", tmp_path / "killed"
-    process = program(quiet, trials=2)
-    told, _ = process.communicate()
-    assert process.returncode == 0, told
-    random = np.random.default_rng(0)
-    for _ in range(2):
-        process = program(killed, trials=2)
-        time.sleep(random.uniform(4, 16))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        for _ in range(100):
-            if not trial_processes(killed):
-                break
-            time.sleep(0.1)
-        assert not trial_processes(killed)  # the trial's process does not outlive the search
-    done = {path.parent.name: path.stat().st_mtime_ns for path in killed.glob("trial_*/outcome.json") if ended(path)}
-    told, _ = program(killed, trials=2).communicate()
-    expected, found = mk.TuningResult.load(quiet), mk.TuningResult.load(killed)
-    columns = ["trial", "status", "score", "epoch", "fusion", "width", "learning_rate"]
-    assert found.trials[columns].equals(expected.trials[columns]), told
-    after = {path.parent.name: path.stat().st_mtime_ns for path in killed.glob("trial_*/outcome.json")}
-    assert done.items() <= after.items()  # none was run twice to the end
-
-
-def ended(path):
-    return json.loads(path.read_text())["status"] != "RUNNING"
 
 
 def test_interrupted_tells_the_table(program, tmp_path):
