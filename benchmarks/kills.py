@@ -4,9 +4,9 @@
 
 Each job is run once undisturbed; then it is killed and begun again in one folder until it has ended, and begun anew in
 another one until it has had its share of the kills. A finished part (a trial, a version, a shard) that is gone or
-changed after a kill is lost, and so is a result (the table of trials, the index of shards) that is not the undisturbed
-one. A file that the undisturbed run does not have, in the job's folder or in that of the temporary files, and a process
-of a trial that goes on, is left; TensorFlow's own files for autograph are not counted.
+changed after a kill is lost, and so is a result (the table of trials, the index of shards, the history) that is not that
+of the undisturbed run. A file that the undisturbed run does not have, in the job's folder or in that of the temporary
+files, and a process of a trial that goes on, is left; TensorFlow's own files for autograph are not counted.
 """
 
 import argparse
@@ -24,7 +24,6 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import keras
 import numpy as np
 import tensorflow as tf  # noqa: F401  once here and not in every run: a process that has run no op may be forked
 
@@ -32,7 +31,6 @@ import mmkeras as mk
 import mmkeras.demo
 from mmkeras.files import write_whole
 from mmkeras.markdown import table
-from mmkeras.training import Training, fit, prepare
 
 SCHEMA = mk.Schema({"image": mk.Image(8, 8, 1), "question": mk.Text(16)}, {"answer": mk.Category()})
 SPEC = mk.ModelSpec({"image": {"kind": "conv", "filters": 4}, "question": "bag"}, width=16)
@@ -69,13 +67,10 @@ def demo(manifest: Path, folder: Path) -> None:
 
 
 def train(manifest: Path, folder: Path) -> None:
-    """Ten epochs that go on after a kill by Keras' own BackupAndRestore, and the model in a file."""
-    folder.mkdir(exist_ok=True)
-    rows, training = data(manifest), Training(epochs=10)
-    model = prepare(rows.schema, SPEC, training, len(rows["train"]))
-    backup = keras.callbacks.BackupAndRestore(folder / "backup", double_checkpoint=True)
-    fit(model, rows, SPEC, training, callbacks=[backup], verbose=0)
-    mk.save(folder / "model.mmkeras", model, rows.schema, SPEC)
+    """Ten epochs that go on after a kill, and the model in a file."""
+    run = mk.train(data(manifest), SPEC, epochs=10, directory=folder, verbose=0)
+    run.save(folder / "model.mmkeras")
+    write_whole(folder / "history.json", json.dumps(run.history.history))
 
 
 # job -> what does it, and the files that tell that a part of it is finished
@@ -141,7 +136,8 @@ def result(name: str, folder: Path) -> str:
     if name == "tune":
         columns = ["trial", "status", "score", "epoch", "fusion", "width", "learning_rate"]
         return mk.TuningResult.load(folder).trials[columns].to_json()
-    return (folder / "shards.json").read_text() if name == "shards" else ""
+    told = folder / {"shards": "shards.json", "fit": "history.json"}.get(name, "nothing")
+    return told.read_text() if told.exists() else ""
 
 
 def processes(folder: Path) -> set[str]:

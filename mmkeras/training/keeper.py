@@ -142,6 +142,14 @@ def _variables(model: keras.Model) -> list[keras.Variable]:
     return list({id(variable): variable for variable in [*own, *model.optimizer.variables]}.values())
 
 
+def check_checkpoint(path: Path) -> None:
+    """Raise an `InputError` if a file is no checkpoint of `mk.train`, which nobody wants to lose."""
+    where = f"train: {str(path)!r}: "
+    with _opened(path, where) as stored:
+        if "about" not in stored.files:
+            raise InputError(f"{where}expected a checkpoint of mk.train, received other arrays; give another directory")
+
+
 def _opened(path: Path, where: str) -> Any:
     try:
         return np.load(path, allow_pickle=False)

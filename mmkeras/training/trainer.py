@@ -1,5 +1,6 @@
 """`mk.train`: the recommended recipe in one call."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ import pandas as pd
 from mmkeras.checks import check_whole, checked_keywords
 from mmkeras.disk import check_path, disk_reason
 from mmkeras.errors import InputError, shown, unknown
+from mmkeras.files import one_at_a_time
 from mmkeras.model import build
 from mmkeras.model_spec import ModelSpec
 from mmkeras.pipeline import Shards
@@ -21,7 +23,7 @@ from mmkeras.records import Records
 from mmkeras.schema import Schema
 from mmkeras.tasks import compile_args, direction, tasks_of
 from mmkeras.training.defaults import recommended_spec, recommended_training
-from mmkeras.training.keeper import CHECKPOINT, Keeper
+from mmkeras.training.keeper import CHECKPOINT, Keeper, check_checkpoint
 from mmkeras.training.recipe import Training, compile_for, fit
 from mmkeras.training.run import Run
 
@@ -92,7 +94,7 @@ def train(
 
     Raises:
         InputError: no "train", a schema that is not fitted or has no targets, an invalid option, a directory with the
-            checkpoint of another training.
+            checkpoint of another training, or in which another process trains.
     """
     schema = _schema(data)
     rows = len(data["train"])
@@ -110,15 +112,14 @@ def train(
     model = build(schema, spec)
     options = _compiled(schema, model, loss, metrics)
     compile_for(model, schema, spec, training, rows, **options)
-    keeper = Keeper(
-        _monitor(model, schema) if "val" in data else None,
-        _patience(patience, training.epochs),
-        _folder(directory, overwrite),
-        _call(data, schema, spec, training, loss, metrics) if directory is not None else None,
-    )
     if verbose:
         print(_chosen(rows, model, training), flush=True)
-    fit(model, data, spec, training, callbacks=list(callbacks), keeper=keeper, options=options, verbose=verbose)
+    monitor = _monitor(model, schema) if "val" in data else None
+    call = _call(data, schema, spec, training, loss, metrics) if directory is not None else None
+    with contextlib.ExitStack() as stack:
+        folder = _folder(directory, overwrite, stack)
+        keeper = Keeper(monitor, _patience(patience, training.epochs), folder, call)
+        fit(model, data, spec, training, callbacks=list(callbacks), keeper=keeper, options=options, verbose=verbose)
     return _run(model, schema, spec, training, keeper, data)
 
 
@@ -192,14 +193,17 @@ def _by_target(schema: Schema, given: Any, what: str) -> dict[str, Any]:
     return dict(given)
 
 
-def _folder(directory: str | os.PathLike[str] | None, overwrite: bool) -> Path | None:
+def _folder(directory: str | os.PathLike[str] | None, overwrite: bool, stack: contextlib.ExitStack) -> Path | None:
+    """The folder of the checkpoint, which no other training may use until the stack is closed."""
     if directory is None:
         return None
     folder = check_path(directory, "train: ")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if overwrite:
-            (folder / CHECKPOINT).unlink(missing_ok=True)
+        stack.enter_context(one_at_a_time(folder, "train: "))
+        if overwrite and (folder / CHECKPOINT).exists():
+            check_checkpoint(folder / CHECKPOINT)
+            (folder / CHECKPOINT).unlink()
     except OSError as error:
         raise InputError(f"train: cannot write to {str(directory)!r}: {disk_reason(error)}") from error
     return folder
