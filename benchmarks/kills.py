@@ -4,9 +4,9 @@
 
 Each job is run once undisturbed; then it is killed and begun again in one folder until it has ended, and begun anew in
 another one until it has had its share of the kills. A finished part (a trial, a version, a shard) that is gone or
-changed after a kill is lost, and so is a result (the table of trials, the index of shards, the history) that is not that
-of the undisturbed run. A file that the undisturbed run does not have, in the job's folder or in that of the temporary
-files, and a process of a trial that goes on, is left; TensorFlow's own files for autograph are not counted.
+changed after a kill is lost, and so is a result (the table of trials, the index of shards, the history) that differs
+from that of the undisturbed run. A file that the undisturbed run does not have, in the job's folder or in that of the
+temporary files, and a process of a trial that goes on, is left; TensorFlow's own files for autograph are not counted.
 """
 
 import argparse

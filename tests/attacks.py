@@ -32,7 +32,7 @@ from mmkeras.bundle import ask
 from mmkeras.demo import demo
 from mmkeras.errors import InputError
 from mmkeras.markdown import table
-from mmkeras.serving import Client, ServingError, serve_config
+from mmkeras.serving import Client, ServingError
 from mmkeras.training import Training
 from mmkeras.tuning.child import read_job, run_in_child, write_job
 from mmkeras.tuning.folder import KEYS, begin_anew
@@ -407,18 +407,6 @@ def malformed(place: Place) -> str:
         if not asking(Hostile(answer), timeout=5.0, retries=0).startswith("refused"):
             return f"not refused: {answer[:60]!r}"
     return f"all refused, of {len(answers)}"
-
-
-# 22: who may reach the server ----------------------------------------------------------------------------------------
-
-
-@attack("22", "compose.yaml is read for addresses that others reach", "loopback alone")
-def addresses(place: Place) -> str:
-    folder = place.folder()
-    serve_config(place.bundle.parent, out=folder)
-    lines = [line.strip("- '\"") for line in (folder / "compose.yaml").read_text().splitlines()]
-    ports = [line for line in lines if line.endswith((":8500", ":8501"))]
-    return "loopback alone" if ports and all(line.startswith("127.0.0.1:") for line in ports) else f"published: {ports}"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
