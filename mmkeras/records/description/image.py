@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from mmkeras.inputs import Image
-from mmkeras.plotting import GREY, PALE
+from mmkeras.plotting import INK, PALE
 from mmkeras.records.description.base import register
 from mmkeras.records.description.drawing import BLUE, ORANGE
 from mmkeras.records.description.files import FileDescriber, sizes
@@ -33,16 +33,18 @@ class ImageDescriber(FileDescriber):
         """The pictures' sizes, by their number. Returns the title."""
         found = table.dropna().value_counts(["width", "height"]).reset_index()
         area = 24 + 400 * found["count"] / max(found["count"].sum(), 1)
-        axes.scatter(found["width"], found["height"], area, color=BLUE, alpha=0.6, edgecolor="white")
-        axes.scatter([part.width], [part.height], 90, color=ORANGE, marker="+", linewidth=2)
+        look = {"color": BLUE, "alpha": 0.6, "edgecolor": "white"}
+        if len(found) > 3:
+            axes.scatter(found["width"], found["height"], area, **look)
+        else:
+            for size, share in zip(found.to_dict("records"), area, strict=True):
+                told = f"{size['height']:.0f} x {size['width']:.0f}, {size['count']:,} files"
+                axes.scatter(size["width"], size["height"], share, label=told, **look)
+        model = f"{part.height} x {part.width}, the model's"
+        axes.scatter([part.width], [part.height], 90, color=ORANGE, marker="+", linewidth=2, label=model)
         right, top = (1.15 * max([*found[side], getattr(part, side)]) for side in ("width", "height"))
-        notes = [(part.width, part.height, "the model's", ORANGE, -11)]  # lower: files may be as high
-        if len(found) <= 3:
-            notes += [(*size, f"{count:,} files", GREY, 0) for *size, count in found.to_numpy().tolist()]
-        for width, height, label, color, lower in notes:
-            side, shift = ("right", -14) if width > 0.6 * right else ("left", 14)
-            style = {"textcoords": "offset points", "color": color, "fontsize": 9, "ha": side, "va": "center"}
-            axes.annotate(f"{height:.0f} x {width:.0f}, {label}", (width, height), (shift, lower), **style)
+        # a list, as labels at the sizes would lie on each other where these are alike
+        axes.legend(loc="best", fontsize=9, frameon=False, labelcolor=INK)
         for axis in (axes.xaxis, axes.yaxis):
             axis.get_major_locator().set_params(integer=True)
         axes.grid(color=PALE)
