@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import mmkeras as mk
+from mmkeras.decode import CODECS, NumbersCodec
 from mmkeras.errors import InputError
 from mmkeras.records import Records
 from mmkeras.records.description import DESCRIBERS, Describer, FileDescriber, describe
@@ -47,6 +48,7 @@ class StepDescriber(Describer):
 
 @pytest.fixture
 def table(tmp_path, monkeypatch):
+    monkeypatch.setitem(CODECS, Cloud, NumbersCodec())
     for room, kind in ((mk.inputs.INPUTS, Cloud), (mk.targets.TARGETS, Step)):
         monkeypatch.setitem(room, kind.__name__, kind)
     for count in (4, 9, 20):
@@ -69,6 +71,8 @@ def test_text(table, known):
     assert description.tables["x"]["points"].tolist()[:3] == [4, 9, 20]
     assert description.tables["y"]["step"].tolist() == [0, 2, 1, 2, 2]
     assert str(description).splitlines()[6:] == [
+        "2 of 6 rows have the same inputs as another",
+        "",
         "x  4 files: NPY 3, unreadable 1",
         "   points: 4 least, 9 median, 20 most; longer than points=8: 66.7%",
         "   optional: missing in 16.7% of the rows",

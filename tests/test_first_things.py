@@ -225,3 +225,19 @@ def test_seeds_and_objectives(data, model):
             mk.tune(data, trials=1, epochs=1, directory="none", objective=objective)
     with pytest.raises(InputError, match=r"^space: expected the choices of each tower by its input's name, as \{'q'"):
         mk.hypermodel(data, space={"towers": {"q": ["bag"]}})
+
+
+def test_predictions_have_the_index_of_the_frame():
+    """A DataFrame that was filtered, as most are: `join` puts each prediction beside its row."""
+    frame = pd.DataFrame({"text": list("abcabc"), "label": list("xyxyxy")}, index=[30, 10, 20, 70, 50, 60])
+    data = mk.read(frame[frame["text"] != "b"], mk.Schema({"text": mk.Text(1)}, {"label": mk.Category()})).fit()
+    model = mk.build(data.schema, width=4)
+    found = mk.predict(model, data)
+    assert found.index.tolist() == [30, 20, 70, 60]
+    some = mk.predict(model, data.take([3, 1]))
+    assert some.index.tolist() == [60, 20]
+    assert some.loc[60, "label_score"] == pytest.approx(found.loc[60, "label_score"], rel=1e-5)
+    assert frame.join(found["label_score"]).loc[10].isna()["label_score"]
+    other = mk.read(frame.reset_index(drop=True), data.schema)
+    both = mk.combine({"one": data, "two": other})
+    assert mk.predict(model, both).index.tolist()[:2] == [("one", 0), ("one", 1)]

@@ -26,7 +26,8 @@ def predict(model: keras.Model, records: Records, *, batch_size: int = 256) -> p
         batch_size: rows at a time; only their outputs are held in memory.
 
     Returns:
-        DataFrame with the index of the records that can be read. For each `Category`: `<target>` (label),
+        DataFrame of the records that can be read, with the index of the DataFrame that was read, or the numbers of
+        the table's rows: `frame.join` puts the predictions beside their rows. For each `Category`: `<target>` (label),
         `<target>_score` (its probability) and `<target>_probability_<class>` for every class; for `Labels`: `<target>`
         (tuple of the labels above 0.5) and `<target>_probability_<class>`; for `Number`: `<target>` (in the unit); for
         others what their task's `columns` gives.
@@ -38,7 +39,7 @@ def predict(model: keras.Model, records: Records, *, batch_size: int = 256) -> p
     answers = answers_of(model, records, batch_size) if len(records) else [_none(schema, tasks)]
     tables = [_columns(batch, schema, tasks) for batch in answers]
     table = {name: np.concatenate([part[name] for part in tables]) for name in tables[0]}
-    return pd.DataFrame(table, index=records.frame.index)
+    return pd.DataFrame(table, index=records.index)
 
 
 def answers_of(model: keras.Model, records: Records, batch_size: int) -> Iterator[dict[str, dict[str, np.ndarray]]]:

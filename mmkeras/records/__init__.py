@@ -18,7 +18,7 @@ from mmkeras.records import checks
 from mmkeras.records.asked import check_apart, lacking, other_encoding, warn_of_copies
 from mmkeras.records.description import Description, describe
 from mmkeras.records.ledger import ACTIONS, Ledger, settle
-from mmkeras.records.manifest import cells, load
+from mmkeras.records.manifest import cells, labels_of, load
 from mmkeras.records.splits import Splits, assign, strata
 from mmkeras.records.twins import across, sentences
 from mmkeras.records.values import as_cells
@@ -41,6 +41,7 @@ class Records:
         cache: folder for temporary files; None: the system's.
         access: what may be opened for these rows, now and later.
         common: sentences about the files and rows that another split has as well.
+        labels: of a DataFrame whose rows are not numbered from 0 its index, for all rows that were read; else None.
     """
 
     schema: Schema
@@ -53,9 +54,15 @@ class Records:
     access: Access = field(default=Access(urls=True), repr=False)
     entries: Ledger = field(default_factory=Ledger, repr=False)
     common: tuple[str, ...] = field(default=(), repr=False)
+    labels: pd.Index | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.frame)
+
+    @property
+    def index(self) -> pd.Index:
+        """The index of predictions: that of the DataFrame that was read, or the numbers of the rows in the table."""
+        return self.frame.index if self.labels is None else self.labels.take(self.frame.index)
 
     def __repr__(self) -> str:
         return f"<Records {self.name}: {len(self)} rows, {', '.join(self.schema.parts)}>"
@@ -347,7 +354,8 @@ def read(
         raise InputError(f"{name}: expected at least one row, found none")
     made, bad = as_cells(schema, [part for part in wanted if part not in missing], frame)
     frame = frame.assign(**made, **dict.fromkeys(empty, ""))
-    records = settle(Records(schema, frame, name, on_bad, bad_limit, memory, cache, access), bad)
+    records = Records(schema, frame, name, on_bad, bad_limit, memory, cache, access, labels=labels_of(source))
+    records = settle(records, bad)
     records = settle(records, checks.cells_and_paths(records, wanted, folder))
     if check == "decode":
         records = settle(records, [cell for part in wanted for cell in checks.undecodable(records, part)])

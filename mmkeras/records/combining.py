@@ -53,7 +53,12 @@ def combine(records: Mapping[str, Records], column: str = "source") -> Records:
     first = next(iter(records.values()))
     folders = tuple(dict.fromkeys(folder for part in records.values() for folder in part.access.folders))
     return replace(
-        first, access=replace(first.access, folders=folders), frame=frame, name=" + ".join(records), entries=ledger
+        first,
+        access=replace(first.access, folders=folders),
+        frame=frame,
+        name=" + ".join(records),
+        entries=ledger,
+        labels=None,
     )
 
 

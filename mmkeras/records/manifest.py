@@ -8,6 +8,7 @@ import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -90,6 +91,13 @@ def _framed(source):
         raise InputError(
             f"read: expected a dict of columns of one length, received {shown(source)}: {error}"
         ) from error
+
+
+def labels_of(source: Any) -> pd.Index | None:
+    """The index of a DataFrame, if its rows are not numbered from 0."""
+    if not isinstance(source, pd.DataFrame) or source.index.equals(pd.RangeIndex(len(source))):
+        return None
+    return source.index
 
 
 def _named(frame):
