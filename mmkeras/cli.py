@@ -50,6 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("directory", metavar="DIR", help="a version, or a model's folder: its newest version")
     verify.add_argument("--python", metavar="PATH", help="another Python, for instance of another TensorFlow")
     verify.add_argument("--seconds", type=_whole, default=300, metavar="N", help="time limit of each way (300)")
+    verify.add_argument("--digest", action="store_true", help="print SHA-256 over all files, to be signed; run nothing")
+    verify.add_argument("--expect", metavar="DIGEST", help="the digest that the version must have")
     verify.set_defaults(run=_verify)
     serve = commands.add_parser("serve-config", help="write the files with which TensorFlow Serving serves models")
     serve.add_argument("directories", nargs="+", metavar="DIR", help="folders of models, each with its versions")
@@ -103,9 +105,12 @@ def _address(chief: str, name: str) -> dict[str, str]:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from mmkeras.verification import verify
+    from mmkeras.verification import digest, verify
 
-    found = verify(arguments.directory, arguments.python, seconds=arguments.seconds)
+    if arguments.digest:
+        print(digest(arguments.directory))
+        return 0
+    found = verify(arguments.directory, arguments.python, seconds=arguments.seconds, expect=arguments.expect)
     print(found)
     return 0 if found.passed else 1
 

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 import mmkeras as mk
+from mmkeras import checksums
 from mmkeras.errors import InputError
 from mmkeras.schema import Category, Number, Schema, Series, Text
 from mmkeras.verification import WAYS, Check, Verification, verify
@@ -53,6 +54,7 @@ def edit_golden(bundle, edit):
     golden = json.loads(path.read_text())
     edit(golden)
     path.write_text(json.dumps(golden))
+    checksums.write(bundle)
 
 
 def test_a_right_bundle(exported):
@@ -61,6 +63,8 @@ def test_a_right_bundle(exported):
     assert verification.passed, str(verification)
     assert {check.name: check.outcome for check in verification.checks} == dict.fromkeys(
         [
+            "files",
+            "load: ops",
             "load: imports",
             "load: golden batch",
             "load: rows by themselves",
@@ -87,7 +91,7 @@ def test_a_right_bundle(exported):
 def test_a_program_in_c(exported, copy, here, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if not any(map(shutil.which, ("cc", "gcc", "clang"))):
-        assert here(exported, "c") == {"c": ("skipped", "there is no C compiler (cc, gcc, clang)")}
+        assert here(exported, "c")["c"] == ("skipped", "there is no C compiler (cc, gcc, clang)")
         return
     (outcome, words) = here(exported, "c")["c: golden batch"]
     assert outcome == "passed", words
@@ -96,6 +100,7 @@ def test_a_program_in_c(exported, copy, here, tmp_path, monkeypatch):
     outcome, words = here(copy, "c")["c: golden batch"]
     assert words.startswith("answer_label: 1 of 2 rows differ in row 0: expected 'z', received '")
     shutil.rmtree(copy / "variables")
+    checksums.write(copy)
     outcome, words = here(copy, "c")["c: golden batch"]
     assert outcome == "failed"
     assert words.startswith("RuntimeError: exit code 1: Could not find variable ")
@@ -133,12 +138,14 @@ def test_inputs_that_the_signature_does_not_take(copy, here):
 def test_a_broken_graph(copy, here, way, monkeypatch):
     monkeypatch.setattr(program, "compiled", lambda: "program")
     (copy / "saved_model.pb").write_bytes(b"\x08\x01 junk")
-    assert here(copy, way)[way][0] == "failed"
+    checksums.write(copy)
+    assert here(copy, way)[f"{way}: ops"][0] == "failed"
 
 
 @pytest.mark.parametrize("way", ["load", "session"])
 def test_missing_weights(copy, here, way):
     shutil.rmtree(copy / "variables")
+    checksums.write(copy)
     outcome, words = here(copy, way)[way]
     assert outcome == "failed"
     assert "variables" in words
@@ -192,9 +199,9 @@ def test_no_rows_and_one_row(tmp_path, here):
 def test_ops_that_run_python(tmp_path, here):
     folder = Module(lambda number: tf.ensure_shape(tf.numpy_function(np.sqrt, [number], tf.float32), [None]))
     found = here(folder.save(tmp_path), "session")
-    told = "TensorFlow Serving cannot run this graph: PyFunc runs Python code"
-    assert found["session: ops"] == ("failed", told)
-    assert found["session: warm-up requests"] == ("skipped", "there is no tf_serving_warmup_requests")
+    assert found["session: ops"][0] == "failed"
+    assert found["session: ops"][1].startswith("nothing of this graph was run: PyFunc runs Python code (in ")
+    assert list(found) == ["files", "session: ops"]
 
 
 def test_ops_that_tensorflow_does_not_have(tmp_path, here):
@@ -202,8 +209,17 @@ def test_ops_that_tensorflow_does_not_have(tmp_path, here):
     path = folder / "saved_model.pb"
     path.write_bytes(path.read_bytes().replace(b"\x12\x04Sqrt", b"\x12\x04Sqrd"))
     found = here(folder, "session")
-    assert found["session: ops"][1].endswith("Sqrd is not one of TensorFlow's")
-    assert found["session"][0] == "failed"
+    assert "Sqrd is not one of TensorFlow's" in found["session: ops"][1]
+    assert list(found) == ["files", "session: ops"]
+
+
+def test_a_foreign_bundle(tmp_path, here):
+    """Without a list of its files: what cannot be checked is said."""
+    found = here(Module(tf.sqrt).save(tmp_path), "session")
+    words = "there is no SHA256SUMS: whether files were changed since the export cannot be told"
+    assert found["files"] == ("skipped", words)
+    assert found["session: golden batch"][0] == "passed"
+    assert found["session: warm-up requests"] == ("skipped", "there is no tf_serving_warmup_requests")
 
 
 def test_warm_up_requests(exported, tmp_path):
@@ -305,7 +321,8 @@ def test_a_process_that_does_not_end_well(exported, tmp_path, does, told):
     python = python_that(tmp_path, f"test $3 = session && echo '{line}' > $5\n{does}")
     verification = verify(exported, python, ways=["load", "session"], seconds=0.5)
     assert not verification.passed
-    first, kept, *rest = verification.checks
+    files, first, kept, *rest = verification.checks
+    assert files.outcome == "passed"
     assert (first.name, first.outcome) == ("load", "failed")
     assert told in first.words
     assert kept == Check("session: ops", "passed", "all")
@@ -341,13 +358,13 @@ def test_what_is_no_bundle(copy, tmp_path):
     with pytest.raises(InputError, match="verify: expected seconds to be a number above 0, received '5'"):
         verify(copy, seconds="5")
     edit_golden(copy, lambda golden: golden["inputs"]["word"].pop())
-    with pytest.raises(InputError, match="inputs and outputs with equally many rows"):
+    with pytest.raises(InputError, match="inputs and outputs with equally many rows, at least one"):
         verify(copy)
     edit_golden(copy, lambda golden: golden.pop("tolerance"))
     with pytest.raises(InputError, match="holds no golden batch: KeyError: 'tolerance'"):
         verify(copy)
     (copy / "assets.extra" / "golden.json").unlink()
-    with pytest.raises(InputError, match=r"has no golden outputs: there is no assets.extra/golden.json"):
+    with pytest.raises(InputError, match=r"has no golden outputs, so that nothing of it can be checked: there is no assets.extra/golden.json"):
         verify(copy)
 
 

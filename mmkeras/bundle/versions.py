@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from mmkeras import checksums
 from mmkeras.disk import check_path, disk_reason
 from mmkeras.errors import InputError
 from mmkeras.files import private_folder, rename_whole
@@ -13,7 +14,7 @@ def write_version(directory: str | os.PathLike[str], write: Callable[[Path], obj
     """Write the next version into `directory`; it has the first free number.
 
     It is written beside the versions and renamed: a server that polls the folder never sees half a version. What a
-    killed export left is removed; other exports may be at work in the folder.
+    killed export left is removed; other exports may be at work in the folder. SHA-256 of all files is its last file.
 
     Args:
         directory: folder of the versions; made if there is none.
@@ -30,6 +31,7 @@ def write_version(directory: str | os.PathLike[str], write: Callable[[Path], obj
         directory.mkdir(parents=True, exist_ok=True)
         with private_folder(directory, ".unfinished-") as unfinished:
             write(unfinished)
+            checksums.write(unfinished)
             unfinished.chmod(0o755)  # a server may run as somebody else
             return _publish(unfinished, directory)
     except OSError as error:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,10 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmkeras import checksums
 from mmkeras.checks import check_number, checked_keywords
 from mmkeras.errors import InputError, shown, unknown
+from mmkeras.verification.papers import check_files, check_golden, hashes
 
 WAYS = ("load", "session", "c")
+MODELS = {"saved_model.pb": "SavedModel", "model.tflite": "LiteRT", "model.onnx": "ONNX"}
 REPLAY = Path(__file__).with_name("replay")
 
 
@@ -30,10 +34,14 @@ class Check:
 
 @dataclass(frozen=True)
 class Verification:
-    """The result of `verify`. `str()` is a table of the checks."""
+    """The result of `verify`. `str()` is a table of the checks.
+
+    `digest` stands for all files of the version: SHA-256 in hexadecimal, to be signed or compared.
+    """
 
     directory: Path
     checks: tuple[Check, ...]
+    digest: str = ""
 
     @property
     def passed(self) -> bool:
@@ -66,35 +74,46 @@ def verify(
     *,
     ways: Sequence[str] = WAYS,
     seconds: float = 300,
+    expect: str | None = None,
 ) -> Verification:
     """Check that a bundle gives its golden outputs, in processes of their own without mmkeras and Keras.
+
+    First, while nothing is loaded: every file must have the SHA-256 that `export` wrote down, and every op of the graph
+    must be one that computes and does nothing else (no files, no network, no Python; saving and restoring are the
+    saver's alone). Where one of them fails, nothing is run. A bundle without SHA256SUMS, of another program, is checked
+    without them, and the result says so. Whoever can change all files can also change SHA256SUMS and the golden batch:
+    against that, keep or sign the digest, and give it as `expect`.
 
     The ways, each in a process that has TensorFlow on the CPU and in which neither mmkeras nor Keras can be imported:
 
     - "load": `tf.saved_model.load`. The golden batch; its rows by themselves and in reverse, which must give the same
       outputs; 0 rows; every other signature.
-    - "session": a session, fed by the names of tensors, as in TensorFlow Serving. Its graph may hold only TensorFlow's
-      own ops, none of which runs Python; the golden batch; the warm-up requests.
+    - "session": a session, fed by the names of tensors, as in TensorFlow Serving. The golden batch; the warm-up
+      requests.
     - "c": a C program without Python on TensorFlow's C API, compiled for the check; skipped where there is no C
       compiler. The golden batch.
 
-    Strings and whole numbers must be equal; other numbers may differ by the tolerance in golden.json, relative to the
-    number if it is above 1. Rows are counted from 0.
+    Strings and whole numbers must be equal; other numbers may differ by the tolerance in golden.json (at most 0.01),
+    relative to the number if it is above 1. Rows are counted from 0. Of LiteRT and ONNX models the files alone are
+    checked.
 
     Args:
         directory: a version, or the folder of a model's versions (the newest is checked).
         python: path of another Python, for instance with another TensorFlow; None: this one.
         ways: the ways to check.
         seconds: time limit of each way.
+        expect: the digest that the bundle must have, as `digest` gave it; None: any.
 
     Returns:
         `Verification`. A process that crashes or takes too long is a failed check.
 
     Raises:
-        InputError: no such bundle, one without golden outputs, or an unknown way.
+        InputError: no such bundle, one without golden outputs or with links in it, or an unknown way.
     """
     bundle = _newest(directory).resolve()
-    _check_bundle(bundle)
+    kind = _kind(bundle)
+    if expect is not None and not (isinstance(expect, str) and re.fullmatch("[0-9a-fA-F]{64}", expect)):
+        raise InputError(f"verify: expected expect to be 64 hexadecimal digits, received {shown(expect)}")
     if isinstance(ways, str):
         raise InputError(f"verify: expected ways to be a list, received {shown(ways)}")
     check_number(seconds, "seconds", "verify: ", least=0, above=True)
@@ -105,41 +124,57 @@ def verify(
     program = shutil.which(os.path.abspath(python) if os.sep in str(python) else python or sys.executable)
     if program is None:
         raise InputError(f"verify: cannot run the Python {str(python)!r}")
-    checks = [check for way in ways for check in _replay(way, bundle, program, seconds)]
-    return Verification(bundle, tuple(checks))
+    found = hashes(bundle)  # first: behind it, every file is a regular one
+    if kind == "SavedModel":
+        check_golden(bundle)
+    checks = [Check(*one) for one in check_files(bundle, found, expect and expect.lower())]
+    digest = checksums.digest(found)
+    if any(check.outcome == "failed" for check in checks):
+        words = "nothing was loaded or run, as the files are not those of the export"
+        return Verification(bundle, (*checks, Check("golden batch", "skipped", words)), digest)
+    if kind != "SavedModel":
+        words = f"verify runs SavedModels alone; export compared this {kind} model with Keras when it wrote it"
+        return Verification(bundle, (*checks, Check("outputs", "skipped", words)), digest)
+    checks += [check for way in ways for check in _replay(way, bundle, program, seconds)]
+    return Verification(bundle, tuple(checks), digest)
+
+
+def digest(directory: str | os.PathLike[str]) -> str:
+    """SHA-256 over the names and contents of all files of a version, in hexadecimal: to be signed, or kept.
+
+    It is the SHA-256 of what SHA256SUMS must hold, and needs neither that file nor TensorFlow.
+
+    Args:
+        directory: a version, or the folder of a model's versions (the newest is taken).
+
+    Raises:
+        InputError: no such version, or links in it.
+    """
+    return checksums.digest(hashes(_newest(directory).resolve()))
 
 
 def _newest(directory: str | os.PathLike[str]) -> Path:
     """The version to check: `directory` itself if it is one, else the one with the highest number in it."""
     directory = Path(directory)
-    if (directory / "saved_model.pb").is_file() or directory.name.isdecimal():
+    if _holds_model(directory) or directory.name.isdecimal():
         return directory
-    found = [path.parent for path in directory.glob("*/saved_model.pb") if path.parent.name.isdecimal()]
+    children = directory.iterdir() if directory.is_dir() else ()
+    found = [child for child in children if child.name.isdecimal() and _holds_model(child)]
     if not found:
         received = repr(str(directory)) + ("" if directory.exists() else ", which does not exist")
         raise InputError(f"verify: expected a SavedModel, or a folder with its versions 1, 2, ...; received {received}")
     return max(found, key=lambda path: int(path.name))
 
 
-def _check_bundle(bundle: Path) -> None:
-    if not (bundle / "saved_model.pb").is_file():
+def _holds_model(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in MODELS)
+
+
+def _kind(bundle: Path) -> str:
+    """The format of a version's model."""
+    if not _holds_model(bundle):
         raise InputError(f"verify: expected a SavedModel, but {str(bundle)!r} has no saved_model.pb")
-    path = bundle / "assets.extra" / "golden.json"
-    try:
-        golden = json.loads(path.read_text(encoding="utf-8"))
-        inputs, outputs = golden["inputs"], golden["outputs"]
-        rows = {len(column) for part in (inputs, outputs) for column in part.values()}
-        known = isinstance(golden["signature_name"], str) and golden["tolerance"] >= 0
-    except FileNotFoundError:
-        raise InputError(
-            f"verify: {str(bundle)!r} has no golden outputs: there is no assets.extra/golden.json"
-        ) from None
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f"verify: {str(path)!r} holds no golden batch: {type(error).__name__}: {error}") from error
-    if not (known and inputs and outputs) or len(rows) != 1:
-        raise InputError(
-            f"verify: {str(path)!r}: expected a signature_name, a tolerance, inputs and outputs with equally many rows"
-        )
+    return next(kind for name, kind in MODELS.items() if (bundle / name).is_file())
 
 
 def _replay(way: str, bundle: Path, python: str, seconds: float) -> list[Check]:

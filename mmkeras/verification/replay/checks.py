@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from . import Skip
+from .graph import check_ops
 from .ways import WAYS
 
 
@@ -13,11 +14,16 @@ def main(way: str, bundle: str, results: str) -> None:
     golden = json.loads((Path(bundle) / "assets.extra" / "golden.json").read_text(encoding="utf-8"))
     with open(results, "a", encoding="utf-8") as file:
         check = partial(_check, file, way)
+        if check("ops", partial(check_ops, bundle)) != "passed":
+            return  # before anything of the graph is loaded
         check("", partial(WAYS[way], bundle, golden, check))
 
 
 def _check(file, way, name, function):
-    """Make one check and write its result. The function returns the words; None: nothing is written."""
+    """Make one check, write its result and return its outcome.
+
+    The function returns the words; None: nothing is written.
+    """
     try:
         outcome, words = "passed", function()
     except Skip as reason:
@@ -28,6 +34,7 @@ def _check(file, way, name, function):
         title = f"{way}: {name}" if name else way
         file.write(json.dumps({"name": title, "outcome": outcome, "words": words}) + "\n")
         file.flush()
+    return outcome
 
 
 def _in_short(error):

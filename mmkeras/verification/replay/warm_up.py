@@ -1,5 +1,6 @@
 """Requests that TensorFlow Serving replays before it serves."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from .golden import Arrays
 from .signatures import check_finite
 
 MOST_WARM_UPS = 1000  # TensorFlow Serving refuses more
+MOST_BYTES, MOST_VALUES = 256 * 2**20, 2**27  # of all requests; of one tensor, which may repeat one value
 
 
 def check_warm_up(bundle: str, answer: Callable[[str, Arrays], Arrays]) -> str:
@@ -18,6 +20,8 @@ def check_warm_up(bundle: str, answer: Callable[[str, Arrays], Arrays]) -> str:
     path = Path(bundle) / "assets.extra" / "tf_serving_warmup_requests"
     if not path.exists():
         raise Skip(f"there is no {path.name}")
+    if path.stat().st_size > MOST_BYTES:
+        raise AssertionError(f"expected at most {MOST_BYTES:,} bytes, received {path.stat().st_size:,}")
     logs = list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
     if len(logs) > MOST_WARM_UPS:
         raise AssertionError(f"TensorFlow Serving takes at most {MOST_WARM_UPS} requests; here are {len(logs)}")
@@ -40,8 +44,15 @@ def predict_request(log: bytes) -> "tuple[str, Arrays] | None":
     if not request:
         return None
     inputs = [(_field(entry, 1), _field(entry, 2)) for number, entry in _fields(request) if number == 2]
-    values = {key.decode(): tf.make_ndarray(tensor_pb2.TensorProto.FromString(tensor)) for key, tensor in inputs}
+    values = {key.decode(): _array(tensor_pb2.TensorProto.FromString(tensor)) for key, tensor in inputs}
     return _field(_field(request, 1), 3).decode() or "serving_default", values  # PredictRequest.model_spec
+
+
+def _array(tensor):
+    shape = [dim.size for dim in tensor.tensor_shape.dim]
+    if min(shape, default=0) < 0 or math.prod(shape) > MOST_VALUES:
+        raise AssertionError(f"a request holds a tensor of the shape {tuple(shape)}")
+    return tf.make_ndarray(tensor)
 
 
 def _field(message, number):

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from . import program, rows
 from .golden import compare_golden, feeds
-from .graph import check_ops, served_graph
+from .graph import served_graph
 from .signatures import ask, check_other, described, of, taken
 from .warm_up import check_warm_up
 
@@ -41,7 +41,6 @@ def by_load(bundle: str, golden: dict[str, Any], check: Check) -> None:
 
 def by_session(bundle: str, golden: dict[str, Any], check: Check) -> None:
     """A session, fed by the names of tensors, as TensorFlow Serving does."""
-    check("ops", partial(check_ops, bundle))
     with closing(tf.compat.v1.Session(graph=tf.Graph())) as session:
         signatures = tf.compat.v1.saved_model.load(session, ["serve"], bundle).signature_def
 
