@@ -94,7 +94,7 @@ def test_compose(folders):
     serve_config(folders / "keypad", folders / "easy-vqa", out=folders / "out", port=9000, rest_port=9001)
     service = yaml.safe_load((folders / "out" / "compose.yaml").read_text())["services"]["serving"]
     assert service["image"] == IMAGE
-    assert service["ports"] == ["9000:8500", "9001:8501"]
+    assert service["ports"] == ["127.0.0.1:9000:8500", "127.0.0.1:9001:8501"]
     mounts = {volume["source"]: volume["target"] for volume in service["volumes"]}
     assert all(volume["read_only"] and volume["type"] == "bind" for volume in service["volumes"])
     assert mounts.pop("./") == "/config"

@@ -364,7 +364,10 @@ def test_what_is_no_bundle(copy, tmp_path):
     with pytest.raises(InputError, match="holds no golden batch: KeyError: 'tolerance'"):
         verify(copy)
     (copy / "assets.extra" / "golden.json").unlink()
-    with pytest.raises(InputError, match=r"has no golden outputs, so that nothing of it can be checked: there is no assets.extra/golden.json"):
+    with pytest.raises(
+        InputError,
+        match=r"has no golden outputs, so that nothing of it can be checked: there is no assets.extra/golden.json",
+    ):
         verify(copy)
 
 

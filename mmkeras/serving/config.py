@@ -37,7 +37,9 @@ def serve_config(
       loaded. With `versions=1` the labelled version is unloaded as soon as a newer one is there: then use no label.
     - batching_parameters.txt: simultaneous requests are served in one batch; series of different lengths are padded.
     - monitoring.config: figures for Prometheus at /monitoring/prometheus/metrics of the REST port.
-    - compose.yaml: the image, ports, folders (read only) and flags, and a health check.
+    - compose.yaml: the image, ports, folders (read only) and flags, and a health check. The ports are open to this
+      machine alone, as TensorFlow Serving asks nobody for a password: put a proxy with TLS and passwords in front of it
+      before others may reach it.
     - requests/<model>.json, of real rows with base64 payloads from the bundle's golden batch; <model>.curl.sh and
       <model>.grpc.py, which send it; <model>.expected.json, the outputs. None for a model without a golden batch.
 
@@ -170,7 +172,7 @@ def _compose(models: dict[str, list[Path]], image: str, port: int, rest_port: in
     service = {
         "image": image,
         "command": flags,
-        "ports": [f"{port}:8500", f"{rest_port}:8501"],
+        "ports": [f"127.0.0.1:{port}:8500", f"127.0.0.1:{rest_port}:8501"],  # the server asks nobody for a password
         "volumes": volumes,
         "healthcheck": check | {"interval": "10s", "timeout": "5s", "retries": 3, "start_period": "60s"},
         "restart": "unless-stopped",
