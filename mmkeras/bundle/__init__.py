@@ -2,6 +2,7 @@
 
 __init__     mk.export: what a version holds
 signatures   the graph: raw values -> tensors -> predictions
+shapes       what is fed beside the shapes that a signature promises
 answers      a model's outputs as labels, scores and numbers
 examples     serialised tf.Example -> raw values, and back
 golden       a batch of raw values with its predictions, and the requests that warm a server up
@@ -64,10 +65,11 @@ def export(
       optional input is missing where the string is empty, all cells are, or the length is 0. Of several files a row
       (`columns=[...]`) one more axis follows the rows: `(n, columns)` string; empty ones are missing, and if all are
       empty, the input is. Outputs: the predictions, and
-      `status` and `<input>_status` `(n,)` int32: 0 fine, 1 unreadable, 2 empty but not optional, 3 a picture of more
-      than `max_pixels` (a video of more: 1). A row's status is the highest of its inputs; if it is not 0, the row has
-      the label "" and zeros; the other rows get their predictions. `<input>_status` 5 does not count for the row, which
-      is answered: the model does not know most words of the text (or finds none), or a word of the cells.
+      `status` and `<input>_status` `(n,)` int32: 0 fine, 1 unreadable, 2 empty but not optional, 3 larger than the
+      schema allows (`max_pixels`, `max_bytes`, `max_seconds`), 4 a tensor that has not the shape named here, in all its
+      rows. A row's status is the highest of its inputs; if it is not 0, the row has the label "" and zeros; the other
+      rows get their predictions. `<input>_status` 5 does not count for the row, which is answered: the model does not
+      know most words of the text (or finds none), or a word of the cells.
     - `embed`: takes the same, gives `embedding` `(n, width)` float32, the fused vector, and the statuses. For a model
       of `mk.build` whose fusion gives one vector (not "late").
     - `examples`: `inputs` `(n,)` string, serialised tf.Example with the same values by the same names, `Series` as a

@@ -45,7 +45,8 @@ class Golden:
 def golden_batch(
     serve: Callable[..., dict[str, tf.Tensor]], schema: Schema, model: keras.Model, records: Records | None = None
 ) -> Golden:
-    """Rows that can be answered, one made up of the schema alone, and one that cannot be read.
+    """Rows that can be answered, one made up of the schema alone, the same without each input that is optional or
+    padded, and one that cannot be read.
 
     Args:
         serve: function of "serving_default", of a list of tensors.
@@ -58,15 +59,24 @@ def golden_batch(
         InputError: answers that are no finite numbers, or to rows of the records others than the model's own.
     """
     rows = [] if records is None else _real(serve, schema, model, records)
-    rows += [
-        {name: codec_of(feature).made_up(feature) for name, feature in schema.inputs.items()},
-        {name: codec_of(feature).broken(feature) for name, feature in schema.inputs.items()},
-    ]
+    made_up = {name: codec_of(feature).made_up(feature) for name, feature in schema.inputs.items()}
+    rows += [made_up, *({**made_up, name: value} for name, value in _missing(schema).items())]
+    rows.append({name: codec_of(feature).broken(feature) for name, feature in schema.inputs.items()})
     golden = Golden(*_ask(serve, schema, rows))
     for name, values in golden.outputs.items():
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise InputError(f"export: the model's {name!r} is no finite number; do its weights hold NaN?")
     return golden
+
+
+def _missing(schema):
+    """What is sent where an input is missing, of each that is optional or padded: dict of name -> value."""
+    found = {}
+    for name, feature in schema.inputs.items():
+        if feature.optional or feature.padded:
+            cells = np.full((1, len(schema.columns(name))) if feature.several else 1, "", object)
+            (found[name],) = codec_of(feature).sent(feature, cells)
+    return found
 
 
 def _ask(serve, schema, rows):

@@ -9,18 +9,20 @@ import tensorflow as tf
 from mmkeras import decode
 from mmkeras.bundle import examples
 from mmkeras.bundle.answers import answers, prefix
+from mmkeras.bundle.shapes import as_promised, checked, equally_many
 from mmkeras.decode import codec_of
 from mmkeras.model import with_embedding
 from mmkeras.schema import Schema
 from mmkeras.tasks import tasks_of
 
-EMPTY, TOO_LARGE = 2, 3  # beside decode's own
+EMPTY, TOO_LARGE, OTHER_SHAPE = 2, 3, 4  # beside decode's own
 UNKNOWN = 5  # of an input, never of a row: it is answered
 STATUSES = {
     str(decode.OK): "fine",
     str(decode.UNREADABLE): "unreadable",
     str(EMPTY): "empty, but not optional",
-    str(TOO_LARGE): "a picture of too many pixels",
+    str(TOO_LARGE): "more pixels, bytes or seconds than the model takes",
+    str(OTHER_SHAPE): "a tensor of another shape than the signature says",
     str(UNKNOWN): "answered, but the model does not know most words of the text, or a word of the cells",
 }
 
@@ -56,14 +58,17 @@ def archive_of(model: keras.Model, schema: Schema) -> tuple[keras.export.ExportA
         return {"embedding": given["embedding"], **statuses}
 
     def from_examples(inputs):
+        inputs, right = as_promised(inputs, serialized[0])
         values, good = examples.raw_values(schema, inputs)
         found = served_of_raw(*[values[key] for key in raw_inputs(schema)])
         bad = tf.where(good, decode.OK, decode.UNREADABLE)
+        bad = tf.where(right, bad, OTHER_SHAPE)
+        good &= right
         statuses = {name: tf.where(good, found.pop(name), bad) for name in list(found) if name.endswith("status")}
         return {name: _where_ok(bad, value) for name, value in found.items()} | statuses
 
     def tensors(*inputs):
-        given = answer(*inputs)
+        given = answer(*equally_many(checked(inputs, decoded)))
         given.pop("embedding", None)
         return given
 
@@ -77,8 +82,10 @@ def archive_of(model: keras.Model, schema: Schema) -> tuple[keras.export.ExportA
 
     raw = list(raw_inputs(schema).values())
     served_of_raw = add("serving_default", serve, raw)
-    decoded = [tf.TensorSpec([None, *shape], dtype, name=key) for key, (shape, dtype) in schema.model_inputs.items()]
-    add("tensors", tensors, decoded)
+    decoded = {
+        key: tf.TensorSpec([None, *shape], dtype, name=key) for key, (shape, dtype) in schema.model_inputs.items()
+    }
+    add("tensors", tensors, list(decoded.values()))
     if "embedding" in answer.structured_outputs:
         add("embed", embed, raw)
     serialized = [tf.TensorSpec([None], tf.string, name="inputs")]
@@ -108,25 +115,19 @@ def _reader(archive, schema):
     decoders = {name: _decoder(archive, feature) for name, feature in schema.inputs.items()}
 
     def read(*values):
-        given = dict(zip(raw_inputs(schema), _equally_many(values), strict=True))
+        specs = raw_inputs(schema)
+        values, fits = zip(*map(as_promised, values, specs.values()), strict=True)
+        given, right = (dict(zip(specs, found, strict=True)) for found in (equally_many(values), fits))
         inputs, statuses = {}, {}
         for name, feature in schema.inputs.items():
-            raw = [given[key] for key in codec_of(feature).wire_spec(name, feature)]
-            made, statuses[f"{name}_status"] = _model_inputs(name, feature, decoders[name], raw)
+            keys = codec_of(feature).wire_spec(name, feature)
+            made, status = _model_inputs(name, feature, decoders[name], [given[key] for key in keys])
+            all_right = tf.reduce_all([right[key] for key in keys])
+            statuses[f"{name}_status"] = tf.where(all_right, status, OTHER_SHAPE)
             inputs |= made
         return inputs, {"status": _of_rows(statuses.values()), **statuses}
 
     return tf.function(read, list(raw_inputs(schema).values()), autograph=False).get_concrete_function()
-
-
-def _equally_many(values):
-    """The values, unless they differ in their numbers of rows."""
-    rows = tf.stack([tf.shape(value)[0] for value in values])
-    check = tf.debugging.Assert(
-        tf.reduce_all(rows == rows[0]), ["expected equally many rows of all inputs, found", rows]
-    )
-    with tf.control_dependencies([check]):
-        return [tf.identity(value) for value in values]
 
 
 def _of_rows(statuses):

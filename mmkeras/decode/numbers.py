@@ -162,7 +162,7 @@ class NumbersCodec(FileCodec):
         rows = tf.pad(rows, [[0, 0], [0, steps * width - tf.shape(rows)[1]]])
         length = tf.minimum(size // width, feature.shape[0])
         return {
-            name: tf.reshape(rows, [-1, steps, *feature.shape[1:]]),
+            name: tf.reshape(rows, [tf.shape(rows)[0], steps, *feature.shape[1:]]),
             f"{name}_length": tf.where(size % width == 0, length, -1),
         }
 
