@@ -237,8 +237,11 @@ def test_the_golden_batch_is_answered_again(of_all_kinds):
             assert np.char.decode(values.astype(bytes), "utf-8").tolist() == expected[name]
         else:
             np.testing.assert_allclose(values, expected[name], atol=1e-5)
-    assert answers["status"].tolist() == [0, 2]  # the second row: a series without steps
-    assert answers["image_status"].tolist() == answers["words_status"].tolist() == [0, 1]
+    # made up; without image, trace, film and words; unreadable, with a series without steps
+    assert answers["status"].tolist() == [0, 0, 2, 2, 0, 2]
+    assert answers["image_status"].tolist() == answers["words_status"].tolist() == [0] * 5 + [1]
+    assert inputs["image"].numpy()[1] == inputs["film"].numpy()[3] == inputs["words"].numpy()[4] == b""
+    assert inputs["trace_length"].numpy().tolist() == [5, 5, 0, 5, 5, 0]
 
 
 def test_real_rows_join_the_golden_batch(records, tmp_path):
@@ -318,9 +321,9 @@ def test_embed(of_all_kinds):
     bundle, _, model = of_all_kinds
     inputs, _ = golden_of(bundle)
     answers = serve(bundle, inputs, "embed")
-    assert answers["embedding"].shape == (2, 8)
-    assert answers["embedding"].any(axis=1).tolist() == [True, False]
-    assert answers["status"].tolist() == [0, 2]
+    assert answers["embedding"].shape == (6, 8)
+    assert answers["embedding"].any(axis=1).tolist() == [True, True, False, False, True, False]
+    assert answers["status"].tolist() == [0, 0, 2, 2, 0, 2]
     body = model.get_layer("body")
     head = keras.Model(body.get_layer("fused").output, body.output["kind"])
     np.testing.assert_allclose(
@@ -355,7 +358,7 @@ def test_the_requests_that_warm_up_a_server(of_all_kinds):
     assert [request.model_spec.name for request in requests] == ["everything"] * 4
     names = ["serving_default", "serving_default", "embed", "examples"]
     assert [request.model_spec.signature_name for request in requests] == names
-    for rows, request in zip((1, 2, 2), requests, strict=False):
+    for rows, request in zip((1, 6, 6), requests, strict=False):
         assert sorted(request.inputs) == sorted(inputs)
         for name, tensor in request.inputs.items():
             np.testing.assert_array_equal(tf.make_ndarray(tensor), inputs[name][:rows].numpy(), err_msg=name)
