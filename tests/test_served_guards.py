@@ -1,4 +1,4 @@
-"""What is fed to an exported graph that was not meant for it: no request fails, no neighbour changes, none takes long."""
+"""What is fed to an exported graph: no request fails, no neighbour changes, none takes long."""
 
 import io
 import json
@@ -20,7 +20,7 @@ from mmkeras.bundle.examples import serialized
 SCHEMA = mk.Schema(
     {
         "image": mk.Image(4, 4, 3),
-        "audio": mk.Audio(8000, 0.01, max_seconds=2),
+        "audio": mk.Audio(8000, 0.05, max_seconds=2),
         "text": mk.Text(3, vocabulary=["a", "cat"], max_bytes=1000),
         "trace": mk.Series(5, 3, means=(0, 0, 0), std=(1, 1, 1), optional=True),
         "cells": mk.Tabular(("age",), ("town", "land"), (30.0,), (5.0,), (("Rome", "Bonn"), ("x",))),
@@ -313,4 +313,4 @@ def test_golden_rows_without_each_input_that_may_be_missing(bundle):
     assert 0 in lengths[:-1]
     assert ["", ""] in pairs[:-1]
     assert "" in golden["inputs"]["film"]
-    assert golden["outputs"]["status"] == [0, 0, 2, 0, 2]
+    assert golden["outputs"]["status"] == [0, 0, 2, 0, 1]

@@ -23,6 +23,8 @@ USUAL = rb"RIFF\C{4}WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00\C{8}\x02\x00\x10\x0
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 ZERO_CROSSINGS = 64  # of the sinc on either side
 KAISER = 8.0  # shape of the window: side lobes at -80 dB
+RATE = 1_000_000  # hertz, of the fastest recording: the filters of others would be endless
+CHUNKS = 1000  # most parts of a WAV file that are stepped over in search of its samples
 PASSBAND = 0.92  # share of the lower Nyquist frequency that passes unchanged
 LONGEST = 2**29  # samples of all channels that a FLAC, OGG or MP3 may hold: silence of any length is a small file
 WEIGHTS = 2**20  # the most that are held at once to resample
@@ -42,7 +44,8 @@ def decode_audio(raw: tf.Tensor, feature: Audio, read: Callable | None = None) -
         how many of the samples are the recording's, 0 if trimming found silence alone.
 
     Raises:
-        tf.errors.InvalidArgumentError: bytes that are no such file, or samples that are not finite.
+        tf.errors.InvalidArgumentError: bytes that are no such file, samples that are not finite, or more seconds than
+            `feature.max_seconds`.
         InputError: the feature trims or fades, and tensorflow-io is not installed.
     """
     if feature.trim is not None or feature.fade is not None:
@@ -50,6 +53,7 @@ def decode_audio(raw: tf.Tensor, feature: Audio, read: Callable | None = None) -
     header = tf.strings.substr(raw, 0, 44)
     size = tf.io.decode_raw(tf.strings.substr(tf.strings.join([header, b"\0" * 44]), 40, 4), tf.int32)[0]
     usual = tf.strings.regex_full_match(header, USUAL) & (size > 0) & (size <= tf.strings.length(raw) - 44)
+    usual &= size // 2 <= int(min(feature.max_seconds * feature.sampling_rate, 2**30))
     usual &= tf.strings.substr(header, 24, 4) == struct.pack("<I", feature.sampling_rate)
     return tf.cond(usual, lambda: _decode_usual(raw, size, feature), lambda: _decode_any(feature, read or wav)(raw))
 
@@ -69,6 +73,11 @@ def _decode_any(feature, read):
 
 def _decode(raw, feature, read):
     wave, rate = read(raw)
+    short = tf.debugging.Assert(
+        tf.logical_not(_is_longer(tf.shape(wave)[0], rate, feature)), ["more seconds than", feature.max_seconds]
+    )
+    with tf.control_dependencies([short] if short is not None else []):
+        wave = tf.identity(wave)
     needed = tf.cast(feature.samples + 2 * ZERO_CROSSINGS, tf.int64) * tf.cast(rate, tf.int64) // feature.sampling_rate
     needed += 2 * ZERO_CROSSINGS  # what the end of the window needs, of whichever rate
     if feature.trim is None and feature.fade is None:
@@ -83,6 +92,17 @@ def _decode(raw, feature, read):
     wave = tf.clip_by_value(wave[: feature.samples], -1.0, 1.0)
     length = tf.size(wave)
     return tf.ensure_shape(tf.pad(wave, [[0, feature.samples - length]]), feature.shape), length
+
+
+def _is_longer(samples, rate, feature):
+    return tf.cast(samples, tf.float64) > feature.max_seconds * tf.cast(rate, tf.float64)
+
+
+def announces_longer(raw: tf.Tensor, feature: Audio) -> tf.Tensor:
+    """Whether a WAV file, scalar string, has more seconds than `feature.max_seconds`: scalar bool. Raises as `wav`."""
+    data, _, channels, bits, rate = _contents(raw)
+    size = tf.cast(channels, tf.int64) * tf.cast(tf.maximum(bits, 1), tf.int64)
+    return _is_longer(8 * tf.cast(tf.strings.length(data), tf.int64) // size, rate, feature)
 
 
 def _trim(wave, threshold):
@@ -139,6 +159,14 @@ def wav(raw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     Raises:
         tf.errors.InvalidArgumentError: bytes that are no such file, or samples that are not finite.
     """
+    data, kind, channels, bits, rate = _contents(raw)
+    flat = _samples(data, kind, bits)
+    whole = tf.size(flat) // channels * channels
+    return tf.reshape(flat[:whole], (-1, channels)), rate
+
+
+def _contents(raw):
+    """The bytes of a WAV file's samples; the kind of these, how many channels, their bits; the rate."""
     riff = tf.debugging.Assert(
         tf.logical_and(tf.strings.substr(raw, 0, 4) == b"RIFF", tf.strings.substr(raw, 8, 4) == b"WAVE"),
         ["expected a RIFF WAVE file"],
@@ -150,13 +178,11 @@ def wav(raw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     rate = fields[2] + fields[3] * 65536
     extended = tf.strings.substr(tf.strings.join([fmt, b"\0" * 26]), 24, 2)
     kind = tf.where(kind == EXTENSIBLE, tf.cast(tf.io.decode_raw(extended, tf.uint16)[0], tf.int32), kind)
-    sound = tf.logical_and(tf.logical_and(channels > 0, rate > 0), tf.strings.length(data) > 0)
+    sound = (channels > 0) & (rate > 0) & (rate <= RATE) & (tf.strings.length(data) > 0)
     known = tf.debugging.Assert(sound, ["expected channels, a rate and samples; received the header", fields])
     with tf.control_dependencies([known] if known is not None else []):
-        flat = _samples(data, kind, bits)
-        whole = tf.size(flat) // channels * channels
         # the rate too only behind the check: of a negative one, resampling would work out endless filters
-        return tf.reshape(flat[:whole], (-1, channels)), tf.identity(rate)
+        return [tf.identity(part) for part in (data, kind, channels, bits, rate)]
 
 
 def _chunks(raw):
@@ -176,7 +202,8 @@ def _chunks(raw):
         fmt, data = tf.where(name == b"fmt ", content, fmt), tf.where(name == b"data", content, data)
         return position + 8 + size + size % 2, fmt, data
 
-    _, fmt, data = tf.while_loop(more, step, (tf.constant(12), tf.constant(b""), tf.constant(b"")))
+    start = (tf.constant(12), tf.constant(b""), tf.constant(b""))
+    _, fmt, data = tf.while_loop(more, step, start, maximum_iterations=CHUNKS)
     return fmt, data
 
 

@@ -44,10 +44,21 @@ def decode_video(raw: tf.Tensor, feature: Video) -> tuple[tf.Tensor, tf.Tensor]:
             not decoded.
     """
     raw = tf.convert_to_tensor(raw)
-    is_gif = tf.reduce_any(tf.strings.substr(raw, 0, 6) == tf.constant([b"GIF87a", b"GIF89a"]))
-    pixels = tf.cond(is_gif, lambda: _gif(raw, feature.max_pixels), lambda: _webp(raw, feature.max_pixels))
+    pixels = tf.cond(_is_gif(raw), lambda: _gif(raw, feature.max_pixels), lambda: _webp(raw, feature.max_pixels))
     kept = tf.gather(pixels, _even(tf.shape(pixels, tf.int64)[0], feature.frames))
     return _filled(bring_to_size(kept, feature), feature)
+
+
+def announces_more(raw: tf.Tensor, limit: int) -> tf.Tensor:
+    """Whether a GIF or WebP, scalar string, has more than `limit` pixels in all its frames together: scalar bool."""
+    data = tf.io.decode_raw(tf.strings.join([raw, b"\0" * 1024]), tf.uint8)
+
+    def gif():
+        guessed = _guess_gif(data)
+        return tf.cond(_few(*guessed, limit), lambda: guessed, lambda: _measure_gif(data))
+
+    count, height, width = tf.cond(_is_gif(raw), gif, lambda: _measure_webp(data))
+    return (height * width > 0) & ~_few(count, height, width, limit)
 
 
 def video_file(path: tf.Tensor, feature: Video) -> tuple[tf.Tensor, tf.Tensor]:
@@ -106,6 +117,10 @@ def video_reason(path: str, feature: Video) -> str:
             name, most = os.path.basename(os.fsdecode(picture)), _picture(feature).max_pixels
             return f"expected a picture of at most {most:,} pixels, cannot decode {name!r}"
     return "cannot decode"
+
+
+def _is_gif(raw):
+    return tf.reduce_any(tf.strings.substr(raw, 0, 6) == tf.constant([b"GIF87a", b"GIF89a"]))
 
 
 def _picture(feature):

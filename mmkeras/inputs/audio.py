@@ -22,6 +22,7 @@ class Audio(Input):
             None: always the beginning, as in evaluation and in the served model.
         trim: silence before the first and after the last sample louder than this (0 to 1) is cut off; None: kept.
         fade: seconds of linear fading in and out, after trimming.
+        max_seconds: a longer recording is refused, whatever is kept of it.
         shared: many rows name one recording: `batches(..., group_by=...)` then gives each distinct one once.
         optional: whether cells may be empty.
         column: the table's column that names the file; None: the input's own name.
@@ -35,6 +36,7 @@ class Audio(Input):
     longest: float | None = None
     trim: float | None = None
     fade: float | None = None
+    max_seconds: float = 3600.0
     shared: bool = False
     optional: bool = False
     column: str | None = None
@@ -45,7 +47,7 @@ class Audio(Input):
 
     def __post_init__(self):
         check_positive(self, int, "sampling_rate")
-        check_positive(self, float, "seconds")
+        check_positive(self, float, "seconds", "max_seconds")
         check_positive(self, float, *(name for name in ("longest", "trim", "fade") if getattr(self, name) is not None))
         check_switches(self, "shared", "optional")
         check_columns(self)

@@ -23,6 +23,7 @@ class Text(Input):
         vocabulary: the tokens in the order of their ids; None: taken from the training rows, most frequent first.
         limit: largest vocabulary that fitting makes.
         tokenizer: a name of `mmkeras.tokenizers.TOKENIZERS`. "words": lower-case words without punctuation.
+        max_bytes: a longer text (in UTF-8) is refused by the served model, before it is split into tokens.
         optional: whether cells may be empty.
         column: the table's column; None: the input's own name.
     """
@@ -32,6 +33,7 @@ class Text(Input):
     limit: int = 20_000
     _: KW_ONLY
     tokenizer: str = "words"
+    max_bytes: int = 1_000_000
     optional: bool = False
     column: str | None = None
     dtype = "int32"
@@ -39,7 +41,7 @@ class Text(Input):
     zero_is_padding = True
 
     def __post_init__(self):
-        check_positive(self, int, "length", "limit")
+        check_positive(self, int, "length", "limit", "max_bytes")
         check_switches(self, "optional")
         check_columns(self)
         words = as_words("Text", "vocabulary", self.vocabulary)

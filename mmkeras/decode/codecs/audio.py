@@ -1,13 +1,15 @@
 """The codec of recordings."""
 
+import io
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import soundfile
 import tensorflow as tf
 
 from mmkeras.decode._backends import waveform_ops
-from mmkeras.decode.audio import any_file, decode_audio
+from mmkeras.decode.audio import announces_longer, any_file, decode_audio
 from mmkeras.decode.base import Decoder
 from mmkeras.decode.rows import FileCodec
 from mmkeras.decode.table import register
@@ -42,6 +44,20 @@ class AudioCodec(FileCodec):
         """The same of any recording."""
         return decode_audio(tf.io.read_file(path), feature, any_file)
 
+    def exceeds(self, feature: Audio, raw: tf.Tensor) -> tf.Tensor:
+        """Whether it is longer than `max_seconds`."""
+        return announces_longer(raw, feature)
+
+    def why(self, feature: Audio, path: str) -> str:
+        """That it is too long, or what was expected."""
+        try:
+            found = soundfile.info(io.BytesIO(tf.io.read_file(path).numpy())).duration
+        except soundfile.LibsndfileError:
+            return super().why(feature, path)
+        if found <= feature.max_seconds:
+            return super().why(feature, path)
+        return f"expected at most max_seconds={feature.max_seconds:g}, found {found:,.0f} seconds"
+
     def stored(self, feature: Audio) -> Audio:
         """The longest duration, where training takes parts of it."""
         return feature if feature.longest is None else replace(feature, seconds=feature.longest, longest=None)
@@ -72,7 +88,10 @@ class AudioCodec(FileCodec):
 
     def limits(self, feature: Audio) -> list[str]:
         """What is not heard."""
-        return [f"what comes after {feature.seconds:g} s is not heard; FLAC, OGG and MP3 are refused."]
+        return [
+            f"what comes after {feature.seconds:g} s is not heard; FLAC, OGG and MP3 are refused.",
+            f"more than {feature.max_seconds:g} s are refused.",
+        ]
 
 
 def _check_ops(feature):

@@ -23,18 +23,22 @@ class TextCodec(Codec):
 
     def from_files(self, feature: Text) -> Decoder:
         """`(rows,)` string, the texts."""
-        return self.from_wire(feature)
+        return _decoder(feature)
 
     def from_wire(self, feature: Text) -> Decoder:
-        """`(rows,)` string, the texts."""
-        vectorize, characters = vectorizer(feature), characters_of(feature.vocabulary)
+        """`(rows,)` string, the texts; those of more than `max_bytes` are unreadable."""
+        decoder = _decoder(feature)
 
         def decode(raw):
-            clean = tf.strings.unicode_transcode(raw, "UTF-8", "UTF-8", errors="replace")
-            ids = vectorize(composed(clean, characters))
-            return Decoded(tf.cast(ids, tf.int32), tf.where(clean == raw, OK, UNREADABLE))
+            long = _long(feature, raw)
+            values, status, _ = decoder(tf.where(long, "", raw))
+            return Decoded(values, tf.where(long, UNREADABLE, status))
 
-        return Decoder(decode, [vectorize])
+        return Decoder(decode, decoder.layers)
+
+    def too_large(self, feature: Text, raw: tf.Tensor, unreadable: tf.Tensor) -> tf.Tensor:
+        """Which have more than `max_bytes`."""
+        return unreadable & _long(feature, raw)
 
     def unknown(self, feature: Text, values: tf.Tensor, *raw: tf.Tensor) -> tf.Tensor:
         """Texts of whose tokens most are outside the vocabulary, or that hold something but no token."""
@@ -69,3 +73,19 @@ class TextCodec(Codec):
     def limits(self, feature: Text) -> list[str]:
         """Unknown tokens."""
         return [f"{tokenizer_of(feature.tokenizer).unit} outside the vocabulary all look the same to the model."]
+
+
+def _decoder(feature):
+    """Texts of any length."""
+    vectorize, characters = vectorizer(feature), characters_of(feature.vocabulary)
+
+    def decode(raw):
+        clean = tf.strings.unicode_transcode(raw, "UTF-8", "UTF-8", errors="replace")
+        ids = vectorize(composed(clean, characters))
+        return Decoded(tf.cast(ids, tf.int32), tf.where(clean == raw, OK, UNREADABLE))
+
+    return Decoder(decode, [vectorize])
+
+
+def _long(feature, raw):
+    return tf.strings.length(raw) > feature.max_bytes

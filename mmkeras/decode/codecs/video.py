@@ -9,7 +9,7 @@ import tensorflow as tf
 from mmkeras.decode.codecs.image import colours
 from mmkeras.decode.rows import FileCodec
 from mmkeras.decode.table import register
-from mmkeras.decode.video import decode_video, pictures_in, video_file, video_reason
+from mmkeras.decode.video import announces_more, decode_video, pictures_in, video_file, video_reason
 from mmkeras.inputs import Video
 
 # one black pixel, of which any size is made
@@ -30,6 +30,10 @@ class VideoCodec(FileCodec):
     def decode_file(self, feature: Video, path: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """The frames kept of any video file or folder."""
         return video_file(path, feature)
+
+    def exceeds(self, feature: Video, raw: tf.Tensor) -> tf.Tensor:
+        """Whether it has more than `max_pixels` in all frames together."""
+        return announces_more(raw, feature.max_pixels)
 
     def is_file(self, path: str) -> bool:
         """A file, or a folder of pictures."""
