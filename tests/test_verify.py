@@ -98,7 +98,7 @@ def test_a_program_in_c(exported, copy, here, tmp_path, monkeypatch):
     monkeypatch.setattr(program, "compiled", lambda: str(tmp_path / "program"))
     edit_golden(copy, lambda golden: golden["outputs"]["answer_label"].__setitem__(0, "z"))
     outcome, words = here(copy, "c")["c: golden batch"]
-    assert words.startswith("answer_label: 1 of 2 rows differ in row 0: expected 'z', received '")
+    assert words.startswith("answer_label: 1 of 3 rows differ in row 0: expected 'z', received '")
     shutil.rmtree(copy / "variables")
     checksums.write(copy)
     outcome, words = here(copy, "c")["c: golden batch"]
@@ -120,9 +120,9 @@ def test_golden_answers_that_differ(copy, here):
     first, second, label, probabilities, status = words.split("; ")
     assert first == "guess: not answered"
     assert second == "weight_value: there is no expected value"
-    assert label.startswith("answer_label: 1 of 2 rows differ in row 0: expected 'z', received '")
-    assert probabilities.startswith("answer_probabilities: 1 of 2 rows differ, at most by 0.25 in row 0[1]: expected ")
-    assert status == "status: 1 of 2 rows differ, at most by 1 in row 0: expected 3, received 0"
+    assert label.startswith("answer_label: 1 of 3 rows differ in row 0: expected 'z', received '")
+    assert probabilities.startswith("answer_probabilities: 1 of 3 rows differ, at most by 0.25 in row 0[1]: expected ")
+    assert status == "status: 1 of 3 rows differ, at most by 1 in row 0: expected 3, received 0"
 
 
 def test_inputs_that_the_signature_does_not_take(copy, here):
