@@ -1,8 +1,9 @@
 """Pictures in TensorFlow ops, brought to one size and one number of channels.
 
 What `tf.io.decode_image` does not do by itself: it believes any size that a header announces, and takes the memory for
-it; an animated WebP corrupts its memory; of a BMP with a palette it gives the numbers of the colours. A PNG of a small
-size needs no look beyond one pattern; of every other file the size is read first.
+it; an animated WebP corrupts its memory; of a BMP with a palette it gives the numbers of the colours. It does not turn
+photos as EXIF says, reads 16 bits as 8, and has its own ideas of what is transparent. A PNG of a small size and of
+nothing unusual needs no look beyond some patterns; of every other file the size is read first.
 """
 
 import functools
@@ -11,7 +12,10 @@ import math
 import numpy as np
 import tensorflow as tf
 
+from mmkeras.decode.fields import choose, numbers, part
 from mmkeras.decode.graph import apart
+from mmkeras.decode.ground import composite, gif_alpha, transparent_colour
+from mmkeras.decode.orientation import orientation, turned
 from mmkeras.inputs import Image, Video
 
 _REFUSED = 2**62  # the height of what is no picture, or none that can be decoded
@@ -29,14 +33,16 @@ def decode_image(raw: tf.Tensor, feature: Image) -> tf.Tensor:
         feature: `Image`.
 
     Returns:
-        `(height, width, channels)`, uint8: see `bring_to_size`; alpha is dropped.
+        `(height, width, channels)`, uint8: turned as EXIF says with `feature.upright`, then see `bring_to_size`.
 
     Raises:
-        tf.errors.InvalidArgumentError: bytes that are no such picture, or that announce more work than
+        tf.errors.InvalidArgumentError: bytes that are no such picture; samples of 16 bits that `feature.bits` does not
+            allow; or bytes that announce more work than
             `feature.max_pixels` pixels are: see `announces_more`; these are not decoded.
     """
-    small = _is_small_png(raw, math.isqrt(feature.max_pixels)) & (_texts(raw) <= _TEXTS)
-    pixels = tf.cond(small, lambda: _decode(raw), lambda: _decode_other(feature.max_pixels)(raw))
+    small = _is_small_png(raw, math.isqrt(feature.max_pixels))
+    small = tf.cond(small, lambda: _is_plain_png(raw), lambda: tf.constant(False))
+    pixels = tf.cond(small, lambda: _decode(raw), lambda: _decode_other(feature.max_pixels, feature.upright, feature.bits)(raw))
     pixels.set_shape((None, None, None))
     ready = tf.reduce_all(tf.shape(pixels) == feature.shape)
     pixels = tf.cond(ready, lambda: pixels, lambda: _to_size(feature)(pixels))
@@ -44,12 +50,12 @@ def decode_image(raw: tf.Tensor, feature: Image) -> tf.Tensor:
 
 
 @functools.cache
-def _decode_other(limit):
-    """A function from the bytes of what is no small PNG to its pixels."""
+def _decode_other(limit, upright, bits):
+    """A function from the bytes of what is no small and plain PNG to its pixels."""
 
     def decode(raw):
         usual = _is_small_jpeg(raw, math.isqrt(limit)) & (_scans(raw) <= _USUAL_SCANS)
-        pixels = tf.cond(usual, lambda: _decode(raw), lambda: _decode_with_care(raw, limit))
+        pixels = tf.cond(usual, lambda: _decode(raw), lambda: _decode_with_care(raw, limit, upright, bits))
         return tf.ensure_shape(pixels, (None, None, None))
 
     return apart(decode, tf.TensorSpec([], tf.string))
@@ -67,14 +73,14 @@ def bring_to_size(pixels: tf.Tensor, feature: Image | Video) -> tf.Tensor:
     Args:
         pixels: `(height, width, channels)` or `(frames, height, width, channels)`, uint8, of known rank; 1 channel is
             grey, 2 grey with alpha, 3 colours, 4 colours with alpha.
-        feature: `Image` or `Video`: its height, width, channels and fit.
+        feature: `Image` or `Video`: its height, width, channels, fit and background.
 
     Returns:
-        `([frames,] feature.height, feature.width, feature.channels)`, uint8. A picture of another size is resized
+        `([frames,] feature.height, feature.width, feature.channels)`, uint8, before the background. A picture of another size is resized
         (bilinear, antialiased): with fit "stretch" to the size; with "crop", keeping its aspect ratio, until it covers
         the size, of which the middle is kept; with "pad" until it fits into the size, in the middle of black.
     """
-    pixels = _channels(pixels, feature.channels)
+    pixels = composite(pixels, feature.channels, feature.background)
     wanted = (feature.height, feature.width)
     fits = tf.reduce_all(tf.shape(pixels)[-3:-1] == wanted)
     pixels = tf.cond(fits, lambda: pixels, lambda: _resize(pixels, wanted, feature.fit))
@@ -101,20 +107,8 @@ def _resize(pixels, wanted, fit):
     return resized if pixels.shape.rank == 4 else resized[0]
 
 
-def _channels(pixels, wanted):
-    """1 grey, 2 grey with alpha, 3 colours or 4 with alpha -> `wanted` channels."""
-    grey = tf.shape(pixels)[-1] < 3
-    if wanted == 3:
-        return tf.cond(grey, lambda: tf.repeat(pixels[..., :1], 3, axis=-1), lambda: pixels[..., :3])
-    return tf.cond(grey, lambda: pixels[..., :1], lambda: _to_grey(pixels[..., :3]))
-
-
-def _to_grey(pixels):
-    return tf.image.rgb_to_grayscale(tf.ensure_shape(pixels, (*pixels.shape[:-1], 3)))
-
-
 def _decode(raw):
-    return tf.io.decode_image(raw, expand_animations=False)
+    return tf.ensure_shape(tf.io.decode_image(raw, expand_animations=False), (None, None, None))
 
 
 def _below(side):
@@ -125,9 +119,14 @@ def _below(side):
 
 
 def _is_small_png(raw, side):
-    """Whether this is a PNG of which neither side passes `side`; of some that are it is not said."""
+    """Whether this is a PNG of at most 8 bits of which neither side passes `side`; of some that are it is not said."""
     number = rb"\x00\x00" + _below(side)
-    return tf.strings.regex_full_match(tf.strings.substr(raw, 0, 24), rb"\CPNG\r\n\x1a\n\C{4}IHDR" + number + number)
+    return tf.strings.regex_full_match(tf.strings.substr(raw, 0, 25), rb"\CPNG\r\n\x1a\n\C{4}IHDR" + number + number + rb"[\x01-\x08]")
+
+
+def _is_plain_png(raw):
+    """Whether a PNG has neither many texts nor EXIF data nor a colour that is transparent."""
+    return (_texts(raw) <= _TEXTS) & (_count(raw, b"tRNS", 1) + _count(raw, b"eXIf", 1) == 0)
 
 
 def _is_small_jpeg(raw, side):
@@ -144,14 +143,18 @@ def _is_small_jpeg(raw, side):
     return usual & tf.strings.regex_full_match(sides, _below(side) * 2)
 
 
-def _decode_with_care(raw, limit):
+def _decode_with_care(raw, limit, upright, bits):
     """The pixels of a file that is not known to be harmless."""
-    return _choose(
+    pixels = choose(
         tf.strings.substr(raw, 0, 2),
-        {start: _decode_checked(sizes, limit) for start, sizes in _sizes().items()},
-        _decode_checked(_no_picture, limit),
+        {start: _decode_checked(sizes, limit, bits) for start, sizes in _sizes().items()},
+        _decode_checked(_no_picture, limit, 8),
         raw,
     )
+    if not upright:
+        return pixels
+    with tf.control_dependencies([pixels]):  # a loop that is cancelled, as others fail, would fail the whole batch
+        return turned(pixels, orientation()(tf.identity(raw)))
 
 
 def announces_more(raw: tf.Tensor, limit: int) -> tf.Tensor:
@@ -185,7 +188,7 @@ def _announced(raw):
         return lambda raw: sizes(raw)[0]
 
     sizes = {start: measure(function) for start, function in _sizes().items()}
-    return _choose(tf.strings.substr(raw, 0, 2), sizes, measure(_no_picture), raw)
+    return choose(tf.strings.substr(raw, 0, 2), sizes, measure(_no_picture), raw)
 
 
 def _sizes():
@@ -194,8 +197,9 @@ def _sizes():
 
 
 @functools.cache
-def _decode_checked(sizes, limit):
+def _decode_checked(sizes, limit, bits):
     """A function from the bytes of one format to its pixels."""
+    decode_pixels = {_png: functools.partial(_pixels_of_png, bits=bits), _gif: _pixels_of_gif, _bmp: _pixels_of_bmp}
 
     def decode(raw):
         size, raw = sizes(raw)
@@ -203,32 +207,58 @@ def _decode_checked(sizes, limit):
         small = height <= limit // tf.maximum(width, 1)  # their product may not fit into 64 bits
         check = tf.debugging.Assert(small, ["no picture that can be decoded, or one of too many pixels:", size])
         with tf.control_dependencies([check]):
-            pixels = _decode(raw)
-        pixels.set_shape((None, None, None))
-        return _colours_of_bmp(raw, pixels) if sizes is _bmp else pixels
+            pixels = decode_pixels.get(sizes, _decode)(tf.identity(raw))
+        return tf.ensure_shape(pixels, (None, None, None))
 
     return apart(decode, tf.TensorSpec([], tf.string))
 
 
-def _colours_of_bmp(raw, pixels):
+def sixteen_bits(raw: tf.Tensor) -> tf.Tensor:
+    """Whether this is a PNG, scalar string, of 16 bits a sample: scalar bool."""
+    return (part(raw, 0, 2) == b"\x89P") & (part(raw, 24, 1) == b"\x10")
+
+
+def _pixels_of_png(raw, bits):
+    if bits == 8:
+        wrong = tf.debugging.Assert(~sixteen_bits(raw), ["expected 8 bits a sample, received a PNG of 16"])
+        with tf.control_dependencies([wrong] if wrong is not None else []):
+            return transparent_colour(raw, _decode(raw))
+    return tf.cond(sixteen_bits(raw), lambda: _narrowed(raw, bits), lambda: transparent_colour(raw, _decode(raw)))
+
+
+def _narrowed(raw, bits):
+    """The pixels of a PNG of 16 bits a sample, of which so many are used; alpha uses all."""
+    pixels = tf.cast(transparent_colour(raw, tf.io.decode_png(raw, dtype=tf.uint16)), tf.int32)
+    channels = tf.shape(pixels)[-1]
+    alpha = (channels % 2 == 0) & (tf.range(channels) == channels - 1)
+    most = tf.reduce_max(tf.where(alpha, 0, pixels))
+    wrong = tf.debugging.Assert(most < 2**bits, [f"expected samples of {bits} bits, received", most])
+    with tf.control_dependencies([wrong] if wrong is not None else []):
+        return tf.cast(pixels // tf.where(alpha, 2**8, 2 ** (bits - 8)), tf.uint8)
+
+
+def _pixels_of_gif(raw):
+    pixels = _decode(raw)[None]
+    with tf.control_dependencies([pixels]):
+        return gif_alpha()(tf.identity(raw), pixels)[0]
+
+
+def _pixels_of_bmp(raw):
+    """Its fourth byte is no alpha, unless the header says which bits are."""
+    pixels = _decode(raw)
+    header, mask = numbers(raw, 14, 4, tf.int32)[0], numbers(raw, 66, 4, tf.int32)[0]
+    alpha = (header >= 56) & (numbers(raw, 30, 4, tf.int32)[0] == 3) & (mask != 0)
+    pixels = tf.cond(alpha, lambda: pixels, lambda: pixels[..., :3])
     has_palette = tf.strings.regex_full_match(tf.strings.substr(raw, 0, 30), rb"BM\C{26}\x08\x00")
     return tf.cond(has_palette, lambda: _palette(raw, pixels), lambda: pixels)
 
 
-def _palette(raw, numbers):
+def _palette(raw, places):
     """The colours `(height, width, 3)` of a BMP's pixels `(height, width, 1)` by its palette of blue, green, red, 0."""
     header = tf.io.decode_raw(tf.strings.substr(raw, 14, 4), tf.int32)[0]
-    colours = tf.io.decode_raw(_part(raw, 14 + header, 1024), tf.uint8, fixed_length=1024)
+    colours = tf.io.decode_raw(part(raw, 14 + header, 1024), tf.uint8, fixed_length=1024)
     colours = tf.reshape(colours, (256, 4))[:, 2::-1]
-    return tf.gather(colours, tf.cast(numbers[..., 0], tf.int32))
-
-
-def _choose(key, functions, otherwise, raw):
-    """What the function of `key` (scalar string) makes of `raw`."""
-    known = tf.constant(list(functions))
-    index = tf.reduce_max(tf.where(known == key, tf.range(len(functions)), -1))
-    calls = {number: (lambda call=call: call(raw)) for number, call in enumerate(functions.values())}
-    return tf.switch_case(index, calls, default=lambda: otherwise(raw))
+    return tf.gather(colours, tf.cast(places[..., 0], tf.int32))
 
 
 def _refused():
@@ -247,16 +277,6 @@ def _no_picture(raw):
     return _refused(), raw
 
 
-def _part(raw, at, length):
-    """As many of these bytes as there are."""
-    return tf.strings.substr(raw, tf.clip_by_value(at, 0, tf.strings.length(raw)), length)
-
-
-def _numbers(raw, at, length, dtype, little_endian=True):
-    """The numbers in `length` bytes, as int64; bytes behind the end are 0."""
-    return tf.cast(tf.io.decode_raw(_part(raw, at, length), dtype, little_endian, fixed_length=length), tf.int64)
-
-
 def _count(raw, mark, most):
     """How often the bytes `mark` stand in these, at most `most` times: scalar int64."""
     return tf.maximum(tf.raw_ops.StringSplitV2(input=tf.reshape(raw, [1]), sep=mark, maxsplit=most).shape[1] - 1, 0)
@@ -273,37 +293,37 @@ def _scans(raw):
 
 
 def _png(raw):
-    first = _part(raw, 12, 4) == b"IHDR"
-    sizes = tf.abs(_numbers(raw, 16, 8, tf.int32, little_endian=False))[::-1]
+    first = part(raw, 12, 4) == b"IHDR"
+    sizes = tf.abs(numbers(raw, 16, 8, tf.int32, little_endian=False))[::-1]
     sizes = tf.where(_texts(raw) > _TEXTS, _endless(), sizes)
     return tf.where(first, sizes, _refused()), raw
 
 
 def _bmp(raw):
     """Both as `tf.io.decode_image` reads them, in a header of the oldest kind too, which it cannot decode."""
-    sizes = tf.abs(_numbers(raw, 18, 8, tf.int32))[::-1]
-    bits = _numbers(raw, 28, 2, tf.uint16)[0]
+    sizes = tf.abs(numbers(raw, 18, 8, tf.int32))[::-1]
+    bits = numbers(raw, 28, 2, tf.uint16)[0]
     return tf.where(bits < 8, _refused(), sizes), raw
 
 
 def _webp(raw):
     kinds = {b"VP8 ": _webp_lossy, b"VP8L": _webp_lossless, b"VP8X": _webp_extended}
-    return _choose(_part(raw, 12, 4), kinds, lambda raw: _refused(), raw), raw
+    return choose(part(raw, 12, 4), kinds, lambda raw: _refused(), raw), raw
 
 
 def _webp_lossy(raw):
-    return (_numbers(raw, 26, 4, tf.uint16) % 2**14)[::-1]
+    return (numbers(raw, 26, 4, tf.uint16) % 2**14)[::-1]
 
 
 def _webp_lossless(raw):
-    bits = _numbers(raw, 21, 4, tf.int32)[0]
+    bits = numbers(raw, 21, 4, tf.int32)[0]
     return 1 + tf.stack([bits // 2**14 % 2**14, bits % 2**14])
 
 
 def _webp_extended(raw):
     """The canvas; a decoder refuses a picture of another size in it."""
-    sizes = 1 + tf.reshape(_numbers(raw, 24, 6, tf.uint8), (2, 3)) @ tf.constant([[1], [2**8], [2**16]], tf.int64)
-    animated = _numbers(raw, 20, 1, tf.uint8)[0] // 2 % 2 == 1
+    sizes = 1 + tf.reshape(numbers(raw, 24, 6, tf.uint8), (2, 3)) @ tf.constant([[1], [2**8], [2**16]], tf.int64)
+    animated = numbers(raw, 20, 1, tf.uint8)[0] // 2 % 2 == 1
     return tf.where(animated, _refused(), sizes[::-1, 0])
 
 
@@ -330,7 +350,7 @@ def _jpeg(raw):
         return tf.where(found, at, at + far), found
 
     at, found = tf.while_loop(searching, step, (2, False), maximum_iterations=_STEPS, parallel_iterations=1)
-    sizes, scans = _numbers(raw, at + 5, 4, tf.uint16, little_endian=False), _scans(raw)
+    sizes, scans = numbers(raw, at + 5, 4, tf.uint16, little_endian=False), _scans(raw)
     sizes *= tf.stack([-(-scans // _USUAL_SCANS), 1])
     return tf.where(found, tf.where(scans > _SCANS, _endless(), sizes), _refused()), raw
 
@@ -362,7 +382,7 @@ def _gif(raw):
         maximum_iterations=100 + tf.size(data) // 64,  # a step for each part, or run of blocks of one size
         parallel_iterations=1,
     )
-    sides = [_numbers(raw, 6, 4, tf.uint16), _numbers(raw, frame + 5, 4, tf.uint16)]
+    sides = [numbers(raw, 6, 4, tf.uint16), numbers(raw, frame + 5, 4, tf.uint16)]
     larger = tf.where(tf.reduce_prod(sides[0]) > tf.reduce_prod(sides[1]), sides[0], sides[1])
     complete = (state == _DONE) & (at <= tf.strings.length(raw))
     return tf.where(complete, larger[::-1], _refused()), tf.strings.join([tf.strings.substr(raw, 0, at), b";"])

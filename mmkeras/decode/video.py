@@ -15,7 +15,9 @@ import tensorflow as tf
 from mmkeras.decode.files import NPY, as_path, head_of, is_url, open_file, open_npy
 from mmkeras.decode.gif import guess, measure
 from mmkeras.decode.graph import from_numpy
+from mmkeras.decode.ground import gif_alpha
 from mmkeras.decode.image import bring_to_size, decode_image
+from mmkeras.decode.orientation import orientation, turned
 from mmkeras.decode.rows import FileCodec
 from mmkeras.inputs import Image, Video
 
@@ -34,8 +36,8 @@ def decode_video(raw: tf.Tensor, feature: Video) -> tuple[tf.Tensor, tf.Tensor]:
 
     Returns:
         `(frames, height, width, channels)`, uint8: frames at even distances, brought to size (see `bring_to_size`),
-        zeros behind; and how many there are, scalar int32. Alpha is dropped. The frames of a GIF are drawn over one
-        another, whatever is to be done with each after its time (its disposal).
+        zeros behind; and how many there are, scalar int32. The frames of a GIF are drawn over one another, whatever is
+        to be done with each after its time (its disposal); a WebP is turned as EXIF says with `feature.upright`.
 
     Raises:
         tf.errors.InvalidArgumentError: bytes that are no such file, or one that is corrupt or cut short; a GIF without
@@ -45,6 +47,9 @@ def decode_video(raw: tf.Tensor, feature: Video) -> tuple[tf.Tensor, tf.Tensor]:
     raw = tf.convert_to_tensor(raw)
     pixels = tf.cond(_is_gif(raw), lambda: _gif(raw, feature.max_pixels), lambda: _webp(raw, feature.max_pixels))
     kept = tf.gather(pixels, _even(tf.shape(pixels, tf.int64)[0], feature.frames))
+    if feature.upright:
+        with tf.control_dependencies([kept]):
+            kept = turned(kept, orientation()(tf.identity(raw)))
     return _filled(bring_to_size(kept, feature), feature)
 
 
@@ -124,7 +129,8 @@ def _is_gif(raw):
 
 def _picture(feature):
     most = max(feature.max_pixels // feature.frames, 1)
-    return Image(feature.height, feature.width, feature.channels, fit=feature.fit, max_pixels=most)
+    options = {"fit": feature.fit, "upright": feature.upright, "background": feature.background}
+    return Image(feature.height, feature.width, feature.channels, max_pixels=most, **options)
 
 
 def _even(count, most, maths=tf):
@@ -193,7 +199,7 @@ def _measure_webp(data):
 
 
 def _gif(raw, limit):
-    """All frames `(frames, height, width, 3)`."""
+    """All frames `(frames, height, width, 3)`, or with alpha."""
     data = tf.io.decode_raw(tf.strings.join([raw, b"\0" * 1024]), tf.uint8)
     guessed = guess(data)
     measured = tf.cond(_few(*guessed, limit), lambda: guessed, lambda: measure(data))
@@ -204,7 +210,7 @@ def _gif(raw, limit):
     canvas = _numbers(data, (8, 2), (6, 2))
     is_whole = (found[0] == count) & tf.reduce_all(found[1:3] >= canvas)
     values = [found[:3], "of", count, canvas]
-    return _checked(is_whole, "found frames, height, width:", values, lambda: tf.identity(pixels))
+    return _checked(is_whole, "found frames, height, width:", values, lambda: gif_alpha()(tf.identity(raw), pixels))
 
 
 def _animation_reason(raw, feature):
@@ -330,7 +336,8 @@ def _sample(av, path, numbers, feature):
                 if (frame.height, frame.width) != size:
                     raise ValueError(f"expected frames of one size, found {size} and {(frame.height, frame.width)}")
                 if found in numbers:
-                    frames.append(frame.to_ndarray(format="rgb24"))
+                    pixels = frame.to_ndarray(format="rgb24")
+                    frames.append(np.rot90(pixels, round(frame.rotation / 90)) if feature.upright else pixels)
                 found += 1
                 if found > last:
                     return frames, found

@@ -7,7 +7,7 @@ from dataclasses import replace
 from numbers import Real
 from typing import Any, ClassVar
 
-from mmkeras.checks import as_words, check_number, check_switch, check_whole, is_whole, no_cell
+from mmkeras.checks import as_words, check_number, check_switch, check_whole, is_whole, is_whole, no_cell
 from mmkeras.errors import InputError, shown, unknown
 
 FITS = ("stretch", "crop", "pad")
@@ -151,12 +151,24 @@ def check_switches(part: Any, *names: str) -> None:
 def check_picture(part: Any) -> None:
     """Check the fields that pictures and videos share."""
     check_positive(part, int, "height", "width", "max_pixels")
-    check_switches(part, "shared", "optional")
+    check_switches(part, "shared", "optional", "upright")
     kind = type(part).__name__
+    object.__setattr__(part, "background", _colour(kind, part.background))
     if part.channels not in (1, 3):
         raise InputError(f"{kind}: expected channels to be 1 or 3, received {shown(part.channels)}")
     if part.fit not in FITS:
         raise unknown("value of fit", part.fit, FITS, where=f"{kind}: ")
+
+
+def _colour(kind: str, given: Any) -> tuple[int, int, int]:
+    """Red, green and blue of one number or of three."""
+    colour = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (given,) * 3
+    if len(colour) != 3 or not all(is_whole(one, 0) and one <= 255 for one in colour):
+        raise InputError(
+            f"{kind}: expected background to be red, green and blue from 0 to 255, or one number, received {shown(given)}"
+        )
+    red, green, blue = map(int, colour)
+    return red, green, blue
 
 
 def check_numbers(part: Any, name: str, size: int, above: bool = False) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 
 from mmkeras.checks import checked_keywords
-from mmkeras.inputs.base import Input, check_columns, check_picture
+from mmkeras.errors import InputError
+from mmkeras.inputs.base import Input, check_columns, check_picture, check_positive
 
 
 @checked_keywords
@@ -19,6 +20,10 @@ class Image(Input):
         channels: 1 (grey) or 3 (red, green, blue).
         fit: how a picture of another shape becomes that size: "stretch"; "crop" (scaled until it covers the size, the
             middle kept); "pad" (scaled until it fits into the size, in the middle of black).
+        upright: whether a photo is turned as its EXIF orientation says; False: the pixels as they are stored.
+        background: what is seen through transparent places: red, green and blue, 0 to 255 each, or one number for all.
+        bits: how many bits of a sample of 16 hold the picture, from 9 to 16: value / 2 ** (bits - 8) is then what the
+            model receives. 8: a file of 16 bits a sample is refused. Files of 8 bits are the same with any.
         max_pixels: a file with more is refused before it is decoded, however small it is (a decompression bomb).
         shared: many rows name one picture: `batches(..., group_by=...)` then gives each distinct one once.
         optional: whether cells may be empty.
@@ -32,6 +37,9 @@ class Image(Input):
     channels: int = 3
     _: KW_ONLY
     fit: str = "stretch"
+    upright: bool = True
+    background: int | Sequence[int] = 255
+    bits: int = 8
     max_pixels: int = 100_000_000
     shared: bool = False
     optional: bool = False
@@ -43,6 +51,9 @@ class Image(Input):
 
     def __post_init__(self):
         check_picture(self)
+        check_positive(self, int, "bits")
+        if not 8 <= self.bits <= 16:
+            raise InputError(f"Image: expected bits to be from 8 to 16, received {self.bits}")
         check_columns(self)
 
     @property

@@ -20,6 +20,8 @@ class Video(Input):
         height, width: size of a frame in pixels.
         channels: 1 (grey) or 3 (red, green, blue).
         fit: how frames of another shape become that size, as in `Image`.
+        upright: whether frames are turned as the file says: by EXIF orientation, and by the rotation of an MP4.
+        background: what is seen through transparent places, as in `Image`.
         max_pixels: a file with more in all its frames together is refused before it is decoded.
         shared: many rows name one video: `batches(..., group_by=...)` then gives each distinct one once.
         optional: whether cells may be empty.
@@ -34,6 +36,8 @@ class Video(Input):
     channels: int = 3
     _: KW_ONLY
     fit: str = "stretch"
+    upright: bool = True
+    background: int | Sequence[int] = 255
     max_pixels: int = 300_000_000
     shared: bool = False
     optional: bool = False

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from mmkeras.decode.image import announced_size, announces_more, decode_image, many_parts
+from mmkeras.decode.image import announced_size, announces_more, decode_image, many_parts, sixteen_bits
 from mmkeras.decode.rows import FileCodec
 from mmkeras.decode.table import register
 from mmkeras.inputs import Image, Video
@@ -24,13 +24,19 @@ class ImageCodec(FileCodec):
         return announces_more(raw, feature.max_pixels)
 
     def why(self, feature: Image, path: str) -> str:
-        """That it has more pixels than allowed, or parts, or what was expected."""
+        """That it has more pixels or bits than allowed, or parts, or what was expected."""
         raw = tf.io.read_file(path)
         if many := many_parts(raw.numpy()):
             return many
         height, width = announced_size(raw)
         if height * width > feature.max_pixels:
             return f"expected at most max_pixels={feature.max_pixels:,}, found {height * width:,} ({height} x {width})"
+        if sixteen_bits(raw):
+            if feature.bits == 8:
+                return 'expected 8 bits a sample, found 16: say how many are used, as Image(..., bits=12) or bits=16'
+            return f"expected a PNG with samples of at most bits={feature.bits} bits, found larger ones or a broken file"
+        if raw.numpy().startswith((b"II*\0", b"MM\0*")):
+            return f"expected {self.format}, found a TIFF file"
         return super().why(feature, path)
 
     def made_up(self, feature: Image) -> bytes:
@@ -42,11 +48,14 @@ class ImageCodec(FileCodec):
     def card(self, feature: Image) -> str:
         """Formats and size."""
         size = f"{feature.height} x {feature.width}, {colours(feature)}"
-        return f"a JPEG, PNG, GIF, BMP or WebP file; becomes {size} ({feature.fit})"
+        turned = ", upright by EXIF" if feature.upright else ""
+        return f"a JPEG, PNG, GIF, BMP or WebP file; becomes {size} ({feature.fit}{turned})"
 
     def limits(self, feature: Image) -> list[str]:
         """The most pixels."""
-        return [f"more than {feature.max_pixels:,} pixels are refused."]
+        bits = "files of 16 bits a sample are refused" if feature.bits == 8 else f"samples have {feature.bits} bits of 16"
+        ground = ", ".join(map(str, feature.background))
+        return [f"more than {feature.max_pixels:,} pixels are refused; {bits}; transparent places are ({ground})."]
 
 
 def colours(feature: Image | Video) -> str:
