@@ -42,7 +42,9 @@ def decode_image(raw: tf.Tensor, feature: Image) -> tf.Tensor:
     """
     small = _is_small_png(raw, math.isqrt(feature.max_pixels))
     small = tf.cond(small, lambda: _is_plain_png(raw), lambda: tf.constant(False))
-    pixels = tf.cond(small, lambda: _decode(raw), lambda: _decode_other(feature.max_pixels, feature.upright, feature.bits)(raw))
+    pixels = tf.cond(
+        small, lambda: _decode(raw), lambda: _decode_other(feature.max_pixels, feature.upright, feature.bits)(raw)
+    )
     pixels.set_shape((None, None, None))
     ready = tf.reduce_all(tf.shape(pixels) == feature.shape)
     pixels = tf.cond(ready, lambda: pixels, lambda: _to_size(feature)(pixels))
@@ -121,7 +123,9 @@ def _below(side):
 def _is_small_png(raw, side):
     """Whether this is a PNG of at most 8 bits of which neither side passes `side`; of some that are it is not said."""
     number = rb"\x00\x00" + _below(side)
-    return tf.strings.regex_full_match(tf.strings.substr(raw, 0, 25), rb"\CPNG\r\n\x1a\n\C{4}IHDR" + number + number + rb"[\x01-\x08]")
+    return tf.strings.regex_full_match(
+        tf.strings.substr(raw, 0, 25), rb"\CPNG\r\n\x1a\n\C{4}IHDR" + number + number + rb"[\x01-\x08]"
+    )
 
 
 def _is_plain_png(raw):

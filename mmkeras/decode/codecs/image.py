@@ -33,8 +33,10 @@ class ImageCodec(FileCodec):
             return f"expected at most max_pixels={feature.max_pixels:,}, found {height * width:,} ({height} x {width})"
         if sixteen_bits(raw):
             if feature.bits == 8:
-                return 'expected 8 bits a sample, found 16: say how many are used, as Image(..., bits=12) or bits=16'
-            return f"expected a PNG with samples of at most bits={feature.bits} bits, found larger ones or a broken file"
+                return "expected 8 bits a sample, found 16: say how many are used, as Image(..., bits=12) or bits=16"
+            return (
+                f"expected a PNG with samples of at most bits={feature.bits} bits, found larger ones or a broken file"
+            )
         if raw.numpy().startswith((b"II*\0", b"MM\0*")):
             return f"expected {self.format}, found a TIFF file"
         return super().why(feature, path)
@@ -53,7 +55,9 @@ class ImageCodec(FileCodec):
 
     def limits(self, feature: Image) -> list[str]:
         """The most pixels."""
-        bits = "files of 16 bits a sample are refused" if feature.bits == 8 else f"samples have {feature.bits} bits of 16"
+        bits = (
+            "files of 16 bits a sample are refused" if feature.bits == 8 else f"samples have {feature.bits} bits of 16"
+        )
         ground = ", ".join(map(str, feature.background))
         return [f"more than {feature.max_pixels:,} pixels are refused; {bits}; transparent places are ({ground})."]
 
