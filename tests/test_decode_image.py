@@ -302,7 +302,7 @@ SIZED = {
 def test_the_limit_is_exact(name, height, width):
     raw = SIZED[name](np.full((height, width), 100, np.uint8))
     for feature, wanted in [
-        (Image(5, 3, 1, max_pixels=height * width), decode.OK),
+        (Image(5, 3, 1, max_pixels=height * width, background=100), decode.OK),
         (Image(5, 3, 1, max_pixels=height * width - 1), decode.UNREADABLE),
     ]:
         value, status = alone(feature, raw)

@@ -1,4 +1,4 @@
-"""Photos that EXIF turns, transparent places, and files of 16 bits: the same from files, in the served graph, by hand."""
+"""Photos that EXIF turns, transparent places, and files of 16 bits: as Pillow reads them, or as worked out by hand."""
 
 import io
 import struct
@@ -130,6 +130,27 @@ def test_frames_of_videos_show_the_ground():
     raw = written(with_alpha[0], "WEBP", save_all=True, append_images=with_alpha[1:], lossless=True, exact=True)
     values = decode.decoder(Video(2, 5, 7, background=90))(tf.constant([raw])).values
     np.testing.assert_array_equal(values[0, 0], on((90, 90, 90), written(ALPHA, "WEBP", lossless=True, exact=True)))
+
+
+def test_the_rotation_of_an_mp4(tmp_path):
+    av = pytest.importorskip("av")
+    left = np.zeros((32, 64, 3), np.uint8)
+    left[:, :32] = 255
+    with av.open(str(tmp_path / "film.mp4"), "w") as film:
+        stream = film.add_stream("mpeg4", rate=5)
+        stream.height, stream.width, stream.pix_fmt = *left.shape[:2], "yuv420p"
+        for packet in [*stream.encode(av.VideoFrame.from_ndarray(left, format="rgb24")), *stream.encode()]:
+            film.mux(packet)
+    raw = (tmp_path / "film.mp4").read_bytes()
+    matrix = raw.index(b"tkhd") + 44
+    turned = raw[:matrix] + struct.pack(">9i", 0, 2**16, 0, -(2**16), 0, 0, 0, 0, 2**30) + raw[matrix + 36 :]
+    (tmp_path / "film.mp4").write_bytes(turned)  # shown turned by 90 degrees clockwise: the left is above
+    paths = tf.constant([str(tmp_path / "film.mp4")])
+    for upright in (True, False):
+        pixels = decode.decoder(Video(1, 64, 64, 1, upright=upright), files=True)(paths).values[0, 0, ..., 0].numpy()
+        bright = pixels[:32].mean() if upright else pixels[:, :32].mean()
+        assert bright > 240
+        assert pixels.mean() < 140
 
 
 def test_the_fourth_byte_of_a_bmp_is_no_alpha():

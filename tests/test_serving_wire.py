@@ -6,6 +6,7 @@ import tensorflow as tf
 
 import mmkeras as mk
 from mmkeras.decode.audio import wav as decode_wav
+from mmkeras.decode.image import decode_image
 from mmkeras.serving.media import as_sent, wav
 from mmkeras.serving.messages import MESSAGES, SERVICES, messages
 from mmkeras.serving.over_grpc import NUMBERS, array, fill
@@ -36,7 +37,13 @@ def test_orientation(tmp_path):
     assert turned.shape == (16, 8, 3)
     assert turned[:6].min() > 200
     assert turned[10:].max() < 50
-    assert as_sent(raw, mk.Image(8, 8), rotate=True) == as_sent(Image.open(tmp_path / "a.jpg"))
+    sent = [raw, as_sent(Image.open(tmp_path / "a.jpg")), as_sent(raw, mk.Image(8, 8), rotate=True)]
+    for feature in (mk.Image(16, 8), mk.Image(8, 16, upright=False)):  # turned once, or not at all
+        file, image, rotated = (decode_image(tf.constant(one), feature).numpy() for one in sent)
+        np.testing.assert_allclose(image.astype(int), file, rtol=0, atol=8)
+        assert feature.upright is bool((abs(rotated.astype(int) - file) <= 8).all())
+    deep = Image.frombytes("I;16B", (16, 8), np.full((8, 16), 4000, ">u2").tobytes())
+    assert decode_image(tf.constant(as_sent(deep)), mk.Image(8, 16, 1, bits=12)).numpy().min() == 250
     assert as_sent(b"\xff\xd8 no JPEG", rotate=True) == b"\xff\xd8 no JPEG"
     assert as_sent(as_png(pixels), rotate=True) == as_png(pixels)
     cmyk = Image.fromarray(pixels).convert("CMYK")

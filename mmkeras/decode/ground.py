@@ -82,10 +82,9 @@ def transparent_colour(raw: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
 def gif_alpha() -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """A function from a GIF, scalar string, and its frames `(frames, height, width, 3)` to these.
 
-    With alpha if the first does not show a colour everywhere. Each frame is drawn over those before it. Where any has drawn is found by decoding the file once more with all its
-    colours white.
+    With alpha if the first does not show a colour everywhere: each frame is drawn over those before it. Where any has
+    drawn is found by decoding the file once more with all its colours white.
     """
-
     return apart(_gif_alpha, tf.TensorSpec([], tf.string), tf.TensorSpec([None, None, None, None], tf.uint8))
 
 

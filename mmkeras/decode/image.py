@@ -14,8 +14,9 @@ import tensorflow as tf
 
 from mmkeras.decode.fields import choose, numbers, part
 from mmkeras.decode.graph import apart
-from mmkeras.decode.ground import composite, gif_alpha, transparent_colour
-from mmkeras.decode.orientation import orientation, turned
+from mmkeras.decode.ground import composite
+from mmkeras.decode.orientation import upright
+from mmkeras.decode.pixels import decode_first, pixels_of_bmp, pixels_of_gif, pixels_of_png
 from mmkeras.inputs import Image, Video
 
 _REFUSED = 2**62  # the height of what is no picture, or none that can be decoded
@@ -43,7 +44,7 @@ def decode_image(raw: tf.Tensor, feature: Image) -> tf.Tensor:
     small = _is_small_png(raw, math.isqrt(feature.max_pixels))
     small = tf.cond(small, lambda: _is_plain_png(raw), lambda: tf.constant(False))
     pixels = tf.cond(
-        small, lambda: _decode(raw), lambda: _decode_other(feature.max_pixels, feature.upright, feature.bits)(raw)
+        small, lambda: decode_first(raw), lambda: _decode_other(feature.max_pixels, feature.upright, feature.bits)(raw)
     )
     pixels.set_shape((None, None, None))
     ready = tf.reduce_all(tf.shape(pixels) == feature.shape)
@@ -52,12 +53,12 @@ def decode_image(raw: tf.Tensor, feature: Image) -> tf.Tensor:
 
 
 @functools.cache
-def _decode_other(limit, upright, bits):
+def _decode_other(limit, turns, bits):
     """A function from the bytes of what is no small and plain PNG to its pixels."""
 
     def decode(raw):
         usual = _is_small_jpeg(raw, math.isqrt(limit)) & (_scans(raw) <= _USUAL_SCANS)
-        pixels = tf.cond(usual, lambda: _decode(raw), lambda: _decode_with_care(raw, limit, upright, bits))
+        pixels = tf.cond(usual, lambda: decode_first(raw), lambda: _decode_with_care(raw, limit, turns, bits))
         return tf.ensure_shape(pixels, (None, None, None))
 
     return apart(decode, tf.TensorSpec([], tf.string))
@@ -78,9 +79,10 @@ def bring_to_size(pixels: tf.Tensor, feature: Image | Video) -> tf.Tensor:
         feature: `Image` or `Video`: its height, width, channels, fit and background.
 
     Returns:
-        `([frames,] feature.height, feature.width, feature.channels)`, uint8, before the background. A picture of another size is resized
-        (bilinear, antialiased): with fit "stretch" to the size; with "crop", keeping its aspect ratio, until it covers
-        the size, of which the middle is kept; with "pad" until it fits into the size, in the middle of black.
+        `([frames,] feature.height, feature.width, feature.channels)`, uint8, without alpha: what is transparent shows
+        the background. A picture of another size is resized (bilinear, antialiased): with fit "stretch" to the size;
+        with "crop", keeping its aspect ratio, until it covers the size, of which the middle is kept; with "pad" until
+        it fits into the size, in the middle of black.
     """
     pixels = composite(pixels, feature.channels, feature.background)
     wanted = (feature.height, feature.width)
@@ -107,10 +109,6 @@ def _resize(pixels, wanted, fit):
     )
     resized = tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)
     return resized if pixels.shape.rank == 4 else resized[0]
-
-
-def _decode(raw):
-    return tf.ensure_shape(tf.io.decode_image(raw, expand_animations=False), (None, None, None))
 
 
 def _below(side):
@@ -147,7 +145,7 @@ def _is_small_jpeg(raw, side):
     return usual & tf.strings.regex_full_match(sides, _below(side) * 2)
 
 
-def _decode_with_care(raw, limit, upright, bits):
+def _decode_with_care(raw, limit, turns, bits):
     """The pixels of a file that is not known to be harmless."""
     pixels = choose(
         tf.strings.substr(raw, 0, 2),
@@ -155,10 +153,7 @@ def _decode_with_care(raw, limit, upright, bits):
         _decode_checked(_no_picture, limit, 8),
         raw,
     )
-    if not upright:
-        return pixels
-    with tf.control_dependencies([pixels]):  # a loop that is cancelled, as others fail, would fail the whole batch
-        return turned(pixels, orientation()(tf.identity(raw)))
+    return upright(pixels, raw) if turns else pixels
 
 
 def announces_more(raw: tf.Tensor, limit: int) -> tf.Tensor:
@@ -203,7 +198,7 @@ def _sizes():
 @functools.cache
 def _decode_checked(sizes, limit, bits):
     """A function from the bytes of one format to its pixels."""
-    decode_pixels = {_png: functools.partial(_pixels_of_png, bits=bits), _gif: _pixels_of_gif, _bmp: _pixels_of_bmp}
+    decode_pixels = {_png: functools.partial(pixels_of_png, bits=bits), _gif: pixels_of_gif, _bmp: pixels_of_bmp}
 
     def decode(raw):
         size, raw = sizes(raw)
@@ -211,58 +206,10 @@ def _decode_checked(sizes, limit, bits):
         small = height <= limit // tf.maximum(width, 1)  # their product may not fit into 64 bits
         check = tf.debugging.Assert(small, ["no picture that can be decoded, or one of too many pixels:", size])
         with tf.control_dependencies([check]):
-            pixels = decode_pixels.get(sizes, _decode)(tf.identity(raw))
+            pixels = decode_pixels.get(sizes, decode_first)(tf.identity(raw))
         return tf.ensure_shape(pixels, (None, None, None))
 
     return apart(decode, tf.TensorSpec([], tf.string))
-
-
-def sixteen_bits(raw: tf.Tensor) -> tf.Tensor:
-    """Whether this is a PNG, scalar string, of 16 bits a sample: scalar bool."""
-    return (part(raw, 0, 2) == b"\x89P") & (part(raw, 24, 1) == b"\x10")
-
-
-def _pixels_of_png(raw, bits):
-    if bits == 8:
-        wrong = tf.debugging.Assert(~sixteen_bits(raw), ["expected 8 bits a sample, received a PNG of 16"])
-        with tf.control_dependencies([wrong] if wrong is not None else []):
-            return transparent_colour(raw, _decode(raw))
-    return tf.cond(sixteen_bits(raw), lambda: _narrowed(raw, bits), lambda: transparent_colour(raw, _decode(raw)))
-
-
-def _narrowed(raw, bits):
-    """The pixels of a PNG of 16 bits a sample, of which so many are used; alpha uses all."""
-    pixels = tf.cast(transparent_colour(raw, tf.io.decode_png(raw, dtype=tf.uint16)), tf.int32)
-    channels = tf.shape(pixels)[-1]
-    alpha = (channels % 2 == 0) & (tf.range(channels) == channels - 1)
-    most = tf.reduce_max(tf.where(alpha, 0, pixels))
-    wrong = tf.debugging.Assert(most < 2**bits, [f"expected samples of {bits} bits, received", most])
-    with tf.control_dependencies([wrong] if wrong is not None else []):
-        return tf.cast(pixels // tf.where(alpha, 2**8, 2 ** (bits - 8)), tf.uint8)
-
-
-def _pixels_of_gif(raw):
-    pixels = _decode(raw)[None]
-    with tf.control_dependencies([pixels]):
-        return gif_alpha()(tf.identity(raw), pixels)[0]
-
-
-def _pixels_of_bmp(raw):
-    """Its fourth byte is no alpha, unless the header says which bits are."""
-    pixels = _decode(raw)
-    header, mask = numbers(raw, 14, 4, tf.int32)[0], numbers(raw, 66, 4, tf.int32)[0]
-    alpha = (header >= 56) & (numbers(raw, 30, 4, tf.int32)[0] == 3) & (mask != 0)
-    pixels = tf.cond(alpha, lambda: pixels, lambda: pixels[..., :3])
-    has_palette = tf.strings.regex_full_match(tf.strings.substr(raw, 0, 30), rb"BM\C{26}\x08\x00")
-    return tf.cond(has_palette, lambda: _palette(raw, pixels), lambda: pixels)
-
-
-def _palette(raw, places):
-    """The colours `(height, width, 3)` of a BMP's pixels `(height, width, 1)` by its palette of blue, green, red, 0."""
-    header = tf.io.decode_raw(tf.strings.substr(raw, 14, 4), tf.int32)[0]
-    colours = tf.io.decode_raw(part(raw, 14 + header, 1024), tf.uint8, fixed_length=1024)
-    colours = tf.reshape(colours, (256, 4))[:, 2::-1]
-    return tf.gather(colours, tf.cast(places[..., 0], tf.int32))
 
 
 def _refused():

@@ -31,8 +31,10 @@ def _orientation(raw):
     return tf.cond(found == b"", lambda: tf.constant(1), lambda: _tagged(found))
 
 
-def turned(pixels: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
-    """Pictures `([frames,] height, width, channels)` upright, by their `orientation`."""
+def upright(pixels: tf.Tensor, raw: tf.Tensor) -> tf.Tensor:
+    """Pictures `([frames,] height, width, channels)`, decoded of the bytes `raw`, turned as their EXIF data says."""
+    with tf.control_dependencies([pixels]):  # a loop that is cancelled, as others fail, would fail the whole batch
+        found = orientation()(tf.identity(raw))
     frames = [False] * (pixels.shape.rank - 3)
 
     def turn():

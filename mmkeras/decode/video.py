@@ -17,7 +17,7 @@ from mmkeras.decode.gif import guess, measure
 from mmkeras.decode.graph import from_numpy
 from mmkeras.decode.ground import gif_alpha
 from mmkeras.decode.image import bring_to_size, decode_image
-from mmkeras.decode.orientation import orientation, turned
+from mmkeras.decode.orientation import upright
 from mmkeras.decode.rows import FileCodec
 from mmkeras.inputs import Image, Video
 
@@ -47,9 +47,7 @@ def decode_video(raw: tf.Tensor, feature: Video) -> tuple[tf.Tensor, tf.Tensor]:
     raw = tf.convert_to_tensor(raw)
     pixels = tf.cond(_is_gif(raw), lambda: _gif(raw, feature.max_pixels), lambda: _webp(raw, feature.max_pixels))
     kept = tf.gather(pixels, _even(tf.shape(pixels, tf.int64)[0], feature.frames))
-    if feature.upright:
-        with tf.control_dependencies([kept]):
-            kept = turned(kept, orientation()(tf.identity(raw)))
+    kept = upright(kept, raw) if feature.upright else kept
     return _filled(bring_to_size(kept, feature), feature)
 
 
@@ -129,8 +127,8 @@ def _is_gif(raw):
 
 def _picture(feature):
     most = max(feature.max_pixels // feature.frames, 1)
-    options = {"fit": feature.fit, "upright": feature.upright, "background": feature.background}
-    return Image(feature.height, feature.width, feature.channels, max_pixels=most, **options)
+    as_of = {key: getattr(feature, key) for key in ("height", "width", "channels", "fit", "upright", "background")}
+    return Image(**as_of, max_pixels=most)
 
 
 def _even(count, most, maths=tf):
@@ -336,8 +334,8 @@ def _sample(av, path, numbers, feature):
                 if (frame.height, frame.width) != size:
                     raise ValueError(f"expected frames of one size, found {size} and {(frame.height, frame.width)}")
                 if found in numbers:
-                    pixels = frame.to_ndarray(format="rgb24")
-                    frames.append(np.rot90(pixels, round(frame.rotation / 90)) if feature.upright else pixels)
+                    turns = round(frame.rotation / 90) if feature.upright else 0
+                    frames.append(np.rot90(frame.to_ndarray(format="rgb24"), turns))
                 found += 1
                 if found > last:
                     return frames, found

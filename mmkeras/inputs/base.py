@@ -7,7 +7,7 @@ from dataclasses import replace
 from numbers import Real
 from typing import Any, ClassVar
 
-from mmkeras.checks import as_words, check_number, check_switch, check_whole, is_whole, is_whole, no_cell
+from mmkeras.checks import as_words, check_number, check_switch, check_whole, is_whole, no_cell
 from mmkeras.errors import InputError, shown, unknown
 
 FITS = ("stretch", "crop", "pad")
@@ -165,7 +165,8 @@ def _colour(kind: str, given: Any) -> tuple[int, int, int]:
     colour = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (given,) * 3
     if len(colour) != 3 or not all(is_whole(one, 0) and one <= 255 for one in colour):
         raise InputError(
-            f"{kind}: expected background to be red, green and blue from 0 to 255, or one number, received {shown(given)}"
+            f"{kind}: expected background to be red, green and blue from 0 to 255, or one number, "
+            f"received {shown(given)}"
         )
     red, green, blue = map(int, colour)
     return red, green, blue

@@ -53,7 +53,7 @@ class Client:
 
     - any: None, NaN or "" is a missing one; `bytes` are sent unchanged; for a `pathlib.Path` the file is sent.
     - picture: also a PIL image or a uint8 array `(height, width)` or `(height, width, 1 | 3 | 4)`, both sent as PNG;
-      a PIL image is turned as its EXIF orientation says.
+      its EXIF orientation is sent with it, and the model obeys it if its schema says `upright`, as by default.
     - recording: also `(rate, samples)`, an array `(samples,)` or `(samples, channels)` of float in [-1, 1] or int16;
       sent as WAV, as files ending in .flac, .ogg, .oga and .mp3 are (with `schema` all that are not WAV).
     - text: str.
@@ -75,7 +75,8 @@ class Client:
         timeout: seconds for one request.
         retries: attempts after the first.
         batch_size: rows in one request.
-        rotate: whether JPEG files and bytes are turned as their EXIF orientation says (and then sent as PNG).
+        rotate: whether JPEG files and bytes are turned here as their EXIF orientation says (and then sent as PNG), for
+            a model that does not do it: `Image(upright=False)`.
         headers: dict of name -> value, sent with every request, as {"Authorization": "Bearer ..."}; gRPC's metadata.
             Without TLS everybody on the way can read them.
         ca: path of a PEM file with the authorities that may have signed the server's certificate; None: the public

@@ -3,7 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from mmkeras.decode.image import announced_size, announces_more, decode_image, many_parts, sixteen_bits
+from mmkeras.decode.image import announced_size, announces_more, decode_image, many_parts
+from mmkeras.decode.pixels import sixteen_bits
 from mmkeras.decode.rows import FileCodec
 from mmkeras.decode.table import register
 from mmkeras.inputs import Image, Video

@@ -23,11 +23,12 @@ class ImageDescriber(FileDescriber):
         return picture(path)
 
     def lines(self, part: Image, table: pd.DataFrame, distinct: int) -> list[str]:
-        """Formats, sizes, and how many pictures are turned by their orientation alone."""
+        """Formats, sizes as they are stored, and how many pictures are turned by their orientation alone."""
         readable = table.dropna()
         turned = int((readable["orientation"] != 1).sum())
         said = [self.formats(table, distinct), *([sizes(part, readable)] if len(readable) else [])]
-        return [*said, f"EXIF orientation other than 1: {turned:,}" + " (it is not applied)" * (turned > 0)]
+        stored = " (not applied: upright=False)" if turned and not part.upright else ""
+        return [*said, f"EXIF orientation other than 1: {turned:,}{stored}"]
 
     def draw(self, axes: Any, part: Image, table: pd.DataFrame) -> str:
         """The pictures' sizes, by their number. Returns the title."""

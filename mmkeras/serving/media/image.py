@@ -47,17 +47,28 @@ def _pillow() -> ModuleType:
 
 
 def png(image: Any) -> bytes:
-    """A PIL image as PNG, turned as its EXIF orientation says."""
-    turned = package("PIL.ImageOps", "pillow", "a picture").exif_transpose
+    """A PIL image as PNG, with its EXIF orientation: the served model turns it, as its schema says."""
     if image.mode in ("F", "I"):  # Pillow would clip their values at 255
         raise InputError(f"expected a picture of 8 bits, or of 16 in the mode 'I;16', received the mode {image.mode!r}")
     file = io.BytesIO()
     try:
-        image = turned(image)
-        (image if image.mode in _PNG_MODES else image.convert("RGB")).save(file, "PNG")
+        found = image.getexif().get(_ORIENTATION, 1)
+        exif = _pillow().Exif()
+        exif[_ORIENTATION] = found
+        turned = {"exif": exif.tobytes()} if found in range(2, 9) else {}
+        _writable(image).save(file, "PNG", **turned)
     except (OSError, SyntaxError, ValueError) as error:  # a file cut short, or closed, is read only here
         raise InputError(f"cannot read the picture: {error}") from error
     return file.getvalue()
+
+
+def _writable(image: Any) -> Any:
+    """The PIL image in a mode that PNG has, with its alpha or its 16 bits."""
+    if image.mode in _PNG_MODES:
+        return image
+    if image.mode.startswith("I;16"):
+        return _pillow().fromarray(np.asarray(image).astype(np.uint16))
+    return image.convert("RGBA" if "A" in image.mode or image.mode in ("La", "RGBa") else "RGB")
 
 
 def upright(raw: bytes) -> bytes:
@@ -67,6 +78,7 @@ def upright(raw: bytes) -> bytes:
     pillow = _pillow()
     try:
         image = pillow.open(io.BytesIO(raw))
-        return raw if image.getexif().get(_ORIENTATION, 1) == 1 else png(image)
+        turned = package("PIL.ImageOps", "pillow", "a picture").exif_transpose
+        return raw if image.getexif().get(_ORIENTATION, 1) == 1 else png(turned(image))
     except (OSError, SyntaxError, ValueError, pillow.DecompressionBombError):
         return raw  # the server reports the error of this row
