@@ -32,13 +32,14 @@ def file(frames, kind, **options):
     return out.getvalue()
 
 
-def seen(raw):
-    """The frames as Pillow shows them."""
+def seen(raw, ground=255):
+    """The frames as Pillow shows them, on a ground."""
     with PIL.Image.open(io.BytesIO(raw)) as picture:
         shown = []
         for number in range(picture.n_frames):
             picture.seek(number)
-            shown.append(np.asarray(picture.convert("RGBA"))[..., :3])
+            back = PIL.Image.new("RGBA", picture.size, (ground, ground, ground, 255))
+            shown.append(np.asarray(PIL.Image.alpha_composite(back, picture.convert("RGBA")))[..., :3])
         return np.stack(shown)
 
 
@@ -123,7 +124,8 @@ def test_it_runs_everywhere(run, name):
 def test_a_gif_is_drawn_over_what_was_there():
     """Unlike in a browser, where with a disposal of 2 or 3 each sprite goes before the next one comes."""
     for disposal in (2, 3):
-        check(in_function(sprites(disposal), FEATURE), np.maximum.accumulate(seen(sprites(1))))
+        black = Video(9, 12, 16, background=0)
+        check(in_function(sprites(disposal), black), np.maximum.accumulate(seen(sprites(1), ground=0)))
         assert (seen(sprites(disposal)) != seen(sprites(1))).any()
 
 

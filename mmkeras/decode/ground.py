@@ -33,9 +33,6 @@ def composite(pixels: tf.Tensor, channels: int, ground: tuple[int, ...]) -> tf.T
 
     def over():
         alpha = tf.cast(pixels[..., -1:], tf.int32)
-        if channels == 1 and len(set(ground)) == 1:
-            flat = tf.cond(tf.shape(pixels)[-1] < 3, lambda: pixels[..., :1], lambda: _grey(pixels[..., :3]))
-            return _over(flat, alpha, ground[:1])
         mixed = _over(colours(pixels), alpha, ground)
         return mixed if channels == 3 else _grey(mixed)
 
