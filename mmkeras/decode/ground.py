@@ -18,7 +18,7 @@ _STEPS = 20_000  # most parts of a GIF that are stepped over
 _IMAGE, _EXTENSION, _CONTROL = 0x2C, 0x21, 0xF9  # how the parts of a GIF begin
 
 
-def composite(pixels: tf.Tensor, channels: int, ground: tuple[int, ...]) -> tf.Tensor:
+def composite(pixels: tf.Tensor, channels: int, ground: Any) -> tf.Tensor:
     """Pictures `(..., height, width, any)`, uint8, as `(..., channels)`.
 
     Args:

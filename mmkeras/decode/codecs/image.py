@@ -59,8 +59,9 @@ class ImageCodec(FileCodec):
         bits = (
             "files of 16 bits a sample are refused" if feature.bits == 8 else f"samples have {feature.bits} bits of 16"
         )
-        ground = ", ".join(map(str, feature.background))
-        return [f"more than {feature.max_pixels:,} pixels are refused; {bits}; transparent places are ({ground})."]
+        return [
+            f"more than {feature.max_pixels:,} pixels are refused; {bits}; transparent places are {feature.background}."
+        ]
 
 
 def colours(feature: Image | Video) -> str:
