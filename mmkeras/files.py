@@ -7,6 +7,7 @@ without locks, nobody is kept out, and what killed processes left stays.
 
 import contextlib
 import errno
+import io
 import json
 import os
 import re
@@ -18,6 +19,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import numpy as np
 
 from mmkeras.errors import InputError
 
@@ -292,3 +295,10 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(number)
         finally:
             os.close(number)
+
+
+def npy_bytes(values: np.ndarray) -> bytes:
+    """An array as the bytes of a .npy file."""
+    file = io.BytesIO()
+    np.save(file, values, allow_pickle=False)
+    return file.getvalue()

@@ -262,11 +262,9 @@ def examples_of(inputs):
     rows = []
     for row in range(len(inputs["trace"])):
         example = tf.train.Example()
-        steps = int(inputs["trace_length"][row])
-        for name in ("image", "film", "words", "numbers"):
+        for name in ("image", "film", "words", "numbers", "trace"):
             cells = np.ravel(inputs[name][row].numpy()).tolist()
             example.features.feature[name].bytes_list.value.extend(cells)
-        example.features.feature["trace"].float_list.value.extend(np.ravel(inputs["trace"][row][:steps]))
         rows.append(example.SerializeToString())
     return rows
 
@@ -298,7 +296,7 @@ def test_serialised_bytes_keep_zeros_at_their_end(of_all_kinds):
     values, good = examples.raw_values(schema, tf.constant(examples.serialized(schema, inputs)))
     assert good.numpy().all()
     for name, value in values.items():
-        np.testing.assert_array_equal(value[:, : inputs[name].shape[1]] if value.ndim == 3 else value, inputs[name])
+        np.testing.assert_array_equal(value, inputs[name])
 
 
 def test_classify_and_regress(of_all_kinds):
@@ -416,18 +414,6 @@ def test_other_formats_take_no_papers(small):
     assert not folder.exists()
 
 
-def test_one_long_series_takes_no_memory_of_the_others(of_all_kinds):
-    example = tf.train.Example()
-    example.features.feature["trace"].float_list.value.extend([1.0] * 7)  # three steps and a half
-    values, good = examples.raw_values(of_all_kinds[1], tf.constant([example.SerializeToString()]))
-    assert good.numpy().tolist() == [True]
-    assert values["trace_length"].numpy().tolist() == [-1]
-    example.features.feature["trace"].float_list.value.extend([1.0] * 200_001)
-    values, _ = examples.raw_values(of_all_kinds[1], tf.constant([example.SerializeToString(), b""]))
-    assert values["trace"].shape == (2, 5, 2)
-    assert values["trace_length"].numpy().tolist() == [5, 0]
-
-
 def test_an_absent_value_keeps_a_batch_on_the_fast_way(of_all_kinds, monkeypatch):
     """Neither missing nor forgotten values are tried to decode."""
     schema, slow = of_all_kinds[1], []
@@ -446,7 +432,7 @@ def test_an_absent_value_keeps_a_batch_on_the_fast_way(of_all_kinds, monkeypatch
 def test_unequal_numbers_of_rows(of_all_kinds):
     inputs, _ = golden_of(of_all_kinds[0])
     with pytest.raises(tf.errors.InvalidArgumentError, match="expected equally many rows"):
-        serve(of_all_kinds[0], {**inputs, "trace_length": inputs["trace_length"][:1]})
+        serve(of_all_kinds[0], {**inputs, "trace": inputs["trace"][:1]})
 
 
 def test_a_model_that_answers_no_numbers(small):

@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 import mmkeras as mk
+from mmkeras import decode
 from mmkeras.decode.audio import wav as decode_wav
 from mmkeras.errors import InputError
 from mmkeras.serving import Client, ServingError
@@ -37,6 +38,9 @@ SCHEMA = {
     },
 }
 
+TRACES = {"inputs": {"trace": {"kind": "Series", "channels": 2, "length": 4}}}  # no schema but for arrays of numbers
+READ_TRACE = decode.decoder(mk.Series(16, 2))
+
 
 class Echo(tf.Module):
     """Answers with what it was sent."""
@@ -45,16 +49,16 @@ class Echo(tf.Module):
         super().__init__()
         self.version = tf.Variable(version, dtype=tf.int64)
 
-    def default(self, image, audio, question, patient, trace, trace_length):
+    def default(self, image, audio, question, patient, trace):
         tf.debugging.assert_none_equal(question, "boom", message="no such question")
-        steps = tf.sequence_mask(trace_length, tf.shape(trace)[1])[:, :, None]
+        values, _, steps = READ_TRACE(trace)
         return {
             "image_bytes": tf.identity(image),
             "audio_bytes": tf.identity(audio),
             "question": tf.identity(question),
             "patient": tf.identity(patient),
-            "total": tf.reduce_sum(tf.where(steps, trace, 0), [1, 2]),
-            "steps": tf.identity(trace_length),
+            "total": tf.reduce_sum(values, [1, 2]),
+            "steps": tf.identity(steps),
             "version": tf.fill(tf.shape(question), self.version),
         }
 
@@ -73,9 +77,7 @@ def save(folder, version):
         return tf.TensorSpec([None, *shape], tf.string, name)
 
     echo = Echo(version)
-    length = tf.TensorSpec([None], tf.int32, "trace_length")
-    trace = tf.TensorSpec([None, None, 2], tf.float32, "trace")
-    given = [texts("image"), texts("audio"), texts("question"), texts("patient", 3), trace, length]
+    given = [texts("image"), texts("audio"), texts("question"), texts("patient", 3), texts("trace")]
     pixels = [tf.TensorSpec([None, 2, 2], tf.uint8, "pixels"), tf.TensorSpec([None], tf.bool, "flag")]
     signatures = {
         "serving_default": tf.function(echo.default).get_concrete_function(*given),
@@ -150,7 +152,7 @@ def as_png(pixels, **options):
 def test_every_kind_of_value(ask, tmp_path):
     (tmp_path / "a.bin").write_bytes(b"\xff\x00file")
     soundfile.write(tmp_path / "a.flac", WAVE, 8000)
-    client = ask()
+    client = ask(schema=TRACES)
     answers = client.predict(
         {
             "image": [b"\x00\xff", tmp_path / "a.bin", Image.fromarray(PIXELS), PIXELS, PIXELS[..., 0], None],
@@ -178,8 +180,8 @@ def test_every_kind_of_value(ask, tmp_path):
         [""] * 3,
         ["1", "2", "3"],
     ]
-    assert answers["total"].tolist() == [6, 3, 0, 10, 0, 0]
-    assert answers["steps"].tolist() == [3, 1, 0, 5, 0, 2]
+    assert answers["total"].tolist() == [6, 3, 0, 8, 0, 0]
+    assert answers["steps"].tolist() == [3, 1, 0, 4, 0, 2]
     assert {name: value.dtype.name for name, value in answers.items()} == {
         "image_bytes": "object",
         "audio_bytes": "object",
@@ -239,7 +241,7 @@ def test_a_data_frame(ask, tmp_path):
 def test_batches_keep_the_order(own_double):
     rows = [row(question=str(number), trace=np.ones((number % 3, 2))) for number in range(10)]
     for target in (own_double.rest, own_double.grpc):
-        with Client(target, model="echo", batch_size=4) as client:
+        with Client(target, model="echo", schema=TRACES, batch_size=4) as client:
             answers = client.predict(rows)
         assert list(answers["question"]) == [str(number) for number in range(10)]
         assert answers["steps"].tolist() == [number % 3 for number in range(10)]
@@ -272,7 +274,7 @@ def test_metadata_is_asked_once(ask, monkeypatch):
     client = ask()
     found = client.metadata()
     assert found["inputs"]["patient"] == {"dtype": "string", "shape": (None, 3)}
-    assert found["inputs"]["trace"] == {"dtype": "float32", "shape": (None, None, 2)}
+    assert found["inputs"]["trace"] == {"dtype": "string", "shape": (None,)}
     assert found["outputs"]["version"] == {"dtype": "int64", "shape": (None,)}
     monkeypatch.setattr(client._server, "described", None)
     assert client.metadata() == found
@@ -284,7 +286,7 @@ def test_metadata_is_asked_once(ask, monkeypatch):
         ({"imagge": [b""]}, "unknown input 'imagge'; did you mean 'image'?"),
         (
             {"question": ["a"]},
-            "missing 'audio', 'image', 'patient', 'trace'; expected audio, image, .*, trace_length; received question",
+            "missing 'audio', 'image', 'patient', 'trace'; expected audio, image, .*, trace; received question",
         ),
         ({"image": [b""], "question": ["a", "b"]}, "as many rows in every column, received 'image': 1, 'question': 2"),
         ({"image": b"bytes"}, r"'image': expected a list with one value a row \(one row alone is given as \[\{'image'"),
@@ -296,13 +298,13 @@ def test_metadata_is_asked_once(ask, monkeypatch):
         ([row(audio=(8000, WAVE.astype(int)))], r"expected samples as float in \[-1, 1\] or int16, received int64"),
         ([row(patient=["a"])], r"row 0: 'patient': expected 3 cells, received \['a'\]"),
         ([row(trace=[1.0])], r"row 0: 'trace': expected numbers \(steps, 2\), received an array \(1,\)"),
-        ([row(trace="x.csv")], r"row 0: 'trace': expected a .npy file or an array, received 'x.csv'"),
+        ([row(trace=__file__)], r"row 0: 'trace': expected a .npy file or an array, received '.*test_serving.py'"),
         ([row(trace=["a"])], r"row 0: 'trace': expected numbers \(steps, 2\), received"),
         ([row(question="\ud800")], "row 0: 'question': expected text that UTF-8 can hold"),
     ],
 )
 def test_wrong_values(double, values, message):
-    with Client(double.rest, model="echo") as client, pytest.raises(InputError, match=message):
+    with Client(double.rest, model="echo", schema=TRACES) as client, pytest.raises(InputError, match=message):
         client.predict(values)
 
 
@@ -459,7 +461,7 @@ def test_ready_waits(folder):
 
 
 def test_threads_share_a_client(ask):
-    client = ask()
+    client = ask(schema=TRACES)
 
     def question(number):
         words = [f"{number}-{part}" for part in range(3)]

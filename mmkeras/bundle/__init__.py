@@ -61,8 +61,8 @@ def export(
 
     - `serving_default`: each input by its name. `(n,)` string: the bytes of a picture, a WAV recording or a video (GIF,
       WebP), or the text; `Tabular`: `(n, columns)` string, the cells, numbers too, "" for a hole; `Series`:
-      `(n, steps, channels)` float32 for any number of steps, and `<name>_length` `(n,)` int32, how many count. An
-      optional input is missing where the string is empty, all cells are, or the length is 0. Of several files a row
+      `(n,)` string, the bytes of a .npy file `(steps, channels)` of any real dtype. An optional input is missing where
+      the string is empty, or all cells are. Of several files a row
       (`columns=[...]`) one more axis follows the rows: `(n, columns)` string; empty ones are missing, and if all are
       empty, the input is. Outputs: the predictions, and
       `status` and `<input>_status` `(n,)` int32: 0 fine, 1 unreadable, 2 empty but not optional, 3 larger than the
@@ -72,8 +72,7 @@ def export(
       know most words of the text (or finds none), or a word of the cells.
     - `embed`: takes the same, gives `embedding` `(n, width)` float32, the fused vector, and the statuses. For a model
       of `mk.build` whose fusion gives one vector (not "late").
-    - `examples`: `inputs` `(n,)` string, serialised tf.Example with the same values by the same names, `Series` as a
-      list of float without a length (of several files a row `<name>/0`, `<name>/1` and so on); gives what
+    - `examples`: `inputs` `(n,)` string, serialised tf.Example with the same values by the same names; gives what
       `serving_default` does.
     - `classify`, `regress` (`classify_<target>`, `regress_<target>` of several targets): the same, as TensorFlow
       Serving's Classify and Regress APIs take and give it (`classes` and `scores` `(n, k)`, `outputs` `(n,)`).

@@ -53,7 +53,7 @@ class Codec:
     A new kind derives from the codec that fits it, and registers an object: `@mk.decode.register(PointCloud)`.
 
     - `mmkeras.decode.rows.FileCodec`: files that are sent as they are (wire "bytes"), decoded row by row.
-    - `mmkeras.decode.numbers.NumbersCodec`: files of numbers, sent as numbers (wire "numbers"); .npy files need no
+    - `mmkeras.decode.numbers.NumbersCodec`: files of numbers, sent as .npy files (wire "numbers"); .npy files need no
       more than `mk.decode.register(PointCloud)(NumbersCodec())`.
     - this class for all others, as words and cells of numbers.
 
@@ -138,7 +138,7 @@ class Codec:
     def there(self, feature: Any, *raw: tf.Tensor) -> tf.Tensor:
         """Which rows of a request have the input: `(n,)` bool, of several files `(n, columns)` which of them are there.
 
-        All cells empty, or the length 0: not there.
+        All cells empty: not there.
         """
         last = raw[-1]
         return tf.reduce_any(tf.reshape(last != tf.zeros([], last.dtype), [tf.shape(last)[0], -1]), axis=1)
@@ -186,7 +186,7 @@ class Codec:
         raise NotImplementedError(f"{type(self).__name__} has to make up a value")
 
     def broken(self, feature: Any) -> Any:
-        """A value as a client sends it that cannot be read, though it is there; of numbers, one without any."""
+        """A value as a client sends it that cannot be read, though it is there."""
         return b"\xff\xfe broken"
 
     # What is said of it

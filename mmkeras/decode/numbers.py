@@ -1,18 +1,19 @@
-"""Files of numbers, each with as many steps (points, rows) as it likes, which a client sends as numbers."""
+"""Files of numbers, each with as many steps (points, rows) as it likes, which a client sends as .npy files."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from mmkeras.decode.base import OK, UNREADABLE, Decoded, Decoder
+from mmkeras.decode.base import Decoder
 from mmkeras.decode.chunks import in_chunks
 from mmkeras.decode.files import as_path, open_file, open_npy
 from mmkeras.decode.graph import from_numpy
+from mmkeras.decode.npy import decode_npy
 from mmkeras.decode.rows import FileCodec
 from mmkeras.errors import InputError
+from mmkeras.files import npy_bytes
 from mmkeras.precision import ADVICE, collapsed
 
 FIT_MEMORY = 2**26  # bytes of decoded steps that a schema is fitted on, of at most 1,000 files
@@ -25,7 +26,8 @@ class NumbersCodec(FileCodec):
     """Codec of padded inputs of numbers: values `(feature.shape[0], ...)`, float32, zeros behind the last step.
 
     As it is it reads .npy files `(steps, *feature.shape[1:])`; a kind of other files says `read`. A client sends
-    `(n, steps, *feature.shape[1:])` float32 for any number of steps, and `<name>_length` `(n,)` int32.
+    the bytes of a .npy file of any real dtype, whichever files are read in training: one string a row, so that requests
+    of different lengths are one batch.
     """
 
     format = "numbers in a .npy file"
@@ -89,25 +91,14 @@ class NumbersCodec(FileCodec):
         values, length = from_numpy(read, [path], (tf.float32, tf.int32))
         return tf.ensure_shape(values, feature.shape), tf.ensure_shape(length, ())
 
-    def from_wire(self, feature: Any) -> Decoder:
-        """`(rows, steps, *feature.shape[1:])` float32 and `(rows,)` int32, how many steps are meant -> `Decoded`.
-
-        Unreadable: no step, more than were sent, or one that is not finite.
-        """
-        most, single = feature.shape[0], [1] * (len(feature.shape) - 1)
-
-        def decode(values, length):
-            kept = tf.minimum(length, most)
-            own = tf.range(tf.shape(values)[1]) < kept[:, None]
-            finite = tf.reduce_all(tf.math.is_finite(values), axis=range(2, len(feature.shape) + 1))
-            good = tf.reduce_all(finite | ~own, axis=1) & (length > 0) & (length <= tf.shape(values)[1])
-            shown = tf.reshape(own & good[:, None], tf.concat([tf.shape(own), single], axis=0))
-            values = tf.where(shown, values, 0)[:, :most]
-            values = tf.pad(values, [[0, 0], [0, most - tf.shape(values)[1]], *[[0, 0]] * len(single)])
-            values = tf.ensure_shape(values, (None, *feature.shape))
-            return Decoded(values, tf.where(good, OK, UNREADABLE), tf.where(good, kept, 0))
-
-        return Decoder(decode)
+    def decode_bytes(self, feature: Any, raw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The values of the bytes of a .npy file, and how many steps there are; refused without a step or with NaN."""
+        values = tf.debugging.check_numerics(decode_npy(raw, feature.shape), "expected finite numbers")
+        length = tf.shape(values)[0]
+        check = tf.debugging.Assert(length > 0, ["expected at least one step"])
+        with tf.control_dependencies([check] if check is not None else []):
+            padded = tf.pad(values, [[0, feature.shape[0] - length], *[[0, 0]] * (len(feature.shape) - 1)])
+        return tf.ensure_shape(padded, feature.shape), length
 
     def to_fit(self, feature: Any, distinct: Any, times: np.ndarray) -> np.ndarray:
         """All steps of the files, at even distances if there are many: `(steps, *feature.shape[1:])` float32."""
@@ -143,54 +134,19 @@ class NumbersCodec(FileCodec):
 
     # What a client sends
 
-    def wire_spec(self, name: str, feature: Any) -> dict[str, tf.TensorSpec]:
-        """Numbers `(n, steps, *feature.shape[1:])` and their lengths `(n,)`."""
-        length = f"{name}_length"
-        values = tf.TensorSpec([None, None, *feature.shape[1:]], tf.float32, name=name)
-        return {name: values, length: tf.TensorSpec([None], tf.int32, name=length)}
+    def sent(self, feature: Any, cells: np.ndarray) -> list[bytes]:
+        """The steps of the files as .npy files; a file that cannot be read as it is, nothing of a folder."""
+        return [self._sent(feature, cell) for cell in cells]
 
-    def example_spec(self, name: str, feature: Any) -> dict[str, Any]:
-        """A flat list of float."""
-        return {name: tf.io.RaggedFeature(tf.float32, row_splits_dtype=tf.int32)}
+    def _sent(self, feature, cell):
+        try:
+            return npy_bytes(self.steps(feature, cell)) if cell else b""
+        except ValueError:
+            return super().sent(feature, np.array([cell], object))[0]
 
-    def from_example(self, name: str, feature: Any, parsed: dict[str, Any]) -> dict[str, tf.Tensor]:
-        """Lists of numbers as values and lengths; a list that is no whole number of steps has the length -1."""
-        size, width, most = parsed[name].row_lengths(), math.prod(feature.shape[1:]), math.prod(feature.shape)
-        kept = parsed[name][:, :most]  # or one long list would make all rows as long
-        steps = -(-tf.reduce_max(tf.concat([kept.row_lengths(), [0]], axis=0)) // width)
-        rows = kept.to_tensor(shape=[None, None])
-        rows = tf.pad(rows, [[0, 0], [0, steps * width - tf.shape(rows)[1]]])
-        length = tf.minimum(size // width, feature.shape[0])
-        return {
-            name: tf.reshape(rows, [tf.shape(rows)[0], steps, *feature.shape[1:]]),
-            f"{name}_length": tf.where(size % width == 0, length, -1),
-        }
-
-    def to_example(self, name: str, feature: Any, *row: Any) -> dict[str, tf.train.Feature]:
-        """The steps that are meant, as a flat list of float."""
-        values, length = row
-        return {name: tf.train.Feature(float_list=tf.train.FloatList(value=np.ravel(values[:length])))}
-
-    def sent(self, feature: Any, cells: np.ndarray) -> list[Any]:
-        """The steps of the files: arrays `(steps, *feature.shape[1:])`; without a step where there is no such file."""
-        read = self.from_files(feature)(tf.constant(cells, tf.string))
-        return [values[:length] for values, length in zip(read.values.numpy(), read.length.numpy(), strict=True)]
-
-    def batch(self, name: str, feature: Any, values: Sequence[Any]) -> dict[str, np.ndarray]:
-        """Arrays `(steps, *feature.shape[1:])` of different lengths, filled with zeros to the longest, and lengths."""
-        length = np.array([len(value) for value in values], np.int32)
-        padded = np.zeros((len(values), length.max(initial=0), *feature.shape[1:]), np.float32)
-        for row, value in enumerate(values):
-            padded[row, : len(value)] = value
-        return {name: padded, f"{name}_length": length}
-
-    def made_up(self, feature: Any) -> np.ndarray:
+    def made_up(self, feature: Any) -> bytes:
         """As many steps as are kept, of random numbers."""
-        return np.random.default_rng(0).normal(size=feature.shape).astype(np.float32)
-
-    def broken(self, feature: Any) -> np.ndarray:
-        """No steps."""
-        return np.zeros((0, *feature.shape[1:]), np.float32)
+        return npy_bytes(np.random.default_rng(0).normal(size=feature.shape).astype(np.float32))
 
     # What is said of it
 
@@ -205,7 +161,7 @@ class NumbersCodec(FileCodec):
     def card(self, feature: Any) -> str:
         """What is sent, and how much of it is kept."""
         sizes = ", ".join(["steps", *map(str, feature.shape[1:])])
-        return f"numbers ({sizes}); the first {feature.shape[0]} steps"
+        return f"a .npy file of numbers ({sizes}), any real dtype; the first {feature.shape[0]} steps"
 
     def limits(self, feature: Any) -> list[str]:
         """What is not seen."""

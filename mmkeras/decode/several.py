@@ -85,30 +85,8 @@ class SeveralCodec(Codec):
         return tf.reduce_any(_rows(large, feature), axis=1)
 
     def example_spec(self, name: str, feature: Any) -> dict[str, Any]:
-        """A list of strings; numbers of each file as `<name>/0`, `<name>/1` and so on."""
-        if feature.wire != "numbers":
-            return {name: tf.io.FixedLenFeature([feature.views], tf.string, [""] * feature.views)}
-        found: dict[str, Any] = {}
-        for number in range(feature.views):
-            found |= self.codec.example_spec(f"{name}/{number}", feature.single)
-        return found
-
-    def from_example(self, name: str, feature: Any, parsed: dict[str, Any]) -> dict[str, tf.Tensor]:
-        """Files of different numbers of steps are filled with zeros to the longest."""
-        if feature.wire != "numbers":
-            return {name: parsed[name]}
-        each = [self.codec.from_example(f"{name}/{n}", feature.single, parsed) for n in range(feature.views)]
-        keys = self.wire_spec(name, feature)
-        return {key: _stacked(list(parts)) for key, *parts in zip(keys, *(part.values() for part in each), strict=True)}
-
-    def to_example(self, name: str, feature: Any, *row: Any) -> dict[str, tf.train.Feature]:
-        """A list of strings, or the numbers of each file by themselves."""
-        if feature.wire != "numbers":
-            return super().to_example(name, feature, *row)
-        found: dict[str, Any] = {}
-        for number in range(feature.views):
-            found |= self.codec.to_example(f"{name}/{number}", feature.single, *(part[number] for part in row))
-        return found
+        """A list of strings."""
+        return {name: tf.io.FixedLenFeature([feature.views], tf.string, [""] * feature.views)}
 
     def sent(self, feature: Any, cells: np.ndarray) -> list[Any]:
         """A list for each row, with what is sent of each file."""
@@ -159,12 +137,3 @@ def _rows(tensor, feature):
     """`(rows * columns, ...)` -> `(rows, columns, ...)`."""
     rows = tf.reshape(tensor, tf.concat([[-1, feature.views], tf.shape(tensor)[1:]], axis=0))
     return tf.ensure_shape(rows, (None, feature.views, *tensor.shape[1:]))
-
-
-def _stacked(parts):
-    """Tensors `(rows, ...)`, perhaps of different sizes along their second axis, as one `(rows, columns, ...)`."""
-    if len(parts[0].shape) > 1:
-        longest = tf.reduce_max([tf.shape(part)[1] for part in parts])
-        others = [[0, 0]] * (len(parts[0].shape) - 2)
-        parts = [tf.pad(part, [[0, 0], [0, longest - tf.shape(part)[1]], *others]) for part in parts]
-    return tf.stack(parts, axis=1)

@@ -26,7 +26,7 @@ class Input:
         files: whether the table's cells are paths of files.
         padded: whether values differ in length along their first axis: the model then receives `<name>_length`, too.
         wire: how a client sends one value to the served model. "bytes": a string, the bytes of a file; "text": a
-            string; "cells": several strings; "numbers": an array, of any length along its first axis if padded.
+            string; "cells": several strings; "numbers": a string, the bytes of a .npy file.
         holes: whether single cells of a row may be empty although the input itself is there.
         several: whether a row's value is in several cells of the table.
         views: how many files a row names, each a value of its own (several pictures of one thing); None: it is one.

@@ -1,8 +1,6 @@
 """Columns as arrays for a signature, batch by batch."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +8,8 @@ import numpy as np
 from mmkeras.checks import no_cell
 from mmkeras.errors import InputError, shown, unknown
 from mmkeras.inputs import Input
-from mmkeras.precision import ADVICE, collapsed
 from mmkeras.serving.media import as_sent, as_text, missing
-from mmkeras.serving.values import Described, is_length, is_padded
+from mmkeras.serving.values import Described
 
 
 def as_arrays(
@@ -31,18 +28,12 @@ def as_arrays(
     """
     arrays = {}
     for name, (dtype, shape) in inputs.items():
-        if name not in columns and is_length(name, inputs):
-            continue  # made together with its values
-        feature, length = schema.get(name), f"{name}_length"
+        feature = schema.get(name)
         values = [columns[name][row] for row in rows] if name in columns else [None] * len(rows)
         if dtype == "string" and shape is not None and len(shape) > 1:
             arrays[name] = _cells(name, values, rows, feature, shape, rotate)
         elif dtype == "string":
             arrays[name] = _strings(name, values, rows, feature, rotate)
-        elif is_padded(name, inputs) and length not in columns:
-            files = inputs[length][1][1:]
-            pad = _padded_files if files else _padded
-            arrays[name], arrays[length] = pad(name, values, rows, feature, (dtype, shape))
         else:
             arrays[name] = _numbers(name, values, rows, shape, dtype)
     return arrays
@@ -74,7 +65,7 @@ def _cells(
     if len(shape) > 2:
         raise InputError(f"{name!r}: expected an input of strings (n,) or (n, columns), the signature takes {shape}")
     names = feature.table_columns(name) if feature else None
-    files = feature is not None and feature.wire == "bytes"
+    files = feature is not None and feature.wire != "cells"
 
     def row_of(value: Any) -> list[str | bytes]:
         cells = _listed(value, names, shape[1])
@@ -105,69 +96,6 @@ def _cell(cell: Any) -> str | bytes:
     if isinstance(cell, Mapping | list | tuple | set) or np.ndim(cell):
         raise no_cell(cell)
     return as_text(cell if isinstance(cell, str) else str(cell))
-
-
-def _padded(
-    name: str, values: list, rows: Sequence[int], feature: Input | None, described: tuple
-) -> tuple[np.ndarray, np.ndarray]:
-    """Values of different lengths along their first axis as one array, zeros after their ends, and their lengths."""
-    dtype, (_, steps, *single) = described
-    longest = steps or (feature.shape[0] if feature else None)
-    traces = list(_each(name, values, rows, lambda value: _trace(value, single, longest, dtype)))
-    single = [size or max((trace.shape[axis] for trace in traces), default=1) for axis, size in enumerate(single, 1)]
-    lengths = np.array([len(trace) for trace in traces], np.int32)
-    # at least one step: without steps, JSON cannot show the number of channels
-    padded = np.zeros((len(traces), steps or max(lengths.max(initial=0), 1), *single), dtype)
-    for place, trace in zip(padded, traces, strict=True):
-        if len(trace):
-            place[: len(trace)] = trace
-    return padded, lengths
-
-
-def _padded_files(
-    name: str, values: list, rows: range, feature: Input | None, described: tuple
-) -> tuple[np.ndarray, np.ndarray]:
-    """The same of several files a row: `(rows, files, steps, ...)`, and lengths `(rows, files)`."""
-    dtype, (_, count, *shape) = described
-    names = feature.table_columns(name) if feature else None
-    each = list(_each(name, values, rows, lambda value: _listed(value, names, count)))
-    flat = [value for row in each for value in row]
-    places = [row for row, files in zip(rows, each, strict=True) for _ in files]
-    padded, lengths = _padded(name, flat, places, feature, (dtype, (None, *shape)))
-    return padded.reshape(len(each), -1, *padded.shape[1:]), lengths.reshape(len(each), -1)
-
-
-def _trace(value: Any, single: list[int | None], longest: int | None, dtype: str) -> np.ndarray:
-    """The numbers of one value, `(steps, *single)`, None any size; no steps of a missing one."""
-    if missing(value) or (isinstance(value, str) and not value):
-        return np.zeros((0, *(size or 1 for size in single)), dtype)
-    if isinstance(value, str | os.PathLike):
-        value = _load(Path(value))
-    expected = f"expected numbers ({', '.join(['steps', *map(str, single)])})"
-    try:
-        given = np.asarray(value)
-        trace = given.astype(dtype)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{expected}, received {str(value)[:40]!r} ({error})") from error
-    if trace.ndim == 1 and single in ([None], [1]):
-        trace = trace[:, None]
-    fits = trace.ndim == 1 + len(single)
-    if not fits or any(size not in (None, given) for size, given in zip(single, trace.shape[1:], strict=True)):
-        raise InputError(f"{expected}, received an array {trace.shape}")
-    kept = given[:longest]
-    for numbers in kept.reshape(len(kept), -1).T if dtype == "float32" and kept.size else ():
-        if said := collapsed(numbers):
-            raise InputError(f"expected numbers that float32 can tell apart, {said}: {ADVICE}")
-    return trace[:longest]
-
-
-def _load(path: Path) -> np.ndarray:
-    if path.suffix.lower() != ".npy":
-        raise InputError(f"expected a .npy file or an array, received {str(path)!r}")
-    try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {str(path)!r}: {error}") from error
 
 
 def _numbers(name: str, values: list, rows: range, shape: tuple[int | None, ...] | None, dtype: str) -> np.ndarray:

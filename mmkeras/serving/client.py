@@ -58,9 +58,8 @@ class Client:
       sent as WAV, as files ending in .flac, .ogg, .oga and .mp3 are (with `schema` all that are not WAV).
     - text: str.
     - a row of cells: list of str, numbers or None, in the schema's order.
-    - series, or another kind of numbers of any length: array `(steps, channels)`, `(steps,)` for one channel, or the
-      path of a .npy file, str or Path. Within a request they are padded to the longest, and `<name>_length` is made;
-      you may also give it yourself, with an array.
+    - series, or another kind of numbers of any length: with `schema`, an array `(steps, channels)`, `(steps,)` for one
+      channel, or the path of a .npy file, str or Path; all are sent as .npy files.
     - numbers of any other kind: array of the signature's shape.
 
     A str is a text. With `schema`, it is a path for every kind that has files; cells may be a dict of column -> cell,

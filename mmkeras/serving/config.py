@@ -35,7 +35,8 @@ def serve_config(
       the server, which reads models.config every 60 seconds, moves them. It gives labels only to loaded versions;
       `--allow_version_labels_for_unavailable_models` in compose.yaml allows labels at its start, when no version is
       loaded. With `versions=1` the labelled version is unloaded as soon as a newer one is there: then use no label.
-    - batching_parameters.txt: simultaneous requests are served in one batch; series of different lengths are padded.
+    - batching_parameters.txt: simultaneous requests are served in one batch. Nothing is padded: all inputs of
+      `serving_default` are strings.
     - monitoring.config: figures for Prometheus at /monitoring/prometheus/metrics of the REST port.
     - compose.yaml: the image, ports, folders (read only) and flags, and a health check. The ports are open to this
       machine alone, as TensorFlow Serving asks nobody for a password: put a proxy with TLS and passwords in front of it
@@ -139,8 +140,6 @@ batch_timeout_micros {{ value: 2000 }}
 max_enqueued_batches {{ value: 100 }}
 # About the processor's cores; for a GPU more do not help.
 num_batch_threads {{ value: 4 }}
-# Series of different requests differ in length.
-pad_variable_length_inputs: true
 """
 
 

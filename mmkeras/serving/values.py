@@ -88,24 +88,13 @@ def _check_missing(
     table: Iterable[str], strict: bool, columns: Mapping[str, list], inputs: Described, schema: Mapping[str, Input]
 ) -> None:
     """Raise an `InputError` if required inputs are missing."""
-    may_miss = {name for name in inputs if is_length(name, inputs) or (name in schema and schema[name].optional)}
+    may_miss = {name for name in inputs if name in schema and schema[name].optional}
     absent = sorted(set(inputs) - set(columns) - may_miss)
     if absent and (table or strict):
         raise InputError(
             f"missing {', '.join(map(repr, absent))}; expected {', '.join(sorted(inputs))}; received "
             f"{', '.join(map(str, table)) or 'nothing'} (None means a missing value)"
         )
-
-
-def is_padded(name: str, inputs: Described) -> bool:
-    """Whether an input holds numbers of any length along their first axis, with their lengths in another input."""
-    dtype, shape = inputs.get(name, ("string", None))
-    return dtype != "string" and shape is not None and len(shape) > 1 and f"{name}_length" in inputs
-
-
-def is_length(name: str, inputs: Described) -> bool:
-    """Whether an input is the lengths of another."""
-    return name.endswith("_length") and is_padded(name.removesuffix("_length"), inputs)
 
 
 def table_columns(name: str, schema: Mapping[str, Input]) -> tuple[str, ...]:

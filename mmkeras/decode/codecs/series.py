@@ -5,6 +5,7 @@ import numpy as np
 from mmkeras.decode.numbers import NumbersCodec
 from mmkeras.decode.series import read_series
 from mmkeras.decode.table import register
+from mmkeras.files import npy_bytes
 from mmkeras.inputs import Series
 
 
@@ -25,6 +26,6 @@ class SeriesCodec(NumbersCodec):
         values = there[..., None] * (found[""] * feature.std + feature.means)
         return {**found, "": values.astype("float32")}
 
-    def made_up(self, feature: Series) -> np.ndarray:
+    def made_up(self, feature: Series) -> bytes:
         """The mean at every step."""
-        return np.tile(np.asarray(feature.means, np.float32), (feature.length, 1))
+        return npy_bytes(np.tile(np.asarray(feature.means, np.float32), (feature.length, 1)))

@@ -14,6 +14,7 @@ from mmkeras.registry import Kinds
 from mmkeras.serving.media.audio import AudioMedia, wav
 from mmkeras.serving.media.base import Media, as_text, described, missing
 from mmkeras.serving.media.image import ImageMedia, upright
+from mmkeras.serving.media.numbers import NumbersMedia
 from mmkeras.serving.media.video import VideoMedia
 
 __all__ = ["MEDIA", "Media", "as_sent", "as_text", "missing", "register", "wav"]
@@ -35,7 +36,8 @@ class AnyMedia(Media):
     """The values that can be sent if no schema tells the kind of the input."""
 
     expected = (
-        "a text, bytes, a pathlib.Path, a PIL image, a uint8 array of a picture or (rate, samples) of a recording"
+        "a text, bytes, a pathlib.Path, a PIL image, a uint8 array of a picture or (rate, samples) of a recording; "
+        "with Client(schema=...) arrays of other numbers, too"
     )
 
     def from_file(self, raw: bytes, path: Path) -> bytes:
@@ -90,7 +92,8 @@ def _media_of(feature: Input | None) -> Media:
     if feature.wire == "text":
         return TextMedia()
     known = (MEDIA[kind] for kind in type(feature).__mro__ if kind in MEDIA)
-    return next(known, Media())  # bytes and files need no more than that
+    # bytes and files need no more than `Media`
+    return next(known, NumbersMedia(feature) if feature.wire == "numbers" else Media())
 
 
 def read(path: Path) -> bytes:

@@ -78,25 +78,13 @@ def check_finite(answers: Arrays, rows: "int | None" = None) -> None:
 
 
 def as_examples(values: Arrays) -> np.ndarray:
-    """Each row as a serialised tf.Example: numbers are a list of their steps without padding, and have no length.
-
-    Of several files a row, the numbers of each are a list of their own: "<name>/0", "<name>/1" and so on.
-    """
+    """Each row as a serialised tf.Example."""
     rows = len(next(iter(values.values())))
-    lengths = {name for name in values if name.endswith("_length") and name.removesuffix("_length") in values}
-    return np.array([_example(values, set(values) - lengths, row) for row in range(rows)], object)
+    return np.array([_example(values, row) for row in range(rows)], object)
 
 
-def _example(values, names, row):
-    feature = {}
-    for name in names:
-        value = values[name][row]
-        parts = {name: value}
-        if f"{name}_length" in values:
-            length = values[f"{name}_length"][row]
-            each = zip(value, length, strict=True) if np.ndim(length) else [(value, length)]
-            parts = {f"{name}/{n}" if np.ndim(length) else name: part[:own] for n, (part, own) in enumerate(each)}
-        feature |= {key: _as_feature(part, values[name].dtype) for key, part in parts.items()}
+def _example(values, row):
+    feature = {name: _as_feature(value[row], value.dtype) for name, value in values.items()}
     return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
 
 
