@@ -1,15 +1,16 @@
-"""A contract double of TensorFlow Serving: not the server, but one of the same shape, over `tf.saved_model.load`.
+"""A contract double of TensorFlow Serving: not the server, but one of the same shape, over sessions of TensorFlow 1.
 
 - gRPC: the official `PredictionServiceServicer` and `ModelServiceServicer` of tensorflow-serving-api.
-- REST: predict (columns and rows), metadata and status, with the server's words for what is wrong with a request.
+- REST: predict (columns and rows), classify, regress, metadata and status. `serving_json` reads and writes the JSON,
+  `serving_model` runs the model.
+- The server's words for what is wrong with a request, and its limits of a batch.
 
-What it does not do: batching, warm-up, Classify and Regress, labels from models.config, any of the server's C++.
+What it does not do: requests joined to batches, warm-up, several models, any of the server's C++ but for the session.
 
     python tests/serving_double.py saved_models/keypad --name keypad --rest 0 --grpc 0
 """
 
 import argparse
-import base64
 import json
 import re
 import threading
@@ -17,87 +18,29 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import grpc
 import numpy as np
 import tensorflow as tf
 from google.protobuf.json_format import MessageToDict
-from tensorflow.core.protobuf import saved_model_pb2
+from serving_json import Refused, examples_of, parsed, signature_of, tensors_of, written
+from serving_model import DEFAULT, Model
 from tensorflow_serving.apis import (
+    classification_pb2,
     get_model_metadata_pb2,
-    get_model_status_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
+    regression_pb2,
 )
 
-HTTP_CODES = {"INVALID_ARGUMENT": 400, "FAILED_PRECONDITION": 400, "NOT_FOUND": 404, "UNAVAILABLE": 503}
-AVAILABLE = get_model_status_pb2.ModelVersionStatus.AVAILABLE
-PREDICT = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?:predict")
-LOOK = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?(/metadata)?")
-
-
-class Refused(Exception):
-    """A request that is answered with an error: a code of gRPC and the server's words."""
-
-    def __init__(self, code, said):
-        super().__init__(said)
-        self.code, self.said = code, said
-
-
-class Model:
-    """The versions of one model, all loaded."""
-
-    def __init__(self, directory, name, labels=None):
-        self.name, self.labels = name, labels or {}
-        folders = [path for path in Path(directory).iterdir() if path.name.isdecimal()]
-        self.loaded = {int(path.name): tf.saved_model.load(str(path)) for path in folders}
-        self.described = {int(path.name): self._signatures(path) for path in folders}
-
-    @staticmethod
-    def _signatures(path):
-        content = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
-        found = dict(content.meta_graphs[0].signature_def)
-        return {name: signature for name, signature in found.items() if not name.startswith("__")}
-
-    def version(self, name, version=None, label=None):
-        """The number of the version that is meant."""
-        if label:
-            if label not in self.labels or name != self.name:
-                raise Refused("INVALID_ARGUMENT", f"Unrecognized servable version label: {label}")
-            version = self.labels[label]
-        if name != self.name or (version is not None and version not in self.loaded):
-            meant = f"Latest({name})" if version is None else f"Specific({name}, {version})"
-            raise Refused("NOT_FOUND", f"Servable not found for request: {meant}")
-        return max(self.loaded) if version is None else version
-
-    def versions(self, name, version=None):
-        """The numbers whose status is asked for."""
-        if name != self.name:
-            raise Refused("NOT_FOUND", f"Could not find any versions of model {name}")
-        if version is not None and version not in self.loaded:
-            raise Refused("NOT_FOUND", f"Could not find version {version} of model {name}")
-        return sorted(self.loaded) if version is None else [version]
-
-    def predict(self, version, signature, inputs):
-        """dict of name -> array to dict of name -> array."""
-        taken = self.described[version][signature].inputs
-        if sorted(inputs) != sorted(taken):
-            extra, missing = sorted(set(inputs) - set(taken)), sorted(set(taken) - set(inputs))
-            raise Refused(
-                "INVALID_ARGUMENT",
-                f"input size does not match signature: {len(inputs)}!={len(taken)} len({{{','.join(sorted(inputs))}}}) "
-                f"!= len({{{','.join(sorted(taken))}}}). Sent extra: {{{','.join(extra)}}}. Missing but required: "
-                f"{{{','.join(missing)}}}.",
-            )
-        try:
-            tensors = {name: tf.constant(value, taken[name].dtype) for name, value in inputs.items()}
-            answers = self.loaded[version].signatures[signature](**tensors)
-        except (tf.errors.OpError, TypeError, ValueError) as error:
-            # of what TensorFlow says in Python the server says the last paragraph
-            raise Refused("INVALID_ARGUMENT", str(error).split("\n\n")[-1]) from error
-        return {name: answer.numpy() for name, answer in answers.items()}
+HTTP_CODES = {"INVALID_ARGUMENT": 400, "FAILED_PRECONDITION": 400, "OUT_OF_RANGE": 400, "NOT_FOUND": 404}
+HTTP_CODES |= {"UNAVAILABLE": 503, "RESOURCE_EXHAUSTED": 429, "UNIMPLEMENTED": 501, "DEADLINE_EXCEEDED": 504}
+WHICH = r"(?:/versions/(\d+)|/labels/([^/:]+))?"
+ASK = re.compile(rf"(?i)/v1/models/([^/:]+){WHICH}:(classify|regress|predict)")
+LOOK = re.compile(rf"(?i)/v1/models(?:/([^/:]+))?{WHICH}(?:/(metadata))?")
+NO_PAGE = "<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n</BODY></HTML>\n"
 
 
 class Double:
@@ -109,11 +52,23 @@ class Double:
         fail_first: how many predict requests are answered with UNAVAILABLE (503) before the first is served.
         delay: seconds before each predict request is served.
         labels: dict of label -> version.
+        max_batch_size: of a server that batches; None: it does not.
         workers: gRPC requests at a time.
     """
 
-    def __init__(self, directory, name, rest=0, grpc_port=0, fail_first=0, delay=0.0, labels=None, workers=16):
-        self.model = Model(directory, name, labels)
+    def __init__(
+        self,
+        directory,
+        name,
+        rest=0,
+        grpc_port=0,
+        fail_first=0,
+        delay=0.0,
+        labels=None,
+        workers=16,
+        max_batch_size=None,
+    ):
+        self.model = Model(directory, name, labels, max_batch_size)
         self.fail_first, self.delay = fail_first, delay
         self.asked = 0  # predict requests, those that fail among them
         self.batches = []  # rows of those that were served
@@ -142,17 +97,18 @@ class Double:
         """The target for gRPC."""
         return f"grpc://127.0.0.1:{self.grpc_port}"
 
-    def predict(self, version, signature, inputs):
-        """`Model.predict`, with the faults that were ordered."""
+    def served(self, method, *question):
+        """`Model.predict` or `Model.of_examples`, with the faults that were ordered."""
         with self._lock:
             self.asked += 1
             fails = self.fail_first > 0
             self.fail_first -= fails
         if fails:
-            raise Refused("UNAVAILABLE", "The batch scheduling queue to which this task was submitted is full")
+            said = "The batch scheduling queue to which this task was submitted is full"
+            raise Refused(said, "UNAVAILABLE")
         time.sleep(self.delay)
-        answers = self.model.predict(version, signature, inputs)
-        self.batches.append(len(next(iter(inputs.values()))))
+        answers = method(*question)
+        self.batches.append(len(next(iter(answers.values()))))
         return answers
 
     def close(self):
@@ -181,23 +137,34 @@ def _handler(double):
         disable_nagle_algorithm = True
 
         def do_GET(self):
-            self._answer(lambda: _look(double.model, self.path))
+            self._answer(lambda path, body: _look(double.model, path))
 
         def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            self._answer(lambda: _predict_json(double, self.path, body))
+            self._answer(lambda path, body: _ask(double, path, body))
+
+        def do_PUT(self):
+            self._answer(lambda path, body: _malformed("PUT", path))
+
+        def do_DELETE(self):
+            self._answer(lambda path, body: _malformed("DELETE", path))
 
         def _answer(self, make):
+            body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+            path = urlsplit(self.path).path
+            if not re.match("(?i)/v1/", path):
+                return self._send(404, "text/html", NO_PAGE)
             try:
-                status, content = 200, make()
+                status, content = 200, make(path, body)
             except Refused as error:
                 status, content = HTTP_CODES.get(error.code, 500), {"error": error.said}
-            raw = json.dumps(content, indent=4).encode()
+            return self._send(status, "application/json", json.dumps(content, indent=4))
+
+        def _send(self, status, kind, text):
             self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(raw)))
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(text.encode())))
             self.end_headers()
-            self.wfile.write(raw)
+            self.wfile.write(text.encode())
 
         def log_message(self, *args):
             pass
@@ -205,20 +172,26 @@ def _handler(double):
     return Handler
 
 
+def _malformed(method, path):
+    raise Refused(f"Malformed request: {method} {path}")
+
+
 def _meant(match):
     name, version, label = match.groups()[:3]
-    return unquote(name), version and int(version), label and unquote(label)
+    if version and int(version) >= 2**63:
+        raise Refused(f"Failed to convert version: {version} to numeric.")
+    return unquote(name or ""), int(version) if version else None, label and unquote(label)
 
 
 def _look(model, path):
-    match = LOOK.fullmatch(path)
-    if not match:
-        raise Refused("INVALID_ARGUMENT", f"Malformed request: GET {path}")
+    match = LOOK.fullmatch(path) or _malformed("GET", path)
     name, version, label = _meant(match)
+    if not name:
+        raise Refused("Missing model name in request.")
     if not match[4]:
-        return _json(_status_of(model, model.versions(name, version)))
+        return _json(model.status(name, version))
     version = model.version(name, version, label)
-    signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=model.described[version])
+    signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=model.loaded[version].signatures)
     spec = {"name": name, "signature_name": "", "version": str(version)}
     return {"model_spec": spec, "metadata": {"signature_def": _json(signatures)}}
 
@@ -227,96 +200,62 @@ def _json(message):
     return MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
 
 
-def _status_of(model, versions):
-    answer = get_model_status_pb2.GetModelStatusResponse()
-    for version in versions:
-        answer.model_version_status.add(version=version, state=AVAILABLE).status.SetInParent()
-    return answer
-
-
-def _predict_json(double, path, body):
-    match = PREDICT.fullmatch(path)
-    if not match:
-        raise Refused("INVALID_ARGUMENT", f"Malformed request: POST {path}")
-    try:
-        asked = json.loads(body)
-    except ValueError as error:
-        raise Refused("INVALID_ARGUMENT", f"JSON Parse error: Invalid value. at offset: {error.pos}") from error
-    version = double.model.version(*_meant(match))
-    signature = asked.get("signature_name", "serving_default")
-    if signature not in double.model.described[version]:
-        raise Refused("INVALID_ARGUMENT", f'Serving signature name: "{signature}" not found in signature def')
-    taken = double.model.described[version][signature].inputs
-    rows = "instances" in asked
-    if not rows and "inputs" not in asked:
-        raise Refused("INVALID_ARGUMENT", "Missing 'inputs' or 'instances' key")
-    given = _from_rows(asked["instances"], taken) if rows else asked["inputs"]
-    if not isinstance(given, dict):
-        given = {next(iter(taken)): given}
-    for name in taken:
-        if name not in given:
-            raise Refused("INVALID_ARGUMENT", f"Missing named input: {name} in 'inputs' object.")
-    # what else the object holds is not looked at
-    arrays = {name: _tensor(given[name], info.dtype) for name, info in taken.items()}
-    answers = double.predict(version, signature, arrays)
-    plain = {name: _written(answer.tolist(), name.endswith("_bytes")) for name, answer in answers.items()}
+def _ask(double, path, body):
+    match = ASK.fullmatch(path) or _malformed("POST", path)
+    model, asked = double.model, parsed(body)
+    signature, method = signature_of(asked), match[4].lower()
+    if method != "predict":
+        examples = examples_of(asked)
+        version = model.version(*_meant(match))
+        found = double.served(model.of_examples, method, version, signature, examples)
+        return {"results": _results(method, found)}
+    version = model.version(*_meant(match))
+    described = model.loaded[version].signatures
+    if (signature or DEFAULT) not in described:
+        raise Refused(f'Serving signature name: "{signature or DEFAULT}" not found in signature def')
+    taken = described[signature or DEFAULT].inputs
+    if not taken:
+        raise Refused(f"Failed to get input map for signature: {signature or 'DEFAULT'}")
+    inputs, rows = tensors_of(asked, taken)
+    answers = double.served(model.predict, version, signature, inputs)
+    plain = {name: written(answer, name) for name, answer in answers.items()}
     single = next(iter(plain.values())) if len(plain) == 1 else None
     if not rows:
         return {"outputs": plain if single is None else single}
+    _check_rows(answers)
     lines = [dict(zip(plain, row, strict=True)) for row in zip(*plain.values(), strict=True)]
     return {"predictions": lines if single is None else single}
 
 
-def _from_rows(instances, taken):
-    if not isinstance(instances[0], dict) or "b64" in instances[0]:
-        return instances
-    return {name: [row[name] for row in instances] for name in taken}
+def _check_rows(answers):
+    count = None
+    for name, answer in answers.items():
+        if not answer.ndim:
+            raise Refused(f"Tensor name: {name} has no shape information ")
+        if count not in (None, len(answer)):
+            raise Refused(f"Tensor name: {name} has inconsistent batch size: {len(answer)} expecting: {count}")
+        count = len(answer)
 
 
-def _tensor(value, number):
-    dtype = tf.dtypes.as_dtype(number)
-    if dtype == tf.string:
-        shape = np.shape(np.empty(0)) if value == [] else _shape(value)
-        flat = np.empty(int(np.prod(shape)), object)
-        flat[:] = list(_leaves(value))
-        return flat.reshape(shape)
-    try:
-        array = np.array(value)
-    except ValueError as error:
-        raise Refused("INVALID_ARGUMENT", "Encountered list at unexpected size") from error
-    whole = dtype.is_integer and array.dtype.kind not in "iu"
-    if array.size and (whole or array.dtype.kind not in "biuf"):
-        raise Refused("INVALID_ARGUMENT", f"JSON Value: {value} is not of expected type: {dtype.name}")
-    return array.astype(dtype.as_numpy_dtype)
-
-
-def _shape(value):
-    return (len(value), *(_shape(value[0]) if value else ())) if isinstance(value, list) else ()
-
-
-def _leaves(value):
-    if isinstance(value, list):
-        for one in value:
-            yield from _leaves(one)
-    elif isinstance(value, dict) and list(value) == ["b64"]:
-        yield base64.b64decode(value["b64"], validate=True)
-    elif isinstance(value, str):
-        yield value.encode()
-    else:
-        raise Refused("INVALID_ARGUMENT", f"JSON Value: {value} is not of expected type: string")
-
-
-def _written(value, as_bytes):
-    if isinstance(value, list):
-        return [_written(one, as_bytes) for one in value]
-    if not isinstance(value, bytes):
-        return value
-    return {"b64": base64.b64encode(value).decode()} if as_bytes else value.decode("utf-8", "replace")
+def _results(method, found):
+    if method == "regress":
+        return written(found["outputs"].reshape(len(found["outputs"])), "outputs")
+    names = [name for name in ("classes", "scores") if name in found]
+    columns = [written(found[name], name) for name in names]
+    if len(columns) == 1:
+        columns = (
+            [columns[0], np.zeros_like(found[names[0]], float).tolist()]
+            if names == ["classes"]
+            else [np.full(found["scores"].shape, "").tolist(), columns[0]]
+        )
+    return [[list(pair) for pair in zip(*row, strict=True)] for row in zip(*columns, strict=True)]
 
 
 def _refusable(method):
     def wrapped(self, request, context):
         try:
+            if not request.HasField("model_spec"):
+                raise Refused("Missing ModelSpec")
             return method(self, request)
         except Refused as error:
             context.abort(grpc.StatusCode[error.code], error.said)
@@ -331,25 +270,55 @@ def _spec(spec):
 
 class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
     def __init__(self, double):
-        self.double = double
+        self.double, self.model = double, double.model
 
     @_refusable
     def Predict(self, request):
-        version = self.double.model.version(*_spec(request.model_spec))
-        signature = request.model_spec.signature_name or "serving_default"
-        if signature not in self.double.model.described[version]:
-            raise Refused("FAILED_PRECONDITION", f'Serving signature key "{signature}" not found.')
+        version, signature = self.model.version(*_spec(request.model_spec)), request.model_spec.signature_name
+        self.model.signature(version, signature)
         inputs = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
-        answer = predict_pb2.PredictResponse(model_spec=request.model_spec)
-        answer.model_spec.version.value = version
-        for name, value in self.double.predict(version, signature, inputs).items():
+        answer = predict_pb2.PredictResponse(model_spec=self._said(request, version))
+        question = (version, signature, inputs, tuple(request.output_filter))
+        for name, value in self.double.served(self.model.predict, *question).items():
             answer.outputs[name].CopyFrom(as_proto_field(value))
         return answer
 
     @_refusable
+    def Classify(self, request):
+        version, found = self._of_examples("classify", request)
+        answer = classification_pb2.ClassificationResponse(model_spec=self._said(request, version))
+        for row in _results("classify", found):
+            one = answer.result.classifications.add()
+            for label, score in row:
+                one.classes.add(label=label, score=score)
+        return answer
+
+    @_refusable
+    def Regress(self, request):
+        version, found = self._of_examples("regress", request)
+        answer = regression_pb2.RegressionResponse(model_spec=self._said(request, version))
+        for value in _results("regress", found):
+            answer.result.regressions.add(value=value)
+        return answer
+
+    def _of_examples(self, method, request):
+        version, given = self.model.version(*_spec(request.model_spec)), request.input
+        listed = getattr(given, given.WhichOneof("kind") or "example_list")
+        context = listed.context.SerializeToString() if hasattr(listed, "context") else b""
+        examples = [context + one.SerializeToString() for one in listed.examples]
+        question = (method, version, request.model_spec.signature_name, examples)
+        return version, self.double.served(self.model.of_examples, *question)
+
+    @staticmethod
+    def _said(request, version):
+        spec = type(request.model_spec)(name=request.model_spec.name)
+        spec.signature_name, spec.version.value = request.model_spec.signature_name or DEFAULT, version
+        return spec
+
+    @_refusable
     def GetModelMetadata(self, request):
-        version = self.double.model.version(*_spec(request.model_spec))
-        signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=self.double.model.described[version])
+        version = self.model.version(*_spec(request.model_spec))
+        signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=self.model.loaded[version].signatures)
         answer = get_model_metadata_pb2.GetModelMetadataResponse()
         answer.model_spec.name = request.model_spec.name
         answer.model_spec.version.value = version
@@ -378,7 +347,7 @@ class _Status(model_service_pb2_grpc.ModelServiceServicer):
     @_refusable
     def GetModelStatus(self, request):
         name, version, _ = _spec(request.model_spec)
-        return _status_of(self.double.model, self.double.model.versions(name, version))
+        return self.double.model.status(name, version)
 
 
 def main():

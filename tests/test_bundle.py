@@ -237,11 +237,11 @@ def test_the_golden_batch_is_answered_again(of_all_kinds):
             assert np.char.decode(values.astype(bytes), "utf-8").tolist() == expected[name]
         else:
             np.testing.assert_allclose(values, expected[name], atol=1e-5)
-    # made up; without image, trace, film and words; unreadable, with a series without steps
-    assert answers["status"].tolist() == [0, 0, 2, 2, 0, 2]
+    # made up; without image, trace, film and words; unreadable
+    assert answers["status"].tolist() == [0, 0, 2, 2, 0, 1]
     assert answers["image_status"].tolist() == answers["words_status"].tolist() == [0] * 5 + [1]
     assert inputs["image"].numpy()[1] == inputs["film"].numpy()[3] == inputs["words"].numpy()[4] == b""
-    assert inputs["trace_length"].numpy().tolist() == [5, 5, 0, 5, 5, 0]
+    assert (inputs["trace"].numpy() == b"").tolist() == [False, False, True, False, False, False]
 
 
 def test_real_rows_join_the_golden_batch(records, tmp_path):
@@ -349,18 +349,35 @@ def test_a_model_that_holds_a_table(tmp_path):
 
 def test_the_requests_that_warm_up_a_server(of_all_kinds):
     logs = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2", reason="needs tensorflow-serving-api")
-    bundle = of_all_kinds[0]
-    inputs, _ = golden_of(bundle)
+    bundle, *_ = of_all_kinds
+    inputs, expected = golden_of(bundle)
     raw = tf.data.TFRecordDataset(str(bundle / "assets.extra" / "tf_serving_warmup_requests"))
-    requests = [logs.PredictionLog.FromString(record.numpy()).predict_log.request for record in raw]
-    assert [request.model_spec.name for request in requests] == ["everything"] * 4
-    names = ["serving_default", "serving_default", "embed", "examples"]
-    assert [request.model_spec.signature_name for request in requests] == names
-    for rows, request in zip((1, 6, 6), requests, strict=False):
+    found = {}
+    for record in raw:
+        log = logs.PredictionLog.FromString(record.numpy())
+        api = log.WhichOneof("log_type")
+        request = getattr(log, api).request
+        assert request.model_spec.name == "everything"
+        found.setdefault((api.removesuffix("_log"), request.model_spec.signature_name), []).append(request)
+    methods = {name: (name.split("_")[0] if name[:5] in ("class", "regre") else "predict") for name in loaded(bundle)}
+    assert set(found) == {(method, name) for name, method in methods.items()}
+    assert {len(requests) for requests in found.values()} == {2}
+    good, bad = expected["status"].index(0), len(expected["status"]) - 1
+    for row, request in zip((good, bad), found["predict", "serving_default"], strict=True):
         assert sorted(request.inputs) == sorted(inputs)
         for name, tensor in request.inputs.items():
-            np.testing.assert_array_equal(tf.make_ndarray(tensor), inputs[name][:rows].numpy(), err_msg=name)
-        assert serve(bundle, {name: tf.make_ndarray(t) for name, t in request.inputs.items()})["status"].size == rows
+            np.testing.assert_array_equal(tf.make_ndarray(tensor), inputs[name][row : row + 1].numpy(), err_msg=name)
+    for (method, name), requests in found.items():
+        statuses = []
+        for request in requests:
+            if method == "predict":
+                given = {key: tf.make_ndarray(tensor) for key, tensor in request.inputs.items()}
+            else:
+                given = {"inputs": [one.SerializeToString() for one in request.input.example_list.examples]}
+            answer = serve(bundle, given, name)
+            assert {len(value) for value in answer.values()} == {1}, "a server refuses more rows than its batches hold"
+            statuses += answer.get("status", np.zeros(0)).tolist()
+        assert not statuses or [bool(one) for one in statuses] == [False, True]
 
 
 def test_what_lies_beside_the_graph(of_all_kinds):

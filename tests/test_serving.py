@@ -350,10 +350,10 @@ def test_versions_and_labels(ask):
         (
             {"version": 9},
             "NOT_FOUND",
-            r"no such model or version is loaded: .*; versions of 'echo': 1 \(ready\), 2 \(r",
+            r"no such model or version is loaded: .*; versions of 'echo': 2 \(ready\), 1 \(r",
         ),
         ({"model": "eco"}, "NOT_FOUND", "the server has no model 'eco': its name is the one in models.config"),
-        ({"version": "gold"}, "INVALID_ARGUMENT", r"Unrecognized servable version label: gold; versions of 'echo': 1 "),
+        ({"version": "gold"}, "INVALID_ARGUMENT", r"Unrecognized servable version label: gold; versions of 'echo': 2 "),
     ]:
         with pytest.raises(ServingError, match=words) as caught:
             ask(**options).metadata()

@@ -84,7 +84,10 @@ def test_a_right_bundle(exported):
     words = {check.name: check.words for check in verification.checks}
     assert words["load: imports"] == f"TensorFlow {tf.__version__} alone, neither mmkeras nor Keras"
     assert words["load: signature embed"].endswith("also gives embedding")
-    assert words["session: warm-up requests"] == "4 requests to embed, examples, serving_default"
+    assert (
+        words["session: warm-up requests"]
+        == "12 requests to classify_answer, embed, examples, regress_weight, serving_default, tensors"
+    )
     assert str(verification).splitlines()[0] == str(exported)
 
 
@@ -240,8 +243,16 @@ def test_warm_up_requests(exported, tmp_path):
     assert (name, list(values)) == ("embed", ["number"])
     with pytest.raises(AssertionError, match="a request ends too early"):
         predict_request(log.SerializeToString()[:-1])
+    for api in ("classify_log", "regress_log"):
+        whole = serving.PredictionLog()
+        example_log = getattr(whole, api)
+        example_log.request.model_spec.signature_name = "regress"
+        example_log.request.input.example_list.examples.add().features.feature["x"].float_list.value.append(1)
+        name, values = predict_request(whole.SerializeToString())
+        example = example_log.request.input.example_list.examples[0]
+        assert (name, values["inputs"].tolist()) == ("regress", [example.SerializeToString()])
     others = serving.PredictionLog()
-    others.regress_log.request.model_spec.name = "small"
+    others.session_run_log.request.model_spec.name = "small"
     assert predict_request(others.SerializeToString()) is None
     path = tmp_path / "assets.extra" / "tf_serving_warmup_requests"
     path.parent.mkdir()

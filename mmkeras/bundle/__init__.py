@@ -28,7 +28,7 @@ from mmkeras.bundle.asking import ask
 from mmkeras.bundle.card import model_card
 from mmkeras.bundle.formats import FORMATS, export_as
 from mmkeras.bundle.golden import golden_batch, write_warm_up
-from mmkeras.bundle.signatures import STATUSES, archive_of, set_methods
+from mmkeras.bundle.signatures import STATUSES, archive_of, methods_of, set_methods
 from mmkeras.bundle.versions import write_version
 from mmkeras.checks import checked_keywords
 from mmkeras.errors import InputError, unknown
@@ -143,7 +143,7 @@ def export(
             _write_text(extra / "spec.json", spec.to_json())
         golden = golden_batch(signatures["serving_default"], schema, model, records)
         _write_json(extra / "golden.json", golden.as_json())
-        write_warm_up(extra / "tf_serving_warmup_requests", golden, schema, name, signatures)
+        write_warm_up(extra / "tf_serving_warmup_requests", golden, schema, name, methods_of(signatures, model, schema))
         tasks = tasks_of(model, schema)
         about = _about(model, schema, tasks, evaluation, history)
         _write_json(extra / "about.json", about)

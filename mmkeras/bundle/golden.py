@@ -2,7 +2,7 @@
 
 import base64
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,37 +126,64 @@ def plain(values: np.ndarray) -> list:
 
 
 def write_warm_up(
-    path: str | os.PathLike, golden: Golden, schema: Schema, name: str, signatures: Iterable[str]
+    path: str | os.PathLike, golden: Golden, schema: Schema, name: str, methods: Mapping[str, str]
 ) -> None:
     """Write the requests that TensorFlow Serving replays when it has loaded a version.
 
-    They are of one row and of all, those that cannot be read among them, to every signature that takes raw values: its
-    first call takes seconds, and the way of unreadable values does once more. The file is a TFRecord of
-    `tensorflow.serving.PredictionLog` (prediction_log.proto), of which the few fields in use are written here: its
-    Python package is bound to one version of TensorFlow, and an export must not be.
+    Every signature is asked for a row that is answered and for one that cannot be read, each by itself: its first call
+    takes seconds, and the way of unreadable values does once more; and the server refuses a request of more rows than
+    its `max_batch_size`, and with it the version. The file is a TFRecord of `tensorflow.serving.PredictionLog`
+    (prediction_log.proto), of which the few fields in use are written here: its Python package is bound to one version
+    of TensorFlow, and an export must not be.
 
     Args:
         path: of the file.
         golden: `Golden`.
         schema: fitted `Schema`.
         name: of the model.
-        signatures: names of those that the model has.
+        methods: dict of signature -> the API that it is for: "predict", "classify" or "regress".
     """
-    requests = [("serving_default", {key: values[:1] for key, values in golden.inputs.items()})]
-    requests += [(signature, golden.inputs) for signature in ("serving_default", "embed") if signature in signatures]
-    serialized = [b"no example", *examples.serialized(schema, golden.inputs)]
-    requests.append(("examples", {"inputs": np.asarray(serialized, object)}))
+    status = golden.outputs["status"]
+    serialized = examples.serialized(schema, golden.inputs)
     with tf.io.TFRecordWriter(str(path)) as file:
-        for signature, inputs in requests:
-            file.write(_prediction_log(name, signature, inputs))
+        for row in (int(np.argmin(status)), len(status) - 1):  # the last one is broken
+            one = {key: values[row : row + 1] for key, values in golden.inputs.items()}
+            for signature, method in methods.items():
+                if method != "predict":
+                    file.write(_example_log(name, signature, method, serialized[row]))
+                elif signature == "tensors":
+                    file.write(_prediction_log(name, signature, _sample(schema)))
+                elif signature == "examples":
+                    file.write(_prediction_log(name, signature, {"inputs": np.array([serialized[row]], object)}))
+                else:
+                    file.write(_prediction_log(name, signature, one))
+
+
+def _sample(schema):
+    """A row as the model takes it: dict of key -> array."""
+    found: dict[str, np.ndarray] = {}
+    for name, feature in schema.inputs.items():
+        made = codec_of(feature).sample(feature, 1, np.random.default_rng(0))
+        found |= {name + suffix: made.get(suffix, np.ones(1, bool)) for suffix in feature.received}
+    return found
 
 
 def _prediction_log(name, signature, inputs):
-    request = _field(1, _field(1, name.encode()) + _field(3, signature.encode()))
+    request = _model_spec(name, signature)
     for key, values in inputs.items():
         tensor = tf.make_tensor_proto(values).SerializeToString(deterministic=True)
         request += _field(2, _field(1, key.encode()) + _field(2, tensor))
     return _field(6, _field(1, request))  # PredictionLog.predict_log.request
+
+
+def _example_log(name, signature, method, example):
+    """A request of one tf.Example to the Classify or the Regress API."""
+    request = _model_spec(name, signature) + _field(2, _field(1, _field(1, example)))  # input.example_list.examples
+    return _field({"classify": 2, "regress": 3}[method], _field(1, request))  # PredictionLog.classify_log.request
+
+
+def _model_spec(name, signature):
+    return _field(1, _field(1, name.encode()) + _field(3, signature.encode()))
 
 
 def _field(number, content):

@@ -1,7 +1,7 @@
 """The graph of a served model: raw values -> tensors -> answers."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import keras
 import tensorflow as tf
@@ -195,6 +195,12 @@ def set_methods(folder: str | os.PathLike, model: keras.Model, schema: Schema) -
     for name, served_as in _served(model, schema).items():
         updater.replace_method_name(_method(schema, name, served_as), f"tensorflow/serving/{served_as.api}")
     updater.save()
+
+
+def methods_of(names: Iterable[str], model: keras.Model, schema: Schema) -> dict[str, str]:
+    """The API of TensorFlow Serving that each signature is for: "predict", "classify" or "regress"."""
+    found = {_method(schema, name, served_as): served_as.api for name, served_as in _served(model, schema).items()}
+    return {name: found.get(name, "predict") for name in names}
 
 
 def _served(model, schema):

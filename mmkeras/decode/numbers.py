@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from mmkeras.decode.base import Decoder
 from mmkeras.decode.chunks import in_chunks
-from mmkeras.decode.files import as_path, open_file, open_npy
+from mmkeras.decode.files import NPY, as_path, open_file, open_npy
 from mmkeras.decode.graph import from_numpy
 from mmkeras.decode.npy import decode_npy
 from mmkeras.decode.rows import FileCodec
@@ -31,6 +31,7 @@ class NumbersCodec(FileCodec):
     """
 
     format = "numbers in a .npy file"
+    begins = (NPY,)
     largest = math.inf
 
     def read(self, feature: Any, path: str) -> np.ndarray:

@@ -14,8 +14,13 @@ class FileCodec(Codec):
     """Base of codecs of files, whose bytes a client sends.
 
     A kind says `decode_bytes`, and `decode_file` where more formats are read from files than are served.
+
+    Attributes:
+        begins: the first bytes of all files that `decode_bytes` can read; empty: not known. Other bytes are unreadable
+            without an attempt, which would write lines into a server's log.
     """
 
+    begins: tuple[bytes, ...] = ()
     largest: float = 2**31 - 1  # TensorFlow's ops count the bytes of a string in 32 bits
 
     def decode_bytes(self, feature: Any, raw: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -49,6 +54,8 @@ class FileCodec(Codec):
         if raw.dtype != tf.string:
             return super().too_large(feature, raw, unreadable)
 
+        unreadable &= self._plausible(raw)
+
         def look():
             values = tf.where(unreadable, raw, "")
             (found,), _ = decode_rows(lambda value: (self.exceeds(feature, value),), values, [()], ["bool"])
@@ -71,18 +78,26 @@ class FileCodec(Codec):
         def decode(raw):
             # one row that cannot be decoded makes a batch slower, and rows without the modality are nothing unusual
             there = tf.convert_to_tensor(raw) != ""
-            values, status, length = self._decoded(feature, self.decode_bytes, tf.where(there, raw, spare))
-            values = tf.where(tf.reshape(there, [-1] + [1] * len(feature.shape)), values, tf.zeros([], values.dtype))
-            length = None if length is None else tf.where(there, length, 0)
-            return Decoded(values, tf.where(there, status, UNREADABLE), length)
+            tried = there & self._plausible(raw)
+            given, slow = tf.where(tried, raw, spare), tf.reduce_any(there & ~tried)
+            values, status, length = self._decoded(feature, self.decode_bytes, given, slow)
+            values = tf.where(tf.reshape(tried, [-1] + [1] * len(feature.shape)), values, tf.zeros([], values.dtype))
+            length = None if length is None else tf.where(tried, length, 0)
+            return Decoded(values, tf.where(tried, status, UNREADABLE), length)
 
         return Decoder(decode)
 
-    def _decoded(self, feature, decode_one, raw):
+    def _plausible(self, raw):
+        """Which values, `(rows,)` string, begin as a file does that can be read: `(rows,)` bool."""
+        if not self.begins:
+            return tf.ones_like(raw, tf.bool)
+        return tf.reduce_any([tf.strings.substr(raw, 0, len(start)) == start for start in self.begins], axis=0)
+
+    def _decoded(self, feature, decode_one, raw, slow=False):
         shapes, dtypes = [feature.shape], [feature.dtype]
         if self.has_length(feature):
             shapes, dtypes = [*shapes, ()], [*dtypes, "int32"]
-        values, status = decode_rows(lambda value: decode_one(feature, value), raw, shapes, dtypes)
+        values, status = decode_rows(lambda value: decode_one(feature, value), raw, shapes, dtypes, slow)
         return Decoded(values[0], status, values[1] if self.has_length(feature) else None)
 
     def reason(self, feature: Any, value: str) -> str:
@@ -103,10 +118,12 @@ def decode_rows(
     raw: tf.Tensor,
     shapes: Sequence[tuple[int, ...]],
     dtypes: Sequence[str],
+    slow: bool | tf.Tensor = False,
 ) -> tuple[list[tf.Tensor], tf.Tensor]:
     """Decode every row by itself: `(rows,)` strings -> tensors `(rows, *shape)`, and status `(rows,)` int32.
 
-    All rows are decoded in one go, which is cheap; if one of them fails, all are decoded again one by one.
+    All rows are decoded in one go, which is cheap; if one of them fails, or with `slow`, all are decoded again one
+    by one. `slow` is for rows that are known to be unreadable: a server's warm-up then goes that way, too.
     """
     kinds = [tf.TensorSpec(shape, dtype) for shape, dtype in zip(shapes, dtypes, strict=True)]
 
@@ -118,7 +135,9 @@ def decode_rows(
     tried = tried.concatenate(tf.data.Dataset.from_tensors((False, none))).take(1).get_single_element()
     all_good, values = tried
     good = tf.fill(tf.shape(raw), OK)
-    values, status = tf.cond(all_good, lambda: (values, good), lambda: _one_by_one(decode_one, raw, kinds))
+    values, status = tf.cond(
+        all_good & ~tf.convert_to_tensor(slow), lambda: (values, good), lambda: _one_by_one(decode_one, raw, kinds)
+    )
     return [tf.ensure_shape(value, (None, *kind.shape)) for value, kind in zip(values, kinds, strict=True)], status
 
 

@@ -15,7 +15,7 @@ from mmkeras.files import write_whole
 # The newest tag in public Dockerfiles in 2026; none has 2.21. A server somewhat older than the TensorFlow of the export
 # reads its SavedModels unless they use an op that it lacks; its log then says so.
 IMAGE = "tensorflow/serving:2.20.0"
-ROWS = 2  # of the golden batch in a request
+ROWS = 2  # of the golden batch in a request, if a batch may hold as many
 
 
 def serve_config(
@@ -34,7 +34,9 @@ def serve_config(
       one before it, if it is loaded. A new version does not move the labels: write the files again after an export, and
       the server, which reads models.config every 60 seconds, moves them. It gives labels only to loaded versions;
       `--allow_version_labels_for_unavailable_models` in compose.yaml allows labels at its start, when no version is
-      loaded. With `versions=1` the labelled version is unloaded as soon as a newer one is there: then use no label.
+      loaded. A newer version unloads the oldest that is loaded, and a
+      request by a label whose version is unloaded is refused until the files are written again: with `versions=2` that
+      is `previous`, with `versions=1` both; with `versions=3` neither, until the second new version.
     - batching_parameters.txt: simultaneous requests are served in one batch. Nothing is padded: all inputs of
       `serving_default` are strings.
     - monitoring.config: figures for Prometheus at /monitoring/prometheus/metrics of the REST port.
@@ -80,7 +82,7 @@ def serve_config(
         "compose.yaml": _compose(models, image, port, rest_port),
     }
     for name, found in models.items():
-        files |= _requests(name, found[-1], port, rest_port)
+        files |= _requests(name, found[-1], port, rest_port, min(ROWS, max_batch_size))
     return _write(Path(out), files)
 
 
@@ -128,7 +130,8 @@ def _models_config(models: dict[str, list[Path]], versions: int) -> str:
 
 _LABELS = [
     "# Labels are given to loaded versions; at the server's start none is loaded, hence the flag",
-    "# --allow_version_labels_for_unavailable_models. After an export write this file again.",
+    "# --allow_version_labels_for_unavailable_models. A newer version unloads the oldest: its label is then refused.",
+    "# After an export write this file again.",
 ]
 
 
@@ -189,7 +192,7 @@ def health_check(model: str, port: int = 8501) -> str:
     return f"exec 3<>/dev/tcp/127.0.0.1/{port} && printf '{request}' >&3 && grep -q '\"AVAILABLE\"' <&3"
 
 
-def _requests(name: str, bundle: Path, port: int, rest_port: int) -> dict[str, str]:
+def _requests(name: str, bundle: Path, port: int, rest_port: int, count: int) -> dict[str, str]:
     """The files with a request to one model: dict of path -> text."""
     path = bundle / "assets.extra" / "golden.json"
     if not path.exists():
@@ -200,8 +203,8 @@ def _requests(name: str, bundle: Path, port: int, rest_port: int) -> dict[str, s
         rows = list(range(len(next(iter(inputs.values())))))
         if "status" in outputs:  # the golden batch has unreadable rows, too
             rows = sorted(rows, key=lambda row: outputs["status"][row] != 0)
-        body = {"signature_name": golden["signature_name"], "inputs": _taken(inputs, rows[:ROWS])}
-        expected = {"outputs": _taken(outputs, rows[:ROWS])}
+        body = {"signature_name": golden["signature_name"], "inputs": _taken(inputs, rows[:count])}
+        expected = {"outputs": _taken(outputs, rows[:count])}
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"serve_config: cannot read the golden batch {str(path)!r}: {error!r}") from error
     url = f"http://localhost:{rest_port}"

@@ -21,6 +21,7 @@ class AudioCodec(FileCodec):
     """WAV in training and served; FLAC, OGG and MP3 in training alone."""
 
     format = "a recording (WAV of PCM or float, FLAC, OGG, MP3)"
+    begins = (b"RIFF",)
 
     def has_length(self, feature: Audio) -> bool:
         """The samples that are the recording's own, by which `window` is placed."""

@@ -15,6 +15,7 @@ class ImageCodec(FileCodec):
     """Files of the same formats in training and served."""
 
     format = "a picture (JPEG, PNG, GIF, BMP, WebP without animation)"
+    begins = (b"\xff\xd8", b"\x89P", b"GI", b"BM", b"RI")
 
     def decode_bytes(self, feature: Image, raw: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """One picture, brought to size."""

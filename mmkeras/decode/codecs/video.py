@@ -21,6 +21,7 @@ class VideoCodec(FileCodec):
     """GIF and WebP in training and served; folders of pictures, .npy and other files in training alone."""
 
     format = "a video"
+    begins = (b"GIF8", b"RIFF")
     largest = math.inf  # films are read in part; of GIF and WebP see `video_file`
 
     def decode_bytes(self, feature: Video, raw: tf.Tensor) -> tuple[tf.Tensor, ...]:

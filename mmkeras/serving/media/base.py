@@ -16,7 +16,7 @@ class Media:
         suffixes: ends of the names of files that are converted even if the kind of the input is not known.
     """
 
-    expected: ClassVar[str] = "bytes or a path"
+    expected: str = "bytes or a path"
     suffixes: ClassVar[tuple[str, ...]] = ()
 
     def from_file(self, raw: bytes, path: Path) -> bytes:
