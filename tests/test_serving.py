@@ -519,7 +519,7 @@ def test_missing_packages(monkeypatch):
     for name, make in {
         "grpc": lambda: Client("localhost:8500", model="echo"),
         "requests": lambda: Client("http://localhost:8501", model="echo"),
-        "PIL.ImageOps": lambda: as_sent(PIXELS),
+        "PIL.Image": lambda: as_sent(PIXELS),
     }.items():
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, name, None)
