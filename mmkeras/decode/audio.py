@@ -7,6 +7,7 @@ and ends are faded by tensorflow-io's functions of TensorFlow's own ops, in both
 
 import functools
 import io
+import math
 import struct
 from collections.abc import Callable
 
@@ -72,12 +73,7 @@ def _decode_any(feature, read):
 
 
 def _decode(raw, feature, read):
-    wave, rate = read(raw)
-    short = tf.debugging.Assert(
-        tf.logical_not(_is_longer(tf.shape(wave)[0], rate, feature)), ["more seconds than", feature.max_seconds]
-    )
-    with tf.control_dependencies([short] if short is not None else []):
-        wave = tf.identity(wave)
+    wave, rate = read(raw, feature.max_seconds)
     needed = tf.cast(feature.samples + 2 * ZERO_CROSSINGS, tf.int64) * tf.cast(rate, tf.int64) // feature.sampling_rate
     needed += 2 * ZERO_CROSSINGS  # what the end of the window needs, of whichever rate
     if feature.trim is None and feature.fade is None:
@@ -94,15 +90,17 @@ def _decode(raw, feature, read):
     return tf.ensure_shape(tf.pad(wave, [[0, feature.samples - length]]), feature.shape), length
 
 
-def _is_longer(samples, rate, feature):
-    return tf.cast(samples, tf.float64) > feature.max_seconds * tf.cast(rate, tf.float64)
+def announces_longer(raw: tf.Tensor, seconds: float) -> tf.Tensor:
+    """Whether a WAV file, scalar string, is longer than these seconds: scalar bool. Raises as `wav`."""
+    return _is_longer(_contents(raw), seconds)
 
 
-def announces_longer(raw: tf.Tensor, feature: Audio) -> tf.Tensor:
-    """Whether a WAV file, scalar string, has more seconds than `feature.max_seconds`: scalar bool. Raises as `wav`."""
-    data, _, channels, bits, rate = _contents(raw)
+def _is_longer(contents, seconds):
+    """Whether what `_contents` found is; before its bytes become numbers."""
+    data, _, channels, bits, rate = contents
     size = tf.cast(channels, tf.int64) * tf.cast(tf.maximum(bits, 1), tf.int64)
-    return _is_longer(8 * tf.cast(tf.strings.length(data), tf.int64) // size, rate, feature)
+    samples = 8 * tf.cast(tf.strings.length(data), tf.int64) // size
+    return tf.cast(samples, tf.float64) > seconds * tf.cast(rate, tf.float64)
 
 
 def _trim(wave, threshold):
@@ -121,22 +119,24 @@ def _fade(wave, steps):
     return tf.ensure_shape(waveform_ops().fade(wave, fade_in=steps, fade_out=steps, mode="linear"), (None,))
 
 
-def any_file(raw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def any_file(raw: tf.Tensor, longest: float = math.inf) -> tuple[tf.Tensor, tf.Tensor]:
     """Samples and rate, as `wav` gives them, of a WAV, FLAC, OGG or MP3 file."""
 
     def others():
-        wave, rate = from_numpy(_soundfile, [raw], (tf.float32, tf.int32))
+        wave, rate = from_numpy(functools.partial(_soundfile, longest=longest), [raw], (tf.float32, tf.int32))
         return tf.ensure_shape(wave, (None, None)), tf.ensure_shape(rate, ())
 
-    return tf.cond(tf.strings.substr(raw, 0, 4) == b"RIFF", lambda: wav(raw), others)
+    return tf.cond(tf.strings.substr(raw, 0, 4) == b"RIFF", lambda: wav(raw, longest), others)
 
 
-def _soundfile(raw):
+def _soundfile(raw, longest):
     try:
         with soundfile.SoundFile(io.BytesIO(raw)) as file:
             count, rate = file.frames * file.channels, file.samplerate
             if count > LONGEST:
                 raise ValueError(f"expected at most {LONGEST:,} samples, found {count:,} in {len(raw):,} bytes")
+            if file.frames > longest * rate:
+                raise ValueError(f"expected at most {longest:g} seconds, found {file.frames / rate:,.0f}")
             wave = file.read(dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         raise ValueError(str(error)) from error
@@ -147,19 +147,23 @@ def _soundfile(raw):
     return wave, np.int32(rate)
 
 
-def wav(raw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def wav(raw: tf.Tensor, longest: float = math.inf) -> tuple[tf.Tensor, tf.Tensor]:
     """A WAV file's samples and rate.
 
     Args:
         raw: scalar string, RIFF WAVE: PCM of 8, 16, 24 or 32 bits, float of 32 or 64, plain or extensible header.
+        longest: seconds; a longer one is refused.
 
     Returns:
         `(samples, channels)` float32, full scale at -1 and 1, and the rate, scalar int32, hertz.
 
     Raises:
-        tf.errors.InvalidArgumentError: bytes that are no such file, or samples that are not finite.
+        tf.errors.InvalidArgumentError: bytes that are no such file, or a longer one, or samples that are not finite.
     """
-    data, kind, channels, bits, rate = _contents(raw)
+    found = _contents(raw)
+    short = tf.debugging.Assert(tf.logical_not(_is_longer(found, longest)), ["more seconds than", longest])
+    with tf.control_dependencies([short] if short is not None else []):
+        data, kind, channels, bits, rate = [tf.identity(part) for part in found]
     flat = _samples(data, kind, bits)
     whole = tf.size(flat) // channels * channels
     return tf.reshape(flat[:whole], (-1, channels)), rate

@@ -37,6 +37,15 @@ def guess(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     return tf.size(at, tf.int64), tf.reduce_max(height), tf.reduce_max(width)
 
 
+def announced(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The number of frames or a few more; height and width of the canvas, or of a larger first part; int64."""
+    places = tf.stack([tf.constant(1, tf.int64), _parts(data)])  # the canvas stands where a part at 1 had its size
+    height, width = _size(data, places)
+    sides = tf.where([True, data[places[1]] == _IMAGE], height * width, 0)
+    larger = tf.argmax(sides)
+    return guess(data)[0], height[larger], width[larger]
+
+
 @tf.function(
     input_signature=[tf.TensorSpec([None], tf.uint8)], autograph=False, experimental_attributes={"_noinline": True}
 )

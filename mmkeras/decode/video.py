@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from mmkeras.decode.files import NPY, as_path, head_of, is_url, open_file, open_npy
-from mmkeras.decode.gif import guess, measure
+from mmkeras.decode.gif import announced, guess, measure
 from mmkeras.decode.graph import from_numpy
 from mmkeras.decode.ground import gif_alpha
 from mmkeras.decode.image import bring_to_size, decode_image
@@ -54,12 +54,7 @@ def decode_video(raw: tf.Tensor, feature: Video) -> tuple[tf.Tensor, tf.Tensor]:
 def announces_more(raw: tf.Tensor, limit: int) -> tf.Tensor:
     """Whether a GIF or WebP, scalar string, has more than `limit` pixels in all its frames together: scalar bool."""
     data = tf.io.decode_raw(tf.strings.join([raw, b"\0" * 1024]), tf.uint8)
-
-    def gif():
-        guessed = guess(data)
-        return tf.cond(_few(*guessed, limit), lambda: guessed, lambda: measure(data))
-
-    count, height, width = tf.cond(_is_gif(raw), gif, lambda: _measure_webp(data))
+    count, height, width = tf.cond(_is_gif(raw), lambda: announced(data), lambda: _measure_webp(data))
     return (height * width > 0) & ~_few(count, height, width, limit)
 
 

@@ -47,7 +47,7 @@ class AudioCodec(FileCodec):
 
     def exceeds(self, feature: Audio, raw: tf.Tensor) -> tf.Tensor:
         """Whether it is longer than `max_seconds`."""
-        return announces_longer(raw, feature)
+        return announces_longer(raw, feature.max_seconds)
 
     def why(self, feature: Audio, path: str) -> str:
         """That it is too long, or what was expected."""
