@@ -222,6 +222,12 @@ SLOW = {
     "long WAV": ("audio", lambda: wav(bytes(40_000)), 3),
     "WAV of one sample in a second": ("audio", lambda: wav(bytes(40_000), rate=1), 3),
     "long WAV of many channels": ("audio", lambda: wav(bytes(40_000_000), channels=1000), 3),
+    "series of absurd size": (
+        "trace",
+        lambda: TRACES["steps of float"].replace(b"(%d, 3)" % len(STEPS), b"(9000000000000000000, 3)"),
+        1,
+    ),
+    "series with a long header": ("trace", lambda: b"\x93NUMPY\2\0\xff\xff\x8f\0" + b" " * 9_500_000, 1),
     "long text": ("text", lambda: "a " * 501, 3),
     "very long text": ("text", lambda: "a " * 5_000_000, 3),
 }
