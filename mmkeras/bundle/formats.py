@@ -309,7 +309,7 @@ def _ask(kind, path, values):
     """The runtime's answers by target, from a process of its own: if the runtime aborts, this one goes on."""
     with private_folder(prefix="mmkeras-ask-") as folder:
         np.savez(folder / "values.npz", **values)
-        names, packages = ("values.npz", "answers.npz"), (kind.packages[-1], "numpy")  # the last is the runtime
+        names, packages = ("values.npz", "answers.npz"), (*kind.packages[-1:], "numpy")  # the last is the runtime
         done = run_isolated(kind.ask, packages, str(path.resolve()), *names, folder=folder)
         if done.returncode:
             said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
