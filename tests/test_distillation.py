@@ -216,7 +216,8 @@ def test_models_that_do_not_fit(teacher, student, schemas, message):
     ],
 )
 def test_refused(schemas, options, message):
+    teacher, student = mk.build(SEEN, width=4), mk.build(HEARD, width=4)
     with pytest.raises(InputError, match=message):
-        mk.distiller(None, None, schemas, **options)
+        mk.distiller(teacher, student, schemas, **options)
     with pytest.raises(InputError, match="expected the loss of mk"):
-        mk.distiller(mk.build(SEEN, width=4), mk.build(HEARD, width=4), (SEEN, HEARD)).compile("sgd")
+        mk.distiller(teacher, student, (SEEN, HEARD)).compile("sgd")

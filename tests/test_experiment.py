@@ -109,11 +109,16 @@ def start(*arguments):
 
 
 def trial_of(pid):
-    """The process of a trial that this process has started, or None."""
+    """The process of a trial that this process has started, or None: a fork of the process that it has started."""
+    server = child_of(pid)
+    return server and child_of(server)
+
+
+def child_of(pid):
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             parent = int(path.read_text().rpartition(")")[2].split()[1])
-            if parent == pid and b"mmkeras.tuning.child" in (path.parent / "cmdline").read_bytes():
+            if parent == pid and b"mmkeras.tuning.forks" in (path.parent / "cmdline").read_bytes():
                 return int(path.parent.name)
         except OSError:
             continue  # it has ended

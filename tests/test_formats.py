@@ -100,7 +100,8 @@ def test_what_is_absent_changes_nothing(exported, three):
 def test_what_lies_in_a_version(exported, three):
     (name, version), (model, schema) = exported, three
     assert version.name == "1"
-    assert sorted(path.name for path in version.iterdir()) == ["labels.json", FORMATS[name].file, "schema.json"]
+    expected = ["SHA256SUMS", "labels.json", FORMATS[name].file, "schema.json"]
+    assert sorted(path.name for path in version.iterdir()) == expected
     assert json.loads((version / "labels.json").read_text()) == {"answer": ["no", "yes", "both"], "tags": ["a", "b"]}
     assert mk.Schema.load(version / "schema.json") == schema
     assert not any(layer.unroll for layer in formats._layers(model) if isinstance(layer, keras.layers.RNN))
